@@ -1,0 +1,69 @@
+//! Time. Two clocks with a type each, and the one global `now` that expiry compares against.
+//!
+//! Expiry is part of linearizability: if every loop had its own cached clock, a client could see a key as expired on one
+//! loop and then alive on another. So the wall clock of the data path is one global monotone word; whichever loop starts a
+//! turn refreshes it.
+
+use super::sync::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Milliseconds since the Unix epoch, as expiry deadlines count them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct WallMs(pub u64);
+
+/// Nanoseconds of the monotonic clock since the process started; for durations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct MonoNs(pub u64);
+
+impl MonoNs {
+    /// Reads CLOCK_MONOTONIC (about 25 ns through the vDSO).
+    #[inline]
+    pub fn now() -> Self {
+        use std::sync::OnceLock;
+        static START: OnceLock<Instant> = OnceLock::new();
+        MonoNs(START.get_or_init(Instant::now).elapsed().as_nanos() as u64)
+    }
+    /// Time from `earlier` to `self`; zero if the order is the other way round.
+    #[inline]
+    pub fn since(self, earlier: MonoNs) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// Reads the system's real-time clock, in microseconds since the Unix epoch.
+pub fn wall_micros() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64)
+}
+
+/// The global, monotone wall clock of the data path.
+///
+/// Order: Relaxed everywhere. A reader that sees an older value than another only sees an earlier "now", and the word never
+/// goes back; what a reply may depend on is published by the table's own orderings.
+pub struct NowMs(AtomicU64);
+
+impl NowMs {
+    /// A clock set to the present.
+    pub fn new() -> Self {
+        NowMs(AtomicU64::new(wall_micros() / 1000))
+    }
+    /// The last refreshed time.
+    #[inline]
+    pub fn get(&self) -> WallMs {
+        WallMs(self.0.load(Ordering::Relaxed))
+    }
+    /// Moves the clock to the present (never back) and returns it. Called once per turn by every loop.
+    #[inline]
+    pub fn refresh(&self) -> WallMs {
+        let now = wall_micros() / 1000;
+        if now > self.0.load(Ordering::Relaxed) {
+            self.0.fetch_max(now, Ordering::Relaxed); // Rare: once a millisecond for all loops together.
+        }
+        self.get()
+    }
+}
+
+impl Default for NowMs {
+    fn default() -> Self {
+        Self::new()
+    }
+}

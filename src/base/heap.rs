@@ -1,0 +1,42 @@
+//! The global allocator: jemalloc, with alignments above 8 kept right.
+//!
+//! `.cargo/config.toml` builds jemalloc with 8-byte class spacing. The Rust binding believes that every block of 16 bytes
+//! or more is 16-aligned, which is then false for classes like 56. Padding the size to a multiple of the alignment makes
+//! it true again: every class that is a multiple of 16 starts at a multiple of 16.
+
+use std::alloc::{GlobalAlloc, Layout};
+use tikv_jemallocator::Jemalloc;
+
+/// jemalloc behind the padding rule above.
+pub struct Heap;
+
+const fn padded(layout: Layout) -> Layout {
+    if layout.align() > 8 { layout.pad_to_align() } else { layout }
+}
+
+// SAFETY: every call is handed to jemalloc with a layout that has the same alignment and at least the same size, and the
+// same rule is applied when a block is given back.
+unsafe impl GlobalAlloc for Heap {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's contract is passed on; padding keeps the size non-zero.
+        unsafe { Jemalloc.alloc(padded(layout)) }
+    }
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as in `alloc`.
+        unsafe { Jemalloc.alloc_zeroed(padded(layout)) }
+    }
+    #[inline]
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: `block` came from `alloc` with the same layout, hence the same padded layout.
+        unsafe { Jemalloc.dealloc(block, padded(layout)) }
+    }
+    #[inline]
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        let align = layout.align();
+        let size = if align > 8 { (size + align - 1) & !(align - 1) } else { size };
+        // SAFETY: `block` came from `alloc` with the padded layout; `size` is padded by the same rule.
+        unsafe { Jemalloc.realloc(block, padded(layout), size) }
+    }
+}

@@ -1,0 +1,13 @@
+//! Identities that several layers share.
+
+/// A client's number: unique for the life of the process, never reused, as `CLIENT ID` promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(pub u64);
+
+/// An event loop, 0..threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LoopId(pub u16);
+
+/// A logical database, 0..databases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DbIndex(pub u16);

@@ -1,0 +1,8 @@
+//! Layer 0: what every layer may use and what knows nothing of Redis or of the kernel's rings.
+
+pub mod clock;
+pub mod hash;
+pub mod heap;
+pub mod ids;
+pub mod prng;
+pub mod sync;

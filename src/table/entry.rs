@@ -1,0 +1,472 @@
+//! An entry: one allocation that holds a key, its deadline and its value.
+//!
+//! ```text
+//! +0   live   u32   recency20 | snapshot8 | 4 spare           mutable, relaxed
+//! +4   fixed  u32   payload2 | kind4 | HAS_TTL | PINNED | klen8 | vlen16      never changes
+//! +8   ttl    u64   unix ms << 1 | FROZEN                      only with HAS_TTL
+//! then cell   u64   value << 1 | FROZEN                        payload Cell
+//!      or blob      bytes::Bytes                               payload Blob
+//! then klen   u64   only when klen8 = 255
+//! then the key's bytes, and for payload Inline the value's bytes
+//! ```
+//!
+//! 8 bytes of header, so that a 16-byte key with a 32-byte value takes 56 bytes, and 64 with a deadline. All fields but
+//! `live`, `ttl` and `cell` are immutable once the entry is published, so key and value are read plainly after the Acquire
+//! load of the slot word.
+//!
+//! **Freeze.** `ttl` and `cell` are changed in place by CAS while their FROZEN bit is clear. Whoever wants to unlink or copy
+//! an entry freezes both first; what it then reads is final. Rules: FROZEN is never cleared; a frozen entry that is still
+//! in its slot is an ordinary entry with constant value, and whoever wants to change it replaces it, waiting for nobody.
+//! Proof: loom-tests/tests/freeze.rs.
+
+use crate::base::clock::WallMs;
+use crate::base::sync::{AtomicU32, AtomicU64, Ordering};
+use bytes::Bytes;
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+/// Values of this many bytes and more are kept as `Bytes`, so that a reply can outlive the turn without a copy.
+pub const BLOB_LEN_MIN: usize = 16 << 10;
+/// Largest magnitude of a counter cell: one bit of the word is FROZEN.
+pub const CELL_MAX: i64 = (1 << 62) - 1;
+/// Smallest value of a counter cell.
+pub const CELL_MIN: i64 = -(1 << 62);
+
+const FROZEN: u64 = 1;
+const HAS_TTL: u32 = 1 << 25;
+const PINNED: u32 = 1 << 24;
+const KLEN_EXTENDED: usize = 255;
+
+const PAYLOAD_INLINE: u32 = 0;
+const PAYLOAD_CELL: u32 = 1;
+const PAYLOAD_BLOB: u32 = 2;
+
+const _: () = assert!(BLOB_LEN_MIN <= u16::MAX as usize, "inline lengths fit 16 bits");
+
+/// The fixed front of every entry.
+#[repr(C)]
+pub struct Header {
+    live: AtomicU32,
+    fixed: u32,
+}
+
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<Header>() == 8 && align_of::<AtomicU64>() == 8);
+
+/// What the upper layers put in the 4 opaque bits: type and encoding of the value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kind(pub u8);
+
+/// A value to be stored.
+pub enum Source<'a> {
+    /// Bytes that are copied behind the key; shorter than `BLOB_LEN_MIN`.
+    Inline(&'a [u8]),
+    /// The same in two pieces (APPEND).
+    Joined(&'a [u8], &'a [u8]),
+    /// A counter, within `CELL_MIN..=CELL_MAX`.
+    Cell(i64),
+    /// A large value, shared by reference.
+    Blob(Bytes),
+}
+
+/// A value as an entry holds it.
+#[derive(Clone, Copy)]
+pub enum Payload<'g> {
+    Inline(&'g [u8]),
+    /// The counter at the moment of the read.
+    Cell(i64),
+    Blob(&'g Bytes),
+}
+
+/// Byte offsets of an entry's parts; depend on `fixed` alone.
+struct Shape {
+    payload: usize,
+    key: usize,
+}
+
+impl Header {
+    const SIZE: usize = size_of::<Header>();
+
+    #[inline]
+    fn payload_kind(&self) -> u32 {
+        self.fixed >> 30
+    }
+    #[inline]
+    fn shape(&self) -> Shape {
+        let payload = Self::SIZE + if self.fixed & HAS_TTL != 0 { size_of::<AtomicU64>() } else { 0 };
+        let after = payload
+            + match self.payload_kind() {
+                PAYLOAD_INLINE => 0,
+                PAYLOAD_CELL => size_of::<AtomicU64>(),
+                _ => size_of::<Bytes>(),
+            };
+        let extended = if self.fixed >> 16 & 255 == KLEN_EXTENDED as u32 { 8 } else { 0 };
+        Shape { payload, key: after + extended }
+    }
+    #[inline]
+    fn inline_len(&self) -> usize {
+        (self.fixed & 0xffff) as usize
+    }
+}
+
+/// A published entry that a guard keeps alive.
+///
+/// # Safety
+/// Whoever makes one (`from_raw`) promises that the pointer came from `NewEntry::into_raw`, was loaded with Acquire from a
+/// slot, and that the entry is not freed before `'g` ends. All methods rely on this one contract.
+#[derive(Clone, Copy)]
+pub struct Entry<'g> {
+    header: NonNull<Header>,
+    life: PhantomData<&'g Header>,
+}
+
+impl<'g> Entry<'g> {
+    /// # Safety
+    /// See the type.
+    #[inline]
+    pub unsafe fn from_raw(header: NonNull<Header>) -> Self {
+        Entry { header, life: PhantomData }
+    }
+    #[inline]
+    pub fn as_ptr(self) -> *mut Header {
+        self.header.as_ptr()
+    }
+    #[inline]
+    fn header(self) -> &'g Header {
+        // SAFETY: the type's contract: alive for 'g.
+        unsafe { self.header.as_ref() }
+    }
+    #[inline]
+    fn at<T>(self, offset: usize) -> *const T {
+        // SAFETY: `offset` comes from `shape`, so it lies within the allocation.
+        unsafe { self.header.as_ptr().cast::<u8>().add(offset).cast() }
+    }
+    #[inline]
+    fn slice(self, offset: usize, len: usize) -> &'g [u8] {
+        // SAFETY: key and inline value are initialised, immutable, and within the allocation for 'g.
+        unsafe { std::slice::from_raw_parts(self.at(offset), len) }
+    }
+    #[inline]
+    fn ttl_word(self) -> Option<&'g AtomicU64> {
+        // SAFETY: with HAS_TTL the word stands right behind the header, 8-aligned and initialised.
+        (self.header().fixed & HAS_TTL != 0).then(|| unsafe { &*self.at(Header::SIZE) })
+    }
+    #[inline]
+    fn cell_word(self) -> Option<&'g AtomicU64> {
+        let header = self.header();
+        // SAFETY: payload Cell means an initialised, 8-aligned word at the payload offset.
+        (header.payload_kind() == PAYLOAD_CELL).then(|| unsafe { &*self.at(header.shape().payload) })
+    }
+
+    /// The key's bytes.
+    #[inline]
+    pub fn key(self) -> &'g [u8] {
+        let header = self.header();
+        let shape = header.shape();
+        let mut len = (header.fixed >> 16 & 255) as usize;
+        if len == KLEN_EXTENDED {
+            // SAFETY: an extended length stands in the 8 bytes before the key.
+            len = unsafe { self.at::<u64>(shape.key - 8).read() } as usize;
+        }
+        self.slice(shape.key, len)
+    }
+    /// The 4 opaque bits.
+    #[inline]
+    pub fn kind(self) -> Kind {
+        Kind((self.header().fixed >> 26 & 15) as u8)
+    }
+    /// The value. Order: a cell is read with Acquire; it pairs with the AcqRel CAS of `cell_add`.
+    #[inline]
+    pub fn payload(self) -> Payload<'g> {
+        let header = self.header();
+        match header.payload_kind() {
+            PAYLOAD_INLINE => {
+                let key = self.key();
+                Payload::Inline(self.slice(header.shape().key + key.len(), header.inline_len()))
+            }
+            PAYLOAD_CELL => match self.cell_word() {
+                Some(word) => Payload::Cell(word.load(Ordering::Acquire) as i64 >> 1),
+                None => unreachable!("payload Cell has a cell"),
+            },
+            // SAFETY: payload Blob means an initialised `Bytes` at the payload offset.
+            _ => Payload::Blob(unsafe { &*self.at::<Bytes>(header.shape().payload) }),
+        }
+    }
+    /// The deadline, if there is one.
+    #[inline]
+    pub fn expires_at(self) -> Option<WallMs> {
+        self.ttl_word().map(|word| WallMs(word.load(Ordering::Acquire) >> 1))
+    }
+    /// Does the entry have a deadline field (which may be changed in place)?
+    #[inline]
+    pub fn has_deadline(self) -> bool {
+        self.header().fixed & HAS_TTL != 0
+    }
+    /// Is anything here changeable in place, so that an unlinker must freeze first?
+    #[inline]
+    pub fn has_cells(self) -> bool {
+        self.has_deadline() || self.header().payload_kind() == PAYLOAD_CELL
+    }
+    /// True once `freeze` has run: values read from now on are final.
+    pub fn is_frozen(self) -> bool {
+        let frozen = |word: Option<&AtomicU64>| word.is_none_or(|w| w.load(Ordering::Acquire) & FROZEN != 0);
+        frozen(self.ttl_word()) && frozen(self.cell_word())
+    }
+    /// Makes deadline and counter final. Idempotent; any thread may do it.
+    /// Order: AcqRel: what an in-place CAS published before is seen, and a later CAS fails.
+    pub fn freeze(self) {
+        for word in [self.ttl_word(), self.cell_word()].into_iter().flatten() {
+            word.fetch_or(FROZEN, Ordering::AcqRel);
+        }
+    }
+    /// Adds `delta` to the counter in place.
+    ///
+    /// Errors: `NotInPlace` if the entry is no counter or is frozen, or the result leaves the cell's range (the caller
+    /// replaces the entry); `Overflow` if the sum leaves i64.
+    pub fn cell_add(self, delta: i64) -> Result<i64, CellError> {
+        let word = self.cell_word().ok_or(CellError::NotInPlace)?;
+        let mut seen = word.load(Ordering::Acquire);
+        loop {
+            if seen & FROZEN != 0 {
+                return Err(CellError::NotInPlace);
+            }
+            let sum = (seen as i64 >> 1).checked_add(delta).ok_or(CellError::Overflow)?;
+            if !(CELL_MIN..=CELL_MAX).contains(&sum) {
+                return Err(CellError::NotInPlace);
+            }
+            // The linearization point of INCR. AcqRel: pairs with the loads in `payload` and `freeze`.
+            match word.compare_exchange_weak(seen, (sum << 1) as u64, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Ok(sum),
+                Err(now) => seen = now,
+            }
+            crate::base::sync::spin();
+        }
+    }
+    /// Moves the deadline in place if it still is `seen`. False if it changed, is frozen, or there is none.
+    pub fn move_deadline(self, seen: WallMs, to: WallMs) -> bool {
+        // AcqRel: pairs with `expires_at` and `freeze`.
+        self.ttl_word().is_some_and(|word| {
+            word.compare_exchange(seen.0 << 1, to.0 << 1, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        })
+    }
+    /// The recency field (20 bits, opaque here). Relaxed: a hint for eviction and OBJECT IDLETIME/FREQ.
+    #[inline]
+    pub fn recency(self) -> u32 {
+        self.header().live.load(Ordering::Relaxed) >> 12
+    }
+    /// Sets the recency field, writing only if it changes, so that a hot key's line stays shared.
+    #[inline]
+    pub fn set_recency(self, recency: u32) {
+        let live = &self.header().live;
+        let seen = live.load(Ordering::Relaxed);
+        if seen >> 12 != recency {
+            // A lost race loses one hint.
+            let _ = live.compare_exchange(seen, recency << 12 | seen & 0xfff, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+    /// Bytes of the allocation (a blob's own bytes not counted).
+    pub fn alloc_len(self) -> usize {
+        let header = self.header();
+        header.shape().key + self.key().len() + header.inline_len()
+    }
+    /// Bytes that unlinking this entry gives back: the allocation and, for a blob, its bytes.
+    pub fn memory(self) -> usize {
+        self.alloc_len() + if let Payload::Blob(blob) = self.payload() { blob.len() } else { 0 }
+    }
+}
+
+/// Why a counter could not be changed in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CellError {
+    NotInPlace,
+    Overflow,
+}
+
+/// An entry that nobody else has seen: owned, dropped if not published.
+pub struct NewEntry(NonNull<Header>);
+
+// SAFETY: an unpublished entry is plain owned memory (`Bytes` is Send).
+unsafe impl Send for NewEntry {}
+
+impl NewEntry {
+    /// Allocates an entry. `recency` is the 20-bit starting value.
+    pub fn new(kind: Kind, key: &[u8], expires_at: Option<WallMs>, recency: u32, source: Source<'_>) -> Self {
+        let (payload, inline_len) = match &source {
+            Source::Inline(bytes) => (PAYLOAD_INLINE, bytes.len()),
+            Source::Joined(a, b) => (PAYLOAD_INLINE, a.len() + b.len()),
+            Source::Cell(_) => (PAYLOAD_CELL, 0),
+            Source::Blob(_) => (PAYLOAD_BLOB, 0),
+        };
+        let entry = Self::allocate(kind, key, expires_at, recency, payload, inline_len);
+        let view = entry.view();
+        let at = view.header().shape();
+        // SAFETY: `allocate` made room for exactly these parts; nobody else sees the block yet.
+        match source {
+            Source::Inline(bytes) => unsafe { entry.write(at.key + key.len(), bytes) },
+            Source::Joined(a, b) => {
+                // SAFETY: as above, first half.
+                unsafe { entry.write(at.key + key.len(), a) };
+                // SAFETY: as above, second half.
+                unsafe { entry.write(at.key + key.len() + a.len(), b) }
+            }
+            Source::Cell(value) => {
+                debug_assert!((CELL_MIN..=CELL_MAX).contains(&value));
+                let word = view.at::<AtomicU64>(at.payload).cast_mut();
+                // SAFETY: 8-aligned room for the cell.
+                unsafe { word.write(AtomicU64::new((value << 1) as u64)) }
+            }
+            Source::Blob(blob) => {
+                let place = view.at::<Bytes>(at.payload).cast_mut();
+                // SAFETY: 8-aligned room for the handle.
+                unsafe { place.write(blob) }
+            }
+        }
+        entry
+    }
+    /// Allocates an inline entry of `len` value bytes, all zero, and lets `fill` write them.
+    pub fn filled(
+        kind: Kind,
+        key: &[u8],
+        expires_at: Option<WallMs>,
+        recency: u32,
+        len: usize,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Self {
+        let entry = Self::allocate(kind, key, expires_at, recency, PAYLOAD_INLINE, len);
+        let start = entry.view().at::<u8>(entry.view().header().shape().key + key.len()).cast_mut();
+        // SAFETY: `len` bytes of room, owned here alone.
+        unsafe { start.write_bytes(0, len) };
+        // SAFETY: initialised one line above; the borrow ends with `fill`.
+        fill(unsafe { std::slice::from_raw_parts_mut(start, len) });
+        entry
+    }
+
+    fn allocate(
+        kind: Kind,
+        key: &[u8],
+        expires_at: Option<WallMs>,
+        recency: u32,
+        payload: u32,
+        inline_len: usize,
+    ) -> Self {
+        assert!(inline_len <= u16::MAX as usize, "larger values are blobs");
+        let klen = key.len().min(KLEN_EXTENDED) as u32;
+        let ttl = if expires_at.is_some() { HAS_TTL } else { 0 };
+        let fixed = payload << 30 | (kind.0 as u32) << 26 | ttl | klen << 16 | inline_len as u32;
+        let header = Header { live: AtomicU32::new(recency << 12), fixed };
+        let at = header.shape();
+        let layout = entry_layout(at.key + key.len() + inline_len);
+        // SAFETY: the layout is never empty: it holds a header.
+        let block = unsafe { alloc(layout) };
+        let Some(block) = NonNull::new(block.cast::<Header>()) else { handle_alloc_error(layout) };
+        // SAFETY: fresh, 8-aligned, large enough.
+        unsafe { block.write(header) };
+        let entry = NewEntry(block);
+        if let Some(WallMs(ms)) = expires_at {
+            let word = entry.view().at::<AtomicU64>(Header::SIZE).cast_mut();
+            // SAFETY: HAS_TTL made room for it.
+            unsafe { word.write(AtomicU64::new(ms << 1)) };
+        }
+        if klen as usize == KLEN_EXTENDED {
+            let word = entry.view().at::<u64>(at.key - 8).cast_mut();
+            // SAFETY: klen 255 made room for it.
+            unsafe { word.write(key.len() as u64) };
+        }
+        // SAFETY: room for the key stands at `at.key`.
+        unsafe { entry.write(at.key, key) };
+        entry
+    }
+    /// # Safety
+    /// `bytes.len()` bytes of room at `offset`.
+    #[inline]
+    unsafe fn write(&self, offset: usize, bytes: &[u8]) {
+        // SAFETY: the caller's promise; source and destination cannot overlap, the block is ours alone.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.view().at::<u8>(offset).cast_mut(), bytes.len()) }
+    }
+    /// A look at the entry while it is still private.
+    #[inline]
+    pub fn view(&self) -> Entry<'_> {
+        // SAFETY: alive as long as `self`.
+        unsafe { Entry::from_raw(self.0) }
+    }
+    /// Gives up ownership; the block now belongs to the slot that publishes it.
+    #[inline]
+    pub fn into_raw(self) -> *mut Header {
+        let block = self.0.as_ptr();
+        std::mem::forget(self);
+        block
+    }
+    /// Takes ownership back.
+    ///
+    /// # Safety
+    /// `block` came from `into_raw`, and nobody else can reach it any more.
+    #[inline]
+    pub unsafe fn from_raw(block: NonNull<Header>) -> Self {
+        NewEntry(block)
+    }
+}
+
+impl Drop for NewEntry {
+    #[inline]
+    fn drop(&mut self) {
+        let entry = self.view();
+        let layout = entry_layout(entry.alloc_len());
+        if entry.header().payload_kind() == PAYLOAD_BLOB {
+            let place = entry.at::<Bytes>(entry.header().shape().payload).cast_mut();
+            // SAFETY: payload Blob holds an initialised handle, dropped exactly here.
+            unsafe { place.drop_in_place() };
+        }
+        // SAFETY: allocated in `allocate` with the layout that the header still describes.
+        unsafe { dealloc(self.0.as_ptr().cast(), layout) };
+    }
+}
+
+#[inline]
+fn entry_layout(len: usize) -> Layout {
+    // 8-aligned: three low bits of a slot word are flags.
+    match Layout::from_size_align(len, align_of::<AtomicU64>()) {
+        Ok(layout) => layout,
+        Err(_) => unreachable!("keys and inline values are bounded by the protocol's limits"),
+    }
+}
+
+impl Entry<'_> {
+    /// WATCHed entries are replaced, never changed in place (reserved for transactions).
+    pub fn is_pinned(self) -> bool {
+        self.header().fixed & PINNED != 0
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sixteen_byte_key_with_a_32_byte_value_takes_56_bytes_and_64_with_a_deadline() {
+        let plain = NewEntry::new(Kind(0), &[b'k'; 16], None, 0, Source::Inline(&[b'v'; 32]));
+        let volatile = NewEntry::new(Kind(0), &[b'k'; 16], Some(WallMs(1)), 0, Source::Inline(&[b'v'; 32]));
+        assert_eq!((plain.view().alloc_len(), volatile.view().alloc_len()), (56, 64));
+    }
+
+    #[test]
+    fn parts_come_back_as_stored_for_every_shape() {
+        for klen in [0, 1, 254, 255, 256, 70_000] {
+            for ttl in [None, Some(WallMs(12345))] {
+                let key = vec![b'k'; klen];
+                let inline = NewEntry::new(Kind(3), &key, ttl, 7, Source::Joined(b"ab", b"cd"));
+                assert_eq!(inline.view().key(), &key[..]);
+                assert_eq!(inline.view().expires_at(), ttl);
+                assert_eq!((inline.view().kind(), inline.view().recency()), (Kind(3), 7));
+                assert!(matches!(inline.view().payload(), Payload::Inline(b"abcd")));
+                let cell = NewEntry::new(Kind(0), &key, ttl, 0, Source::Cell(-5));
+                assert_eq!(cell.view().cell_add(3), Ok(-2));
+                cell.view().freeze();
+                assert_eq!(cell.view().cell_add(3), Err(CellError::NotInPlace));
+                assert!(matches!(cell.view().payload(), Payload::Cell(-2)));
+                let blob = NewEntry::new(Kind(0), &key, ttl, 0, Source::Blob(Bytes::from(vec![1u8; 100_000])));
+                assert!(matches!(blob.view().payload(), Payload::Blob(b) if b.len() == 100_000));
+            }
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! The shared table.
+pub mod entry;
