@@ -2,4 +2,11 @@
 #![allow(missing_docs)]
 
 pub mod base;
+
+pub mod admin;
+pub mod resp;
 pub mod table;
+
+pub mod keyspace;
+
+pub mod cmd;

@@ -4,5 +4,6 @@ pub mod clock;
 pub mod hash;
 pub mod heap;
 pub mod ids;
+pub mod num;
 pub mod prng;
 pub mod sync;

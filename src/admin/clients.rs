@@ -1,0 +1,1 @@
+//! The registry of connected clients: what CLIENT LIST shows of clients of every loop.

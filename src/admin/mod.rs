@@ -1,0 +1,7 @@
+//! Layer 1: passive registries. Everyone writes, `cmd/server.rs` reads.
+
+#![forbid(unsafe_code)]
+
+pub mod clients;
+pub mod config;
+pub mod stats;

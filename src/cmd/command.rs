@@ -1,0 +1,256 @@
+//! `Command`: the row that tells everything about a command, and what a handler gets and returns.
+//!
+//! Arity, key positions, COMMAND, ACL categories, statistics and prefetching come from the row; a handler holds only the
+//! command's own meaning. A special case for one command elsewhere is a missing column here.
+
+use super::session::Session;
+use super::world::World;
+use crate::base::hash::Key;
+use crate::base::ids::{ClientId, LoopId};
+use crate::base::prng::Prng;
+use crate::keyspace::Keys;
+use crate::keyspace::types::WrongType;
+use crate::resp::args::Args;
+use crate::resp::error::ReplyError;
+use crate::resp::reply::Reply;
+
+/// What a handler works with.
+pub struct Cx<'a> {
+    /// The selected database under this turn's guard.
+    pub keys: Keys<'a>,
+    pub reply: &'a mut Reply,
+    pub session: &'a mut Session,
+    /// Everything that is shared by all loops.
+    pub world: &'a World,
+    pub prng: &'a mut Prng,
+    pub effects: &'a mut Effects,
+}
+
+impl<'a> Cx<'a> {
+    /// Argument `index` as a key, with the hash that the look stage left.
+    #[inline]
+    pub fn key<'k>(&self, args: &Args<'k>, index: usize) -> Key<'k> {
+        self.keys.key(args.get(index), args.hash(index))
+    }
+}
+
+/// What commands changed; handed over at the end of the turn.
+#[derive(Default)]
+pub struct Effects {
+    /// Number of changes (`rdb_changes_since_last_save`).
+    pub dirty: u64,
+    /// Clients to be closed on whichever loop they live.
+    pub kills: Vec<(LoopId, ClientId)>,
+}
+
+/// What the dispatcher does after a handler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    Done,
+    /// Send what is pending, then close this connection (QUIT, CLIENT KILL of oneself).
+    Close,
+    /// Stop the server.
+    Shutdown,
+}
+
+/// A handler: checks everything it can before its first write.
+pub type Handler = fn(&mut Cx<'_>, Args<'_>) -> Result<Flow, ReplyError>;
+
+impl From<WrongType> for ReplyError {
+    fn from(_: WrongType) -> Self {
+        ReplyError::WrongType
+    }
+}
+
+/// Command flags; bit order is free, names are Redis's. `names()` gives what COMMAND INFO prints.
+pub mod flag {
+    pub const WRITE: u32 = 1 << 0;
+    pub const READONLY: u32 = 1 << 1;
+    pub const DENYOOM: u32 = 1 << 2;
+    pub const ADMIN: u32 = 1 << 3;
+    pub const PUBSUB: u32 = 1 << 4;
+    pub const NOSCRIPT: u32 = 1 << 5;
+    pub const BLOCKING: u32 = 1 << 6;
+    pub const LOADING: u32 = 1 << 7;
+    pub const STALE: u32 = 1 << 8;
+    pub const SKIP_MONITOR: u32 = 1 << 9;
+    pub const SKIP_SLOWLOG: u32 = 1 << 10;
+    pub const ASKING: u32 = 1 << 11;
+    pub const FAST: u32 = 1 << 12;
+    pub const NO_AUTH: u32 = 1 << 13;
+    pub const MAY_REPLICATE: u32 = 1 << 14;
+    pub const SENTINEL: u32 = 1 << 15;
+    pub const ONLY_SENTINEL: u32 = 1 << 16;
+    pub const NO_MANDATORY_KEYS: u32 = 1 << 17;
+    pub const PROTECTED: u32 = 1 << 18;
+    pub const NO_ASYNC_LOADING: u32 = 1 << 19;
+    pub const NO_MULTI: u32 = 1 << 20;
+    pub const ALLOW_BUSY: u32 = 1 << 21;
+    pub const TOUCHES_ARBITRARY_KEYS: u32 = 1 << 22;
+    /// GETKEYS needs the handler's own parser (`getkeys`): COMMAND shows `movablekeys`.
+    pub const MOVABLE_KEYS: u32 = 1 << 23;
+}
+
+/// ACL categories beyond those that follow from the flags (`@read`, `@write`, `@fast`, `@slow`, `@admin`, …).
+pub mod acl {
+    pub const KEYSPACE: u32 = 1 << 0;
+    pub const STRING: u32 = 1 << 1;
+    pub const BITMAP: u32 = 1 << 2;
+    pub const CONNECTION: u32 = 1 << 3;
+    pub const DANGEROUS: u32 = 1 << 4;
+    pub const ADMIN: u32 = 1 << 5;
+    pub const READ: u32 = 1 << 6;
+    pub const WRITE: u32 = 1 << 7;
+    pub const FAST: u32 = 1 << 8;
+    pub const SLOW: u32 = 1 << 9;
+    pub const BLOCKING: u32 = 1 << 10;
+    pub const PUBSUB: u32 = 1 << 11;
+    pub const SCRIPTING: u32 = 1 << 12;
+    pub const TRANSACTION: u32 = 1 << 13;
+    pub const LIST: u32 = 1 << 14;
+    pub const SET: u32 = 1 << 15;
+    pub const SORTEDSET: u32 = 1 << 16;
+    pub const HASH: u32 = 1 << 17;
+    pub const STREAM: u32 = 1 << 18;
+    pub const HYPERLOGLOG: u32 = 1 << 19;
+    pub const GEO: u32 = 1 << 20;
+}
+
+/// Where keys begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// At argument `pos`.
+    Index(i32),
+    /// After the keyword, searched from argument `from` (negative: backwards from the end).
+    Keyword(&'static str, i32),
+    Unknown,
+}
+
+/// How keys go on from the begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Find {
+    /// `last` relative to the begin (negative: from the end of the arguments), `step`, `limit`.
+    Range {
+        last: i32,
+        step: i32,
+        limit: i32,
+    },
+    /// The number of keys stands at begin + `num`; keys from begin + `first`, `step` apart.
+    Count {
+        num: i32,
+        first: i32,
+        step: i32,
+    },
+    Unknown,
+}
+
+/// One key specification, as COMMAND INFO describes it. `flags` are Redis's names, e.g. `["RW", "access", "update"]`.
+#[derive(Clone, Copy, Debug)]
+pub struct KeySpec {
+    pub begin: Begin,
+    pub find: Find,
+    pub flags: &'static [&'static str],
+}
+
+impl KeySpec {
+    /// One key at argument `pos`.
+    pub const fn one(pos: i32, flags: &'static [&'static str]) -> Self {
+        KeySpec { begin: Begin::Index(pos), find: Find::Range { last: 0, step: 1, limit: 0 }, flags }
+    }
+    /// Keys from argument `pos` to the end, `step` apart.
+    pub const fn rest(pos: i32, step: i32, flags: &'static [&'static str]) -> Self {
+        KeySpec { begin: Begin::Index(pos), find: Find::Range { last: -1, step, limit: 0 }, flags }
+    }
+    pub const fn new(begin: Begin, find: Find, flags: &'static [&'static str]) -> Self {
+        KeySpec { begin, find, flags }
+    }
+}
+
+/// The row. Build with `cmd(…)` and the const methods.
+pub struct Command {
+    /// Lower case; of a subcommand only its own word.
+    pub name: &'static str,
+    pub run: Handler,
+    /// Redis's arity: n exactly, -n at least, the name counted (for subcommands both words).
+    pub arity: i32,
+    pub flags: u32,
+    pub acl: u32,
+    pub keys: &'static [KeySpec],
+    /// Redis's group name: `string`, `generic`, `connection`, …
+    pub group: &'static str,
+    pub since: &'static str,
+    pub tips: &'static [&'static str],
+    pub subs: &'static [Command],
+    /// `(since, replaced_by)` of a deprecated command.
+    pub deprecated: Option<(&'static str, &'static str)>,
+    /// First key argument for the prefetcher (0: none), last (as in the legacy triple) and step.
+    pub legacy_keys: (i32, i32, i32),
+}
+
+/// Starts a row. Defaults: arity -1, no flags, no keys, group `generic`, since 1.0.0.
+pub const fn cmd(name: &'static str, run: Handler) -> Command {
+    Command {
+        name,
+        run,
+        arity: -1,
+        flags: 0,
+        acl: 0,
+        keys: &[],
+        group: "generic",
+        since: "1.0.0",
+        tips: &[],
+        subs: &[],
+        deprecated: None,
+        legacy_keys: (0, 0, 0),
+    }
+}
+
+impl Command {
+    pub const fn arity(mut self, arity: i32) -> Self {
+        self.arity = arity;
+        self
+    }
+    pub const fn flags(mut self, flags: u32) -> Self {
+        self.flags = flags;
+        self
+    }
+    pub const fn acl(mut self, acl: u32) -> Self {
+        self.acl = acl;
+        self
+    }
+    /// Key specifications; the legacy (first, last, step) triple follows from the first one by Redis's rule.
+    pub const fn keys(mut self, keys: &'static [KeySpec]) -> Self {
+        self.keys = keys;
+        self
+    }
+    pub const fn legacy(mut self, first: i32, last: i32, step: i32) -> Self {
+        self.legacy_keys = (first, last, step);
+        self
+    }
+    pub const fn group(mut self, group: &'static str, since: &'static str) -> Self {
+        self.group = group;
+        self.since = since;
+        self
+    }
+    pub const fn tips(mut self, tips: &'static [&'static str]) -> Self {
+        self.tips = tips;
+        self
+    }
+    pub const fn subs(mut self, subs: &'static [Command]) -> Self {
+        self.subs = subs;
+        self
+    }
+    pub const fn deprecated(mut self, since: &'static str, replaced_by: &'static str) -> Self {
+        self.deprecated = Some((since, replaced_by));
+        self
+    }
+    /// Does `count` arguments (name included) satisfy the arity?
+    #[inline]
+    pub fn accepts(&self, count: usize) -> bool {
+        if self.arity >= 0 { count == self.arity as usize } else { count >= self.arity.unsigned_abs() as usize }
+    }
+    #[inline]
+    pub fn has(&self, flags: u32) -> bool {
+        self.flags & flags != 0
+    }
+}

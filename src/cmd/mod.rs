@@ -1,0 +1,8 @@
+//! Layer 4: the commands. A family file holds its rows first, then the handlers in row order.
+
+#![forbid(unsafe_code)]
+
+pub mod command;
+pub mod session;
+pub mod table;
+pub mod world;

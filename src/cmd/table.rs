@@ -1,0 +1,1 @@
+//! The command table: families put together, and the lookup by name.

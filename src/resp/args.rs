@@ -1,0 +1,63 @@
+//! `Args`: one command as the parser cut it, still lying in the receive buffer.
+//!
+//! An argument is an offset and a length into the bytes of its command, so nothing is copied and nothing needs a lifetime
+//! trick. A bulk that was received on its own (32 KiB and up) is a `Bytes` of its own beside the buffer.
+
+use bytes::Bytes;
+
+/// One argument. `hash` is 0 until the look stage has hashed it as a key.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Arg {
+    pub offset: u32,
+    /// Bytes; for an argument in `large` the offset is `LARGE` and this is its index there.
+    pub len: u32,
+    pub hash: u64,
+}
+
+/// The offset of an argument that stands in the list of large bulks.
+pub const LARGE: u32 = u32::MAX;
+
+/// A whole command: its name is argument 0.
+#[derive(Clone, Copy)]
+pub struct Args<'a> {
+    pub buf: &'a [u8],
+    pub items: &'a [Arg],
+    pub large: &'a [Bytes],
+}
+
+impl<'a> Args<'a> {
+    /// Number of arguments, the command's name included (as Redis counts arity).
+    #[inline]
+    pub fn count(&self) -> usize {
+        self.items.len()
+    }
+    /// The bytes of argument `index`. Panics if there is none: arity was checked by the gate.
+    #[inline]
+    pub fn get(&self, index: usize) -> &'a [u8] {
+        let arg = self.items[index];
+        if arg.offset == LARGE {
+            return &self.large[arg.len as usize];
+        }
+        &self.buf[arg.offset as usize..][..arg.len as usize]
+    }
+    /// Argument `index` as a shared buffer, if it was received as one.
+    #[inline]
+    pub fn shared(&self, index: usize) -> Option<&'a Bytes> {
+        let arg = self.items[index];
+        (arg.offset == LARGE).then(|| &self.large[arg.len as usize])
+    }
+    /// The hash that the look stage left, or 0.
+    #[inline]
+    pub fn hash(&self, index: usize) -> u64 {
+        self.items[index].hash
+    }
+    /// Does argument `index` equal `word`, ASCII case aside?
+    #[inline]
+    pub fn is(&self, index: usize, word: &str) -> bool {
+        self.get(index).eq_ignore_ascii_case(word.as_bytes())
+    }
+    /// All arguments from `from` on.
+    pub fn iter_from(self, from: usize) -> impl Iterator<Item = &'a [u8]> {
+        (from..self.count()).map(move |index| self.get(index))
+    }
+}

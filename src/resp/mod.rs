@@ -1,0 +1,5 @@
+//! Layer 1, bytes only: requests in, replies out, and the exact texts of errors.
+
+pub mod args;
+pub mod error;
+pub mod reply;

@@ -1,0 +1,90 @@
+//! The roots: one pointer per logical database, null until the database is first written.
+//!
+//! A root is loaded once per command. It changes in two ways: from null to a fresh table (CAS, any loop), and by
+//! FLUSHDB/FLUSHALL/SWAPDB, which run at a safepoint so that no command is between loading a root and finishing its change.
+
+use super::Table;
+use super::reclaim::Guard;
+use crate::base::hash::KeyHasher;
+use crate::base::sync::{AtomicPtr, Ordering};
+use std::ptr::null_mut;
+
+/// The databases' tables.
+pub struct Roots {
+    slots: Box<[AtomicPtr<Table>]>,
+    hasher: KeyHasher,
+}
+
+impl Roots {
+    /// `count` databases without a table.
+    pub fn new(count: usize, hasher: KeyHasher) -> Self {
+        Roots { slots: (0..count).map(|_| AtomicPtr::new(null_mut())).collect(), hasher }
+    }
+    /// Number of databases.
+    pub fn count(&self) -> usize {
+        self.slots.len()
+    }
+    /// The hasher of all tables.
+    pub fn hasher(&self) -> &KeyHasher {
+        &self.hasher
+    }
+    /// The table of database `index`, if anything was ever written there.
+    #[inline]
+    pub fn get<'g>(&self, index: usize, _guard: &'g Guard<'_>) -> Option<&'g Table> {
+        // Acquire: pairs with the AcqRel of `get_or_create` and `swap`: the table's contents are visible.
+        // SAFETY: a root is null or a live table; an unlinked table is retired and outlives the guard.
+        unsafe { self.slots[index].load(Ordering::Acquire).as_ref() }
+    }
+    /// The table of database `index`, created if needed.
+    pub fn get_or_create<'g>(&self, index: usize, guard: &'g Guard<'_>) -> &'g Table {
+        if let Some(table) = self.get(index, guard) {
+            return table;
+        }
+        let fresh = Box::into_raw(Box::new(Table::new(self.hasher.clone())));
+        let slot = &self.slots[index];
+        let winner = match slot.compare_exchange(null_mut(), fresh, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => fresh,
+            Err(other) => {
+                // SAFETY: the loser's table was never shared.
+                drop(unsafe { Box::from_raw(fresh) });
+                other
+            }
+        };
+        // SAFETY: as in `get`.
+        unsafe { &*winner }
+    }
+    /// Takes the table of database `index` away, leaving an empty database. The caller holds a safepoint and hands the
+    /// table to a place that drops it after the guards of this turn are gone.
+    pub fn take(&self, index: usize) -> Option<OldTable> {
+        let old = self.slots[index].swap(null_mut(), Ordering::AcqRel);
+        (!old.is_null()).then_some(OldTable(old))
+    }
+    /// Exchanges two databases. The caller holds a safepoint: otherwise a reader could see one table twice.
+    pub fn swap(&self, a: usize, b: usize) {
+        let first = self.slots[a].load(Ordering::Acquire);
+        let second = self.slots[b].swap(first, Ordering::AcqRel);
+        self.slots[a].store(second, Ordering::Release);
+    }
+}
+
+impl Drop for Roots {
+    fn drop(&mut self) {
+        for index in 0..self.slots.len() {
+            drop(self.take(index));
+        }
+    }
+}
+
+/// A table that is no longer reachable from a root. Dropping it frees every entry: do that off the loops, and only after
+/// the guards that existed when it was taken are gone.
+pub struct OldTable(*mut Table);
+
+// SAFETY: the table is owned by this handle, and `Table` is Send.
+unsafe impl Send for OldTable {}
+
+impl Drop for OldTable {
+    fn drop(&mut self) {
+        // SAFETY: `take` made this handle the only owner; the type's contract keeps readers away.
+        drop(unsafe { Box::from_raw(self.0) });
+    }
+}
