@@ -5,6 +5,7 @@ pub mod base;
 
 pub mod admin;
 pub mod resp;
+pub mod ring;
 pub mod table;
 
 pub mod keyspace;
