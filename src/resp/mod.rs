@@ -2,4 +2,8 @@
 
 pub mod args;
 pub mod error;
+pub mod inline;
+pub mod parse;
+#[cfg(any(test, feature = "chaos"))]
+pub mod parse_fuzz;
 pub mod reply;

@@ -1,0 +1,498 @@
+//! Requests: bytes in, `Args` parts out, nothing copied.
+//!
+//!     request  = '*' count CRLF (bulk × count)  |  inline line          bulk = '$' len CRLF bytes CRLF
+//!
+//! `Parser::next` looks at the bytes from the start of one request. A whole multibulk request of ordinary size takes the
+//! fast path: one pass, a few instructions per argument. Everything else takes the slow path, which knows every limit
+//! and every error. A short unfinished request leaves nothing behind and is read again when more has come: its headers are
+//! few, its bulks are skipped by length. A long one leaves its position and arguments in a box, so that the work stays
+//! linear however the bytes are cut.
+//!
+//! A bulk of 32 KiB or more that has not arrived whole does not go through the connection's buffer:
+//!
+//!     next  → Step::Large { keep }       the parser has taken everything behind `keep` for itself
+//!     fill  (each further receive, while `is_filling`)       memory grows with what arrived, at most twofold
+//!     next  → goes on behind the bulk    the argument is marked LARGE; `take_large` hands the bytes over
+//!
+//! Like Redis, the parser trusts the client for line feeds and for the CRLF behind a bulk: it skips two bytes.
+//! Errors and results do not depend on where the stream was cut (parse_fuzz.rs holds it to that).
+
+use super::args::{Arg, LARGE};
+use super::error::ReplyError;
+use super::inline::{Word, split};
+use crate::base::num::parse_i64;
+use bytes::Bytes;
+
+/// Longest inline request and longest header line. Source: PROTO_INLINE_MAX_SIZE.
+pub const LINE_LEN_MAX: usize = 64 << 10;
+/// A bulk of this length or more is received on its own. Source: PROTO_MBULK_BIG_ARG.
+pub const LARGE_LEN_MIN: usize = 32 << 10;
+/// Most arguments of a request. Source: INT_MAX, as in Redis 7.
+const COUNT_MAX: u32 = i32::MAX as u32;
+/// Limits before authentication: enough for AUTH and HELLO.
+const UNAUTHENTICATED_COUNT_MAX: u32 = 10;
+const UNAUTHENTICATED_LEN_MAX: u64 = 16384;
+/// An unfinished request with fewer arguments than this is read again from its start instead of being remembered.
+const REREAD_COUNT_MAX: usize = 16;
+
+/// What this connection may send now.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    count_max: u32,
+    len_max: u64,
+    /// The smallest of the two bulk limits.
+    fast_len_max: u64,
+}
+
+impl Limits {
+    /// `bulk_len_max` is `proto-max-bulk-len`.
+    pub fn new(bulk_len_max: u64, authenticated: bool) -> Self {
+        let (count_max, fast_len_max) = if authenticated {
+            (COUNT_MAX, bulk_len_max)
+        } else {
+            (UNAUTHENTICATED_COUNT_MAX, bulk_len_max.min(UNAUTHENTICATED_LEN_MAX))
+        };
+        Limits { count_max, len_max: bulk_len_max, fast_len_max }
+    }
+}
+
+/// What `next` found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A request of `consumed` bytes; its `item_count` arguments were appended to the items.
+    Command { consumed: usize, item_count: usize },
+    /// `consumed` bytes that ask for nothing: an empty line, `*0`, a negative count.
+    Skip { consumed: usize },
+    /// The request has not arrived whole.
+    Incomplete,
+    /// A large bulk has begun. The parser has taken the bytes from `keep` on: drop them, keep those before, and give what
+    /// arrives to `fill` until `is_filling` ends.
+    Large { keep: usize },
+}
+
+/// The client breaks the protocol: reply, then close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProtocolError {
+    InlineTooLong,
+    CountLineTooLong,
+    LenLineTooLong,
+    InvalidCount,
+    InvalidLen,
+    UnauthenticatedCount,
+    UnauthenticatedLen,
+    ExpectedBulk(u8),
+    UnbalancedQuotes,
+}
+
+impl ProtocolError {
+    /// The error that the client is told.
+    pub fn reply(self) -> ReplyError {
+        ReplyError::text(match self {
+            Self::InlineTooLong => "ERR Protocol error: too big inline request",
+            Self::CountLineTooLong => "ERR Protocol error: too big mbulk count string",
+            Self::LenLineTooLong => "ERR Protocol error: too big bulk count string",
+            Self::InvalidCount => "ERR Protocol error: invalid multibulk length",
+            Self::InvalidLen => "ERR Protocol error: invalid bulk length",
+            Self::UnauthenticatedCount => "ERR Protocol error: unauthenticated multibulk length",
+            Self::UnauthenticatedLen => "ERR Protocol error: unauthenticated bulk length",
+            Self::UnbalancedQuotes => "ERR Protocol error: unbalanced quotes in request",
+            Self::ExpectedBulk(byte) => {
+                // Latin-1, so that the byte is shown as some character; a reply line must stay a line and valid text.
+                return ReplyError::owned(format!("ERR Protocol error: expected '$', got '{}'", byte as char));
+            }
+        })
+    }
+}
+
+/// The parser's memory between two receives of one connection. Empty (two words) whenever no long request is under way.
+#[derive(Default)]
+pub struct Parser {
+    /// Bytes at the start of an unfinished inline request that hold no line end.
+    scanned: u32,
+    saved: Option<Box<Saved>>,
+}
+
+/// A long request that has not arrived whole.
+#[derive(Default)]
+struct Saved {
+    /// The next header begins here, relative to the request's start in the connection's buffer.
+    pos: usize,
+    /// Arguments that are still to come.
+    remaining: u32,
+    items: Vec<Arg>,
+    /// Arguments with bytes of their own: large bulks, and inline arguments that had quotes.
+    own: Vec<Bytes>,
+    filling: Option<Filling>,
+    /// The request was handed out; only `own` may still be wanted.
+    done: bool,
+}
+
+/// A large bulk on its way in.
+struct Filling {
+    bytes: Vec<u8>,
+    len: usize,
+    /// Bytes seen of the CRLF behind the bulk.
+    tail: usize,
+}
+
+impl Parser {
+    /// The next request of `buf`, which begins where the last consumed one ended.
+    ///
+    /// Errors: the client's; the connection is of no use afterwards.
+    /// Cost: a SET of small arguments, about 15 ns; an unfinished request, one look at its headers.
+    #[inline]
+    pub fn next(&mut self, buf: &[u8], limits: &Limits, items: &mut Vec<Arg>) -> Result<Step, ProtocolError> {
+        if self.saved.is_none() {
+            if let Some(step) = whole_request(buf, limits, items) {
+                return Ok(step);
+            }
+        }
+        self.next_slow(buf, limits, items)
+    }
+    /// The bytes of arguments that `next` marked LARGE in the command it has just returned, in the order of their marks.
+    #[inline]
+    pub fn take_large(&mut self) -> Vec<Bytes> {
+        match &self.saved {
+            Some(saved) if saved.done => self.saved.take().map_or_else(Vec::new, |saved| saved.own),
+            _ => Vec::new(),
+        }
+    }
+    /// Does what arrives next belong to a large bulk?
+    #[inline]
+    pub fn is_filling(&self) -> bool {
+        self.saved.as_ref().is_some_and(|saved| saved.filling.is_some())
+    }
+    /// Gives received bytes to the large bulk under way; returns how many it took. The rest belongs behind what `keep` kept.
+    pub fn fill(&mut self, bytes: &[u8]) -> usize {
+        let Some(saved) = &mut self.saved else { return 0 };
+        let Some(filling) = &mut saved.filling else { return 0 };
+        let taken = filling.take(bytes);
+        if filling.tail == 2 {
+            let bytes = std::mem::take(&mut filling.bytes);
+            saved.filling = None;
+            saved.items.push(Arg { offset: LARGE, len: saved.own.len() as u32, hash: 0 });
+            saved.own.push(Bytes::from(bytes));
+            saved.remaining -= 1;
+        }
+        taken
+    }
+    /// Memory held for the request under way, for the client's accounting.
+    pub fn held_len(&self) -> usize {
+        self.saved.as_ref().map_or(0, |saved| {
+            let filling = saved.filling.as_ref().map_or(0, |filling| filling.bytes.capacity());
+            let own: usize = saved.own.iter().map(Bytes::len).sum();
+            filling + own + saved.items.capacity() * size_of::<Arg>()
+        })
+    }
+    #[cold]
+    #[inline(never)]
+    fn next_slow(&mut self, buf: &[u8], limits: &Limits, items: &mut Vec<Arg>) -> Result<Step, ProtocolError> {
+        if self.saved.as_ref().is_some_and(|saved| saved.done) {
+            self.saved = None;
+        }
+        if let Some(saved) = &mut self.saved {
+            let outcome = if saved.filling.is_some() {
+                Outcome::More
+            } else {
+                bulks(buf, limits, &mut saved.pos, &mut saved.remaining, &mut saved.items)?
+            };
+            return Ok(match outcome {
+                Outcome::Whole => self.finish(items),
+                Outcome::More => Step::Incomplete,
+                Outcome::Large(len) => self.begin_large(buf, len),
+            });
+        }
+        match buf.first() {
+            None => Ok(Step::Incomplete),
+            Some(b'*') => self.multibulk(buf, limits, items),
+            Some(_) => self.inline(buf, items),
+        }
+    }
+    /// A multibulk request from its first byte.
+    fn multibulk(&mut self, buf: &[u8], limits: &Limits, items: &mut Vec<Arg>) -> Result<Step, ProtocolError> {
+        let Some((count, mut pos)) = header(buf, 0, ProtocolError::CountLineTooLong)? else {
+            return Ok(Step::Incomplete);
+        };
+        let count = parse_i64(count).filter(|&count| count <= COUNT_MAX as i64).ok_or(ProtocolError::InvalidCount)?;
+        if count > limits.count_max as i64 {
+            return Err(ProtocolError::UnauthenticatedCount);
+        }
+        if count <= 0 {
+            return Ok(Step::Skip { consumed: pos });
+        }
+        let base = items.len();
+        let mut remaining = count as u32;
+        let outcome = bulks(buf, limits, &mut pos, &mut remaining, items)?;
+        let parsed = items.len() - base;
+        match outcome {
+            Outcome::Whole => return Ok(Step::Command { consumed: pos, item_count: parsed }),
+            Outcome::More if parsed < REREAD_COUNT_MAX => {
+                items.truncate(base);
+                return Ok(Step::Incomplete);
+            }
+            _ => {}
+        }
+        let parsed = items.split_off(base);
+        self.saved = Some(Box::new(Saved { pos, remaining, items: parsed, ..Saved::default() }));
+        Ok(match outcome {
+            Outcome::Large(len) => self.begin_large(buf, len),
+            _ => Step::Incomplete,
+        })
+    }
+    /// Starts to receive a bulk of `len` bytes whose first bytes lie in `buf` behind the saved position.
+    fn begin_large(&mut self, buf: &[u8], len: usize) -> Step {
+        let Some(saved) = &mut self.saved else { return Step::Incomplete };
+        let keep = saved.pos;
+        saved.filling = Some(Filling { bytes: Vec::new(), len, tail: 0 });
+        let taken = self.fill(&buf[keep..]);
+        assert!(taken == buf.len() - keep && self.is_filling(), "only an unfinished bulk is received on its own");
+        Step::Large { keep }
+    }
+    /// Hands out the saved request.
+    fn finish(&mut self, items: &mut Vec<Arg>) -> Step {
+        let Some(mut saved) = self.saved.take() else { return Step::Incomplete };
+        let step = Step::Command { consumed: saved.pos, item_count: saved.items.len() };
+        items.append(&mut saved.items);
+        if !saved.own.is_empty() {
+            saved.done = true;
+            self.saved = Some(saved);
+        }
+        step
+    }
+    /// An inline request: a line of words.
+    fn inline(&mut self, buf: &[u8], items: &mut Vec<Arg>) -> Result<Step, ProtocolError> {
+        let from = self.scanned as usize;
+        // A NUL hides the line end from Redis, which then waits for the line to grow too long.
+        let Some(end) = memchr::memchr2(b'\n', 0, &buf[from..]).map(|at| from + at).filter(|&at| buf[at] == b'\n')
+        else {
+            if buf.len() > LINE_LEN_MAX {
+                return Err(ProtocolError::InlineTooLong);
+            }
+            // Up to a NUL at most: the next search must see it again.
+            self.scanned = memchr::memchr(0, &buf[from..]).map_or(buf.len(), |at| from + at) as u32;
+            return Ok(Step::Incomplete);
+        };
+        self.scanned = 0;
+        if end > LINE_LEN_MAX {
+            return Err(ProtocolError::InlineTooLong);
+        }
+        let line = &buf[..end];
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let (base, mut own) = (items.len(), Vec::new());
+        split(line, |word| {
+            items.push(match word {
+                Word::Plain { start, len } => Arg { offset: start as u32, len: len as u32, hash: 0 },
+                Word::Unquoted(bytes) => {
+                    own.push(Bytes::from(bytes));
+                    Arg { offset: LARGE, len: own.len() as u32 - 1, hash: 0 }
+                }
+            });
+        })
+        .map_err(|_| ProtocolError::UnbalancedQuotes)?;
+        if !own.is_empty() {
+            self.saved = Some(Box::new(Saved { own, done: true, ..Saved::default() }));
+        }
+        let consumed = end + 1;
+        Ok(match items.len() - base {
+            0 => Step::Skip { consumed },
+            item_count => Step::Command { consumed, item_count },
+        })
+    }
+}
+
+impl Filling {
+    /// Takes what belongs to the bulk and to the two bytes behind it.
+    fn take(&mut self, bytes: &[u8]) -> usize {
+        let taken = bytes.len().min(self.len - self.bytes.len());
+        self.grow(taken);
+        self.bytes.extend_from_slice(&bytes[..taken]);
+        let tail = if self.bytes.len() == self.len { (bytes.len() - taken).min(2 - self.tail) } else { 0 };
+        self.tail += tail;
+        taken + tail
+    }
+    /// Makes room for `more` bytes: twice what will have arrived, never more than the bulk. The last step is exact, so that
+    /// the finished value has no slack.
+    fn grow(&mut self, more: usize) {
+        let wanted = self.bytes.len() + more;
+        if wanted > self.bytes.capacity() {
+            let cap = (wanted * 2).min(self.len);
+            self.bytes.reserve_exact(cap - self.bytes.len());
+        }
+    }
+}
+
+/// What the slow path met at the end of its bytes.
+enum Outcome {
+    Whole,
+    More,
+    /// A bulk of this length that is to be received on its own.
+    Large(usize),
+}
+
+/// Reads bulks from `pos` on. `pos` stays at the header of an unfinished bulk, or behind it if the bulk is large.
+fn bulks(
+    buf: &[u8],
+    limits: &Limits,
+    pos: &mut usize,
+    remaining: &mut u32,
+    items: &mut Vec<Arg>,
+) -> Result<Outcome, ProtocolError> {
+    while *remaining > 0 {
+        let Some((line, start)) = header(buf, *pos, ProtocolError::LenLineTooLong)? else { return Ok(Outcome::More) };
+        if buf[*pos] != b'$' {
+            return Err(ProtocolError::ExpectedBulk(buf[*pos]));
+        }
+        let len = parse_i64(line).and_then(|len| u64::try_from(len).ok()).filter(|&len| len <= limits.len_max);
+        let len = len.ok_or(ProtocolError::InvalidLen)?;
+        if len > limits.fast_len_max {
+            return Err(ProtocolError::UnauthenticatedLen);
+        }
+        let len = len as usize;
+        if buf.len() - start < len + 2 {
+            if len < LARGE_LEN_MIN {
+                return Ok(Outcome::More);
+            }
+            *pos = start;
+            return Ok(Outcome::Large(len));
+        }
+        assert!(start < LARGE as usize, "the query buffer limit keeps offsets small");
+        items.push(Arg { offset: start as u32, len: len as u32, hash: 0 });
+        *pos = start + len + 2;
+        *remaining -= 1;
+    }
+    Ok(Outcome::Whole)
+}
+
+/// The header line at `pos`: its text behind the sigil, and where the next thing begins. None: not here yet.
+fn header(buf: &[u8], pos: usize, too_long: ProtocolError) -> Result<Option<(&[u8], usize)>, ProtocolError> {
+    let rest = &buf[pos..];
+    // One more than the limit: a line end there is late, whether or not it has arrived.
+    let window = &rest[..rest.len().min(LINE_LEN_MAX + 1)];
+    match memchr::memchr2(b'\r', 0, window).filter(|&at| window[at] == b'\r') {
+        // The sigil of a bulk is checked by the caller, which may find CR itself there.
+        Some(at) if at + 2 <= rest.len() => Ok(Some((&rest[at.min(1)..at], pos + at + 2))),
+        Some(_) => Ok(None),
+        None if rest.len() > LINE_LEN_MAX => Err(too_long),
+        None => Ok(None),
+    }
+}
+
+/// The fast path: a multibulk request that is here as a whole and has nothing unusual. None leaves `items` as it was.
+#[inline]
+fn whole_request(buf: &[u8], limits: &Limits, items: &mut Vec<Arg>) -> Option<Step> {
+    let (count, mut pos) = short_header(buf, 0, b'*')?;
+    if count == 0 || count > limits.count_max {
+        return None;
+    }
+    let base = items.len();
+    for _ in 0..count {
+        let bulk = short_header(buf, pos, b'$');
+        let Some((len, start)) =
+            bulk.filter(|&(len, start)| len as u64 <= limits.fast_len_max && buf.len() - start >= len as usize + 2)
+        else {
+            items.truncate(base);
+            return None;
+        };
+        items.push(Arg { offset: start as u32, len, hash: 0 });
+        pos = start + len as usize + 2;
+    }
+    Some(Step::Command { consumed: pos, item_count: count as usize })
+}
+
+/// A header of `sigil`, one to five digits without a leading zero (or `0`), and CRLF: its number and where it ends.
+#[inline(always)]
+fn short_header(buf: &[u8], pos: usize, sigil: u8) -> Option<(u32, usize)> {
+    let rest = buf.get(pos..)?;
+    let (&first, rest) = rest.split_first()?;
+    if first != sigil {
+        return None;
+    }
+    let mut value = rest.first()?.wrapping_sub(b'0') as u32;
+    if value > 9 {
+        return None;
+    }
+    for at in 1..6 {
+        let byte = *rest.get(at)?;
+        if byte == b'\r' {
+            return (rest.len() > at + 1).then_some((value, pos + at + 3));
+        }
+        let digit = byte.wrapping_sub(b'0') as u32;
+        if digit > 9 || value == 0 {
+            return None;
+        }
+        value = value * 10 + digit;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::args::Args;
+    use super::*;
+
+    fn parse(text: &[u8], authenticated: bool) -> Result<(Step, usize), ProtocolError> {
+        let mut items = Vec::new();
+        let step = Parser::default().next(text, &Limits::new(512 << 20, authenticated), &mut items)?;
+        Ok((step, items.len()))
+    }
+    fn error(text: &[u8]) -> String {
+        parse(text, true).unwrap_err().reply().line().to_string()
+    }
+
+    #[test]
+    fn a_whole_request_is_cut_in_place() {
+        let mut items = Vec::new();
+        let buf = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$0\r\n\r\n*1\r\n";
+        let step = Parser::default().next(buf, &Limits::new(512 << 20, true), &mut items).unwrap();
+        assert_eq!(step, Step::Command { consumed: 26, item_count: 3 });
+        let args = Args { buf, items: &items, large: &[] };
+        assert_eq!(args.iter_from(0).collect::<Vec<_>>(), [&b"SET"[..], b"k", b""]);
+    }
+
+    #[test]
+    fn requests_that_ask_for_nothing_are_skipped() {
+        for (text, consumed) in [(&b"\r\n"[..], 2), (b"\n", 1), (b"  \n", 3), (b"*0\r\n", 4), (b"*-3\r\n", 5)] {
+            assert_eq!(parse(text, true), Ok((Step::Skip { consumed }, 0)));
+        }
+    }
+
+    #[test]
+    fn errors_have_the_texts_of_redis() {
+        assert_eq!(error(b"*3\r\n$3\r\nSET\r\nfoo\r\n"), "ERR Protocol error: expected '$', got 'f'");
+        assert_eq!(error(b"*1\r\n$-1\r\n"), "ERR Protocol error: invalid bulk length");
+        assert_eq!(error(b"*1\r\n$2000000000\r\n"), "ERR Protocol error: invalid bulk length");
+        assert_eq!(error(b"*x\r\n"), "ERR Protocol error: invalid multibulk length");
+        assert_eq!(error(b"*3000000000\r\n"), "ERR Protocol error: invalid multibulk length");
+        assert_eq!(error(b"*\r\n"), "ERR Protocol error: invalid multibulk length");
+        assert_eq!(error(b"get \"k\r\n"), "ERR Protocol error: unbalanced quotes in request");
+        assert_eq!(error(&[b'a'; LINE_LEN_MAX + 1]), "ERR Protocol error: too big inline request");
+        assert_eq!(error(&[b'*'; LINE_LEN_MAX + 1]), "ERR Protocol error: too big mbulk count string");
+        let line = [&b"*1\r\n$"[..], &[b'1'; LINE_LEN_MAX]].concat();
+        assert_eq!(error(&line), "ERR Protocol error: too big bulk count string");
+    }
+
+    #[test]
+    fn limits_are_tight_before_authentication() {
+        assert_eq!(parse(b"*11\r\n", false), Err(ProtocolError::UnauthenticatedCount));
+        assert_eq!(parse(b"*10\r\n", false), Ok((Step::Incomplete, 0)));
+        assert_eq!(parse(b"*1\r\n$16385\r\n", false), Err(ProtocolError::UnauthenticatedLen));
+        assert_eq!(parse(b"*1\r\n$16384\r\n", false), Ok((Step::Incomplete, 0)));
+    }
+
+    #[test]
+    fn a_large_bulk_grows_with_what_arrives() {
+        let (mut parser, limits, mut items) = (Parser::default(), Limits::new(512 << 20, true), Vec::new());
+        let mut input = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$400000000\r\nabc".to_vec();
+        let Step::Large { keep } = parser.next(&input, &limits, &mut items).unwrap() else { panic!("not large") };
+        input.truncate(keep);
+        assert!(parser.held_len() < 1000, "nothing is allocated ahead of what arrived");
+        assert_eq!(parser.next(&input, &limits, &mut items), Ok(Step::Incomplete));
+        assert_eq!(parser.fill(&[b'd'; 100_000]), 100_000);
+        assert!(parser.is_filling() && parser.held_len() < 201_000);
+    }
+
+    #[test]
+    fn a_parser_between_requests_costs_two_words() {
+        assert_eq!(size_of::<Parser>(), 16);
+    }
+}
