@@ -2,6 +2,8 @@
 
 use std::{fs, io};
 
+use nix::sys::resource::{UsageWho, getrusage};
+
 /// On-CPU nanoseconds of all threads of a process.
 ///
 /// **Units**: the first field of `schedstat`, exact nanoseconds from the scheduler, interrupts that ran on the thread's
@@ -17,6 +19,14 @@ pub fn cpu_ns(pid: u32) -> io::Result<u64> {
         }
     }
     Ok(sum)
+}
+
+/// CPU nanoseconds of this process, ended threads included.
+pub fn own_cpu_ns() -> u64 {
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else { return 0 };
+    let (user, system) = (usage.user_time(), usage.system_time());
+    let micros = (user.tv_sec() + system.tv_sec()) * 1_000_000 + user.tv_usec() + system.tv_usec();
+    micros as u64 * 1_000
 }
 
 /// Resident memory of a process in bytes.

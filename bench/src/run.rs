@@ -127,7 +127,7 @@ impl Sample {
             server_ns: pid.and_then(|pid| process::cpu_ns(pid).ok()),
             done: control.done.load(Relaxed),
             at: Instant::now(),
-            own_ns: process::cpu_ns(std::process::id()).unwrap_or(0),
+            own_ns: process::own_cpu_ns(),
             steal: process::steal(),
         }
     }
