@@ -1,1 +1,275 @@
-//! The registry of connected clients: what CLIENT LIST shows of clients of every loop.
+//! The registry of connected clients: what CLIENT LIST shows of clients of every loop, and where CLIENT KILL finds them.
+//!
+//! Each connection has one `ClientInfo`, shared by its loop and the registry. The loop writes the hot fields with relaxed
+//! stores at most once per turn; whoever lists clients reads them a moment late. The registry's locks, one per loop, are
+//! taken at connect, at disconnect and by the listing commands, never by a data command.
+
+use crate::base::clock::WallMs;
+use crate::base::ids::{ClientId, LoopId};
+use crate::base::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The two ends of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoints {
+    Tcp {
+        peer: SocketAddr,
+        local: SocketAddr,
+    },
+    /// The server's socket path; a Unix peer has no name of its own.
+    Unix(Arc<str>),
+}
+
+impl Endpoints {
+    /// The client's end, as `addr=` shows it: `ip:port`, `[ip6]:port` or `path:0`.
+    pub fn peer(&self) -> String {
+        match self {
+            Endpoints::Tcp { peer, .. } => peer.to_string(),
+            Endpoints::Unix(path) => format!("{path}:0"),
+        }
+    }
+    /// The server's end, as `laddr=` shows it.
+    pub fn local(&self) -> String {
+        match self {
+            Endpoints::Tcp { local, .. } => local.to_string(),
+            Endpoints::Unix(path) => format!("{path}:0"),
+        }
+    }
+    /// True if the client is on this machine: DEBUG and other protected commands ask.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Endpoints::Tcp { peer, .. } => peer.ip().to_canonical().is_loopback(),
+            Endpoints::Unix(_) => true,
+        }
+    }
+}
+
+/// Bits of `ClientInfo::flags`.
+pub mod client_flag {
+    pub const NO_EVICT: u32 = 1 << 0;
+    pub const NO_TOUCH: u32 = 1 << 1;
+    pub const RESP3: u32 = 1 << 2;
+    /// The connection closes once its output is sent.
+    pub const CLOSING: u32 = 1 << 3;
+}
+
+/// `ClientInfo::row` before the first command.
+pub const NO_ROW: u32 = u32::MAX;
+
+/// What clients say about themselves. Most connections say nothing, so it is allocated on demand.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    pub name: Box<[u8]>,
+    pub lib_name: Box<[u8]>,
+    pub lib_ver: Box<[u8]>,
+}
+
+/// One connection as other loops see it.
+///
+/// Order: Relaxed throughout. Each field stands alone; a listing may mix fields of two neighbouring turns.
+pub struct ClientInfo {
+    pub id: ClientId,
+    pub home: LoopId,
+    pub fd: i32,
+    pub endpoints: Endpoints,
+    pub created: WallMs,
+    last_seen_ms: AtomicU64,
+    output_len: AtomicU64,
+    input_len: AtomicU32,
+    input_cap: AtomicU32,
+    row: AtomicU32,
+    db: AtomicU32,
+    flags: AtomicU32,
+    names: Mutex<Option<Box<Names>>>,
+}
+
+// 10 000 idle connections must stay small: 1 KiB each in all, buffers included.
+const _: () = assert!(size_of::<ClientInfo>() <= 256, "a registered client is small");
+
+/// What a loop reports of a client at the end of a turn in which it was active.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    pub now: WallMs,
+    /// Dense index of the last command's row.
+    pub row: u32,
+    /// Bytes in the input buffer that are not yet a whole command.
+    pub input_len: usize,
+    /// Bytes of room behind them.
+    pub input_cap: usize,
+    /// Bytes that wait to be sent.
+    pub output_len: usize,
+}
+
+impl ClientInfo {
+    /// A fresh client in database 0.
+    pub fn new(id: ClientId, home: LoopId, fd: i32, endpoints: Endpoints, now: WallMs) -> Self {
+        ClientInfo {
+            id,
+            home,
+            fd,
+            endpoints,
+            created: now,
+            last_seen_ms: AtomicU64::new(now.0),
+            output_len: AtomicU64::new(0),
+            input_len: AtomicU32::new(0),
+            input_cap: AtomicU32::new(0),
+            row: AtomicU32::new(NO_ROW),
+            db: AtomicU32::new(0),
+            flags: AtomicU32::new(0),
+            names: Mutex::new(None),
+        }
+    }
+    /// Notes a turn's activity. Only the owning loop calls this.
+    /// Cost: five plain stores.
+    #[inline]
+    pub fn seen(&self, seen: Seen) {
+        self.last_seen_ms.store(seen.now.0, Relaxed);
+        self.row.store(seen.row, Relaxed);
+        self.input_len.store(seen.input_len.min(u32::MAX as usize) as u32, Relaxed);
+        self.input_cap.store(seen.input_cap.min(u32::MAX as usize) as u32, Relaxed);
+        self.output_len.store(seen.output_len as u64, Relaxed);
+    }
+    /// When the client last sent something.
+    pub fn last_seen(&self) -> WallMs {
+        WallMs(self.last_seen_ms.load(Relaxed))
+    }
+    pub fn input_len(&self) -> usize {
+        self.input_len.load(Relaxed) as usize
+    }
+    pub fn input_cap(&self) -> usize {
+        self.input_cap.load(Relaxed) as usize
+    }
+    pub fn output_len(&self) -> usize {
+        self.output_len.load(Relaxed) as usize
+    }
+    /// Dense index of the last command's row, or `NO_ROW`.
+    pub fn row(&self) -> u32 {
+        self.row.load(Relaxed)
+    }
+    /// Notes the command that is running now, so that CLIENT LIST shows itself.
+    pub fn set_row(&self, row: u32) {
+        self.row.store(row, Relaxed);
+    }
+    pub fn db(&self) -> u32 {
+        self.db.load(Relaxed)
+    }
+    pub fn set_db(&self, db: u32) {
+        self.db.store(db, Relaxed);
+    }
+    pub fn has(&self, flag: u32) -> bool {
+        self.flags.load(Relaxed) & flag != 0
+    }
+    /// Switches a flag. Only the owning loop calls this, so load and store need not be one step.
+    pub fn set(&self, flag: u32, on: bool) {
+        let flags = self.flags.load(Relaxed);
+        self.flags.store(if on { flags | flag } else { flags & !flag }, Relaxed);
+    }
+    /// What the client told about itself.
+    pub fn names(&self) -> Names {
+        locked(&self.names).as_deref().cloned().unwrap_or_default()
+    }
+    /// Changes what the client told about itself.
+    pub fn rename(&self, change: impl FnOnce(&mut Names)) {
+        change(locked(&self.names).get_or_insert_default());
+    }
+}
+
+/// All connected clients.
+pub struct Clients {
+    /// One per loop, by id.
+    loops: Box<[Mutex<BTreeMap<u64, Arc<ClientInfo>>>]>,
+    next_id: AtomicU64,
+    count: AtomicUsize,
+}
+
+impl Clients {
+    /// An empty registry for `loops` loops.
+    pub fn new(loops: usize) -> Self {
+        let loops = (0..loops.max(1)).map(|_| Mutex::default()).collect();
+        Clients { loops, next_id: AtomicU64::new(1), count: AtomicUsize::new(0) }
+    }
+    /// Number of connected clients.
+    pub fn count(&self) -> usize {
+        self.count.load(Relaxed)
+    }
+    /// Takes a place among at most `max` clients; false if there is none. Whoever got one calls `add`, later `remove`;
+    /// or `give_back` if the connection came to nothing.
+    /// Order: Relaxed: the count alone decides, nothing is published by it.
+    pub fn reserve(&self, max: usize) -> bool {
+        self.count.fetch_update(Relaxed, Relaxed, |count| (count < max).then_some(count + 1)).is_ok()
+    }
+    /// Gives back a reserved place that was never used.
+    pub fn give_back(&self) {
+        self.count.fetch_sub(1, Relaxed);
+    }
+    /// Registers a connection for which a place was reserved; its id is the next number.
+    pub fn add(&self, home: LoopId, fd: i32, endpoints: Endpoints, now: WallMs) -> Arc<ClientInfo> {
+        let id = self.next_id.fetch_add(1, Relaxed);
+        let client = Arc::new(ClientInfo::new(ClientId(id), home, fd, endpoints, now));
+        locked(&self.loops[home.0 as usize]).insert(id, client.clone());
+        client
+    }
+    /// Forgets a connection and frees its place.
+    pub fn remove(&self, client: &ClientInfo) {
+        if locked(&self.loops[client.home.0 as usize]).remove(&client.id.0).is_some() {
+            self.give_back();
+        }
+    }
+    /// The client with this id.
+    pub fn get(&self, id: ClientId) -> Option<Arc<ClientInfo>> {
+        self.loops.iter().find_map(|clients| locked(clients).get(&id.0).cloned())
+    }
+    /// All clients in the order in which they connected.
+    /// Cost: one lock per loop for the time of copying its references.
+    pub fn all(&self) -> Vec<Arc<ClientInfo>> {
+        let mut all: Vec<_> =
+            self.loops.iter().flat_map(|clients| locked(clients).values().cloned().collect::<Vec<_>>()).collect();
+        all.sort_by_key(|client| client.id);
+        all
+    }
+    /// Number of clients of each loop.
+    pub fn per_loop(&self) -> Vec<usize> {
+        self.loops.iter().map(|clients| locked(clients).len()).collect()
+    }
+}
+
+/// A lock whose holders cannot leave half a change behind: a panic aborts the process anyway.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tcp(peer: &str) -> Endpoints {
+        Endpoints::Tcp { peer: peer.parse().unwrap(), local: "127.0.0.1:6379".parse().unwrap() }
+    }
+
+    #[test]
+    fn clients_of_all_loops_are_listed_in_the_order_of_their_ids() {
+        let clients = Clients::new(2);
+        for home in [1, 0, 1] {
+            assert!(clients.reserve(3));
+            clients.add(LoopId(home), 7, tcp("127.0.0.1:9"), WallMs(5));
+        }
+        assert!(!clients.reserve(3));
+        let all = clients.all();
+        assert_eq!(all.iter().map(|client| client.id.0).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(clients.per_loop(), [1, 2]);
+        clients.remove(&all[1]);
+        clients.remove(&all[1]);
+        assert_eq!(clients.count(), 2);
+        assert!(clients.get(ClientId(2)).is_none() && clients.get(ClientId(3)).is_some());
+    }
+
+    #[test]
+    fn endpoints_print_as_redis_prints_them() {
+        assert_eq!(tcp("10.1.2.3:4").peer(), "10.1.2.3:4");
+        assert_eq!(tcp("[::1]:4").peer(), "[::1]:4");
+        assert!(tcp("[::1]:4").is_local() && tcp("[::ffff:127.0.0.1]:4").is_local() && !tcp("10.1.2.3:4").is_local());
+        assert_eq!(Endpoints::Unix("/tmp/s".into()).local(), "/tmp/s:0");
+    }
+}

@@ -166,7 +166,8 @@ impl KeySpec {
     }
 }
 
-/// The row. Build with `cmd(…)` and the const methods.
+/// The row. Build with `cmd(…)` and the const methods; `table` completes it (the last three fields).
+#[derive(Clone, Copy)]
 pub struct Command {
     /// Lower case; of a subcommand only its own word.
     pub name: &'static str,
@@ -181,10 +182,16 @@ pub struct Command {
     pub since: &'static str,
     pub tips: &'static [&'static str],
     pub subs: &'static [Command],
+    /// The access of a key whose specification says `variable_flags`, from the arguments (SET with GET, BITFIELD).
+    pub key_flags: Option<fn(&Args<'_>) -> &'static [&'static str]>,
     /// `(since, replaced_by)` of a deprecated command.
     pub deprecated: Option<(&'static str, &'static str)>,
     /// First key argument for the prefetcher (0: none), last (as in the legacy triple) and step.
     pub legacy_keys: (i32, i32, i32),
+    /// Position in the table, subcommands included: the index of per-command counters.
+    pub index: u16,
+    /// `container|word` for a subcommand, else the name.
+    pub full_name: &'static str,
 }
 
 /// Starts a row. Defaults: arity -1, no flags, no keys, group `generic`, since 1.0.0.
@@ -200,8 +207,11 @@ pub const fn cmd(name: &'static str, run: Handler) -> Command {
         since: "1.0.0",
         tips: &[],
         subs: &[],
+        key_flags: None,
         deprecated: None,
         legacy_keys: (0, 0, 0),
+        index: 0,
+        full_name: name,
     }
 }
 
@@ -221,6 +231,10 @@ impl Command {
     /// Key specifications; the legacy (first, last, step) triple follows from the first one by Redis's rule.
     pub const fn keys(mut self, keys: &'static [KeySpec]) -> Self {
         self.keys = keys;
+        self
+    }
+    pub const fn key_flags(mut self, decide: fn(&Args<'_>) -> &'static [&'static str]) -> Self {
+        self.key_flags = Some(decide);
         self
     }
     pub const fn legacy(mut self, first: i32, last: i32, step: i32) -> Self {

@@ -3,6 +3,11 @@
 #![forbid(unsafe_code)]
 
 pub mod command;
+pub mod keyspec;
 pub mod session;
 pub mod table;
+#[cfg(test)]
+pub mod testkit;
 pub mod world;
+
+pub mod connection;

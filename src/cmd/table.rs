@@ -1,1 +1,259 @@
 //! The command table: families put together, and the lookup by name.
+//!
+//! Each family file holds a `static ROWS`. At first use the rows are copied here once and completed: a dense index for
+//! per-command counters, the full name of a subcommand, the ACL categories and the legacy key triple that follow from the
+//! rest of the row.
+//!
+//! Lookup is one probe of an open-addressed table, most of it empty. A name is folded to lower case eight bytes at a time
+//! into three words, and the words are the key: no string comparison, no allocation, no hashing of bytes one by one.
+
+use super::command::{Command, acl, flag};
+use super::keyspec;
+use std::sync::OnceLock;
+
+/// Families in the order of COMMAND's reply. A new family file adds its line here.
+static FAMILIES: &[&[Command]] = &[super::connection::ROWS];
+
+/// Longest name the table can hold; a longer one is unknown.
+const NAME_LEN_MAX: usize = 23;
+
+/// A folded name: lower case, zero-padded, the length in the last byte (or a name with zero bytes behind would match).
+type Word = [u64; 3];
+const LEN_SHIFT: u32 = 56;
+const _: () = assert!(NAME_LEN_MAX < size_of::<Word>(), "the last byte is free for the length");
+
+/// The completed table.
+pub struct CommandTable {
+    /// Top-level commands in the families' order.
+    top: &'static [Command],
+    /// Every row by its `index`, subcommands after their container.
+    all: Vec<&'static Command>,
+    slots: Vec<Slot>,
+}
+
+#[derive(Clone, Copy)]
+struct Slot {
+    word: Word,
+    row: Option<&'static Command>,
+}
+
+/// The table, built on the first call.
+#[inline]
+fn table() -> &'static CommandTable {
+    static TABLE: OnceLock<CommandTable> = OnceLock::new();
+    TABLE.get_or_init(|| CommandTable::build(FAMILIES))
+}
+
+/// The row of a top-level command, ASCII case aside.
+/// Cost: about 5 ns.
+#[inline]
+pub fn lookup(name: &[u8]) -> Option<&'static Command> {
+    let table = table();
+    let word = fold(name)?;
+    let mut at = place(&word, table.slots.len());
+    loop {
+        let slot = &table.slots[at];
+        if slot.word == word {
+            return slot.row;
+        }
+        slot.row?;
+        at = (at + 1) & (table.slots.len() - 1);
+    }
+}
+
+/// The row of subcommand `word` of a container, ASCII case aside.
+pub fn lookup_sub(container: &'static Command, word: &[u8]) -> Option<&'static Command> {
+    container.subs.iter().find(|sub| sub.name.as_bytes().eq_ignore_ascii_case(word))
+}
+
+/// `name` or `container|word`, as COMMAND INFO and ACL rules write them.
+pub fn lookup_full(name: &[u8]) -> Option<&'static Command> {
+    match name.iter().position(|&byte| byte == b'|') {
+        None => lookup(name),
+        Some(at) => lookup_sub(lookup(&name[..at])?, &name[at + 1..]),
+    }
+}
+
+/// All top-level commands.
+pub fn top() -> &'static [Command] {
+    table().top
+}
+
+/// Number of rows, subcommands included: the length of per-command counters.
+pub fn row_count() -> usize {
+    table().all.len()
+}
+
+/// The row at a dense index.
+pub fn by_index(index: usize) -> Option<&'static Command> {
+    table().all.get(index).copied()
+}
+
+/// All rows by their dense index.
+pub fn all() -> impl Iterator<Item = &'static Command> {
+    table().all.iter().copied()
+}
+
+impl CommandTable {
+    /// Copies and completes the families' rows. The copies live as long as the process.
+    fn build(families: &[&[Command]]) -> Self {
+        let mut next_index = 0;
+        let top: Vec<Command> =
+            families.iter().flat_map(|rows| rows.iter()).map(|row| complete(row, None, &mut next_index)).collect();
+        let top: &'static [Command] = top.leak();
+        let mut all: Vec<&'static Command> = top.iter().flat_map(|row| std::iter::once(row).chain(row.subs)).collect();
+        all.sort_by_key(|row| row.index);
+        // At most a quarter full: a probe nearly always ends at its first slot.
+        let mut slots = vec![Slot { word: Word::default(), row: None }; (top.len() * 4).next_power_of_two()];
+        for row in top {
+            insert(&mut slots, row);
+        }
+        CommandTable { top, all, slots }
+    }
+}
+
+/// Puts a row in its slot. A name that is too long or stands twice is a mistake in a family file.
+fn insert(slots: &mut [Slot], row: &'static Command) {
+    let word = fold(row.name.as_bytes()).expect("a command's name fits the table");
+    let mut at = place(&word, slots.len());
+    while slots[at].row.is_some() {
+        assert!(slots[at].word != word, "two rows for the command {}", row.name);
+        at = (at + 1) & (slots.len() - 1);
+    }
+    slots[at] = Slot { word, row: Some(row) };
+}
+
+/// A row with the fields that follow from the others.
+fn complete(row: &Command, container: Option<&Command>, next_index: &mut u16) -> Command {
+    let mut row = *row;
+    row.index = *next_index;
+    *next_index += 1;
+    row.acl |= implied_categories(row.flags);
+    row.legacy_keys = keyspec::legacy_triple(row.keys);
+    if keyspec::are_movable(row.keys) {
+        row.flags |= flag::MOVABLE_KEYS;
+    }
+    if let Some(container) = container {
+        row.full_name = format!("{}|{}", container.name, row.name).leak();
+    }
+    if !row.subs.is_empty() {
+        row.subs = row.subs.iter().map(|sub| complete(sub, Some(&row), next_index)).collect::<Vec<_>>().leak();
+    }
+    row
+}
+
+/// ACL categories that follow from the flags. Source: Redis, `setImplicitACLCategories`.
+fn implied_categories(flags: u32) -> u32 {
+    let rules = [
+        (flag::WRITE, acl::WRITE),
+        (flag::READONLY, acl::READ),
+        (flag::ADMIN, acl::ADMIN | acl::DANGEROUS),
+        (flag::PUBSUB, acl::PUBSUB),
+        (flag::FAST, acl::FAST),
+        (flag::BLOCKING, acl::BLOCKING),
+    ];
+    let implied = rules.iter().filter(|(bit, _)| flags & bit != 0).fold(0, |all, (_, category)| all | category);
+    if flags & flag::FAST == 0 { implied | acl::SLOW } else { implied }
+}
+
+/// The slot where the search for `word` starts; `len` is a power of two.
+#[inline]
+fn place(word: &Word, len: usize) -> usize {
+    // An odd constant with well-mixed high bits (the golden ratio's); the top half of the product is the hash.
+    let mixed = (word[0] ^ word[1].rotate_left(23) ^ word[2].rotate_left(41)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 32) as usize & (len - 1)
+}
+
+/// The name as three lower-case words; None if it is empty or too long.
+#[inline]
+fn fold(name: &[u8]) -> Option<Word> {
+    match name.len() {
+        0 => None,
+        len @ 1..=8 => Some([lower(load(name)), 0, (len as u64) << LEN_SHIFT]),
+        len @ 9..=NAME_LEN_MAX => {
+            let mut word = Word::default();
+            for (place, chunk) in word.iter_mut().zip(name.chunks(8)) {
+                *place = lower(load(chunk));
+            }
+            word[2] |= (len as u64) << LEN_SHIFT;
+            Some(word)
+        }
+        _ => None,
+    }
+}
+
+/// Up to eight bytes, little-endian, zero-padded. Two overlapping reads of a fixed size instead of a loop.
+#[inline]
+fn load(bytes: &[u8]) -> u64 {
+    let len = bytes.len();
+    if let Ok(eight) = <[u8; 8]>::try_from(bytes) {
+        return u64::from_le_bytes(eight);
+    }
+    if let (Some(head), Some(tail)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        let (head, tail) = (u32::from_le_bytes(*head) as u64, u32::from_le_bytes(*tail) as u64);
+        return head | tail << ((len - 4) * 8);
+    }
+    // One to three bytes: first, middle and last cover them all.
+    let (first, middle, last) = (bytes[0] as u64, bytes[len / 2] as u64, bytes[len - 1] as u64);
+    first | middle << (len / 2 * 8) | last << ((len - 1) * 8)
+}
+
+/// Eight bytes with A–Z turned to a–z and everything else left alone.
+#[inline]
+fn lower(bytes: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * ONES;
+    let low_bits = bytes & !HIGH; // No carry can leave a byte in the two sums below.
+    let from_a = low_bits + (0x80 - b'A' as u64) * ONES;
+    let past_z = low_bits + (0x7f - b'Z' as u64) * ONES;
+    bytes | (from_a & !past_z & !bytes & HIGH) >> 2 // The high bit of an upper-case byte becomes its 0x20.
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_found_in_any_case() {
+        for row in top() {
+            for name in [row.name.to_string(), row.name.to_uppercase()] {
+                assert!(std::ptr::eq(lookup(name.as_bytes()).unwrap(), row), "{name}");
+            }
+            for sub in row.subs {
+                assert!(std::ptr::eq(lookup_full(sub.full_name.to_uppercase().as_bytes()).unwrap(), sub));
+            }
+        }
+    }
+
+    #[test]
+    fn other_names_are_not_found() {
+        let long = [b'a'; NAME_LEN_MAX + 1];
+        for name in [&b""[..], b"p", b"pingg", b"ping\0", b"ping ", b"pin\xc7", b"PING\r", b"p\0ng", &long] {
+            assert!(lookup(name).is_none(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn folding_agrees_with_the_standard_library() {
+        for len in 1..=NAME_LEN_MAX {
+            for byte in 0..=255u8 {
+                let mut name = vec![b'x'; len];
+                name[len / 2] = byte;
+                name[len - 1] = byte.wrapping_mul(7);
+                let mut padded = name.to_ascii_lowercase();
+                padded.resize(NAME_LEN_MAX, 0);
+                padded.push(len as u8);
+                let expected: Vec<u64> = padded.chunks(8).map(|c| u64::from_le_bytes(c.try_into().unwrap())).collect();
+                assert_eq!(fold(&name).unwrap().as_slice(), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn indexes_are_dense_and_follow_the_containers() {
+        for (index, row) in all().enumerate() {
+            assert_eq!(row.index as usize, index);
+        }
+        assert_eq!(row_count(), top().iter().map(|row| 1 + row.subs.len()).sum::<usize>());
+    }
+}

@@ -1,8 +1,15 @@
 //! `World`: everything that is shared by all loops, in one place that handlers can reach.
 
-use crate::admin::stats::LoopStats;
+use super::table;
+use crate::admin::clients::Clients;
+use crate::admin::stats::{LoopStats, Rates};
+use crate::base::clock::{MonoNs, WallMs, wall_micros};
+use crate::base::hash::KeyHasher;
+use crate::base::sync::{AtomicU32, AtomicU64};
 use crate::keyspace::Keyspace;
 use crate::keyspace::safepoint::Safepoint;
+use std::fmt::Write;
+use std::path::PathBuf;
 
 /// See the module header.
 pub struct World {
@@ -10,4 +17,66 @@ pub struct World {
     pub safepoint: Safepoint,
     /// One per loop.
     pub stats: Box<[LoopStats]>,
+    pub clients: Clients,
+    /// Samples for the rates in INFO; one loop's timer calls `rates.sample`.
+    pub rates: Rates,
+    pub boot: Boot,
+    /// When the server started.
+    pub started: WallMs,
+    pub started_mono: MonoNs,
+    /// 40 hex digits, new at each start.
+    pub run_id: String,
+    /// DEBUG's switch for active expiry: 0 stops it. Lazy expiry goes on.
+    pub active_expire: AtomicU32,
+    /// Highest `used_memory` that anyone measured.
+    pub used_memory_peak: AtomicU64,
+}
+
+/// What the server knows when it starts, and what stays.
+#[derive(Clone, Debug)]
+pub struct Boot {
+    pub loops: usize,
+    pub databases: usize,
+    /// `uring` or `epoll`.
+    pub engine: &'static str,
+    /// Why this engine: the probe's one line.
+    pub engine_reason: String,
+    pub tcp_port: u16,
+    pub config_file: Option<PathBuf>,
+}
+
+impl Default for Boot {
+    fn default() -> Self {
+        Boot { loops: 1, databases: 16, engine: "none", engine_reason: String::new(), tcp_port: 0, config_file: None }
+    }
+}
+
+impl World {
+    /// A world without data and clients.
+    pub fn new(boot: Boot, hasher: KeyHasher) -> Self {
+        World {
+            run_id: run_id(&hasher),
+            keyspace: Keyspace::new(boot.databases, hasher),
+            safepoint: Safepoint::default(),
+            stats: (0..boot.loops).map(|_| LoopStats::new(table::row_count())).collect(),
+            clients: Clients::new(boot.loops),
+            rates: Rates::default(),
+            boot,
+            started: WallMs(wall_micros() / 1000),
+            started_mono: MonoNs::now(),
+            active_expire: AtomicU32::new(1),
+            used_memory_peak: AtomicU64::new(0),
+        }
+    }
+}
+
+/// 40 hex digits that differ from start to start: the keyed hasher's seeds are random.
+fn run_id(hasher: &KeyHasher) -> String {
+    let mut id = String::with_capacity(48);
+    for part in 0u8..3 {
+        let salt = [&[part][..], &wall_micros().to_le_bytes()].concat();
+        let _ = write!(id, "{:016x}", hasher.hash(&salt)); // Writing to a String cannot fail.
+    }
+    id.truncate(40);
+    id
 }

@@ -1,0 +1,192 @@
+//! Key positions: which arguments of a command are keys.
+//!
+//! A row states its keys as specifications: where they begin (an index or after a keyword) and how they go on (a range, or
+//! a count that stands among the arguments). From them follow, in this one place, the legacy triple (first, last, step)
+//! that old clients and the prefetcher use, and the exact list that COMMAND GETKEYS replies.
+
+use super::command::{Begin, Command, Find, KeySpec};
+use crate::base::num::parse_i64;
+use crate::resp::args::Args;
+
+/// One key argument of a command and what the command does with it, in Redis's words.
+pub type KeyAt = (usize, &'static [&'static str]);
+
+/// The arguments do not follow the specification (the command itself would answer with an error).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Invalid;
+
+/// First, last and step of the keys that form one run from a fixed index; zeros if there is none. A negative last counts
+/// from the end of the arguments. Source: Redis, `populateCommandLegacyRangeSpec`.
+pub fn legacy_triple(specs: &[KeySpec]) -> (i32, i32, i32) {
+    if let [KeySpec { begin: Begin::Index(pos), find: Find::Range { last, step, .. }, .. }] = specs {
+        return (*pos, absolute(*pos, *last), *step);
+    }
+    let run = plain_run(specs);
+    // As unsigned numbers, lasts that count from the end are larger than every index: they win, as in the original.
+    match (run.first(), run.iter().map(|&(_, last)| last as u32).max()) {
+        (Some(&(first, _)), Some(last)) => (first, last as i32, 1),
+        _ => (0, 0, 0),
+    }
+}
+
+/// True if the legacy triple does not tell all keys: clients must ask COMMAND GETKEYS (`movablekeys`).
+pub fn are_movable(specs: &[KeySpec]) -> bool {
+    match specs {
+        [] => false,
+        [KeySpec { begin: Begin::Index(_), find: Find::Range { .. }, flags }] => is_incomplete(flags),
+        _ => plain_run(specs).len() < specs.len() || specs.iter().any(|spec| is_incomplete(spec.flags)),
+    }
+}
+
+/// The (first, last) of the specifications that continue each other: plain ranges of step 1, each beginning right after
+/// the one before.
+fn plain_run(specs: &[KeySpec]) -> Vec<(i32, i32)> {
+    let mut run: Vec<(i32, i32)> = Vec::new();
+    for spec in specs {
+        let (Begin::Index(pos), Find::Range { last, step: 1, .. }) = (spec.begin, spec.find) else { continue };
+        if run.last().is_none_or(|&(_, previous)| previous == pos - 1) {
+            run.push((pos, absolute(pos, last)));
+        }
+    }
+    run
+}
+
+/// A last key that is given relative to `pos`, as an index; negative ones stay.
+fn absolute(pos: i32, last: i32) -> i32 {
+    if last >= 0 { pos + last } else { last }
+}
+
+fn is_incomplete(flags: &[&str]) -> bool {
+    flags.contains(&"incomplete")
+}
+
+/// Indexes of the arguments that the legacy triple names, for a command of `count` arguments: what the prefetcher hashes.
+/// Cost: a few instructions; nothing for commands without keys.
+#[inline]
+pub fn legacy_range(row: &Command, count: usize) -> std::iter::StepBy<std::ops::Range<usize>> {
+    let (first, last, step) = row.legacy_keys;
+    let end = match first {
+        0 => 0,
+        _ if last < 0 => (count as i64 + last as i64 + 1).max(0) as usize,
+        _ => (last as usize + 1).min(count),
+    };
+    (first as usize..end).step_by(step.max(1) as usize)
+}
+
+/// Every key argument of `args`, in the order of the specifications.
+/// Errors: `Invalid` if the arguments contradict a specification, or if its keys cannot be known.
+pub fn positions(row: &Command, args: &Args<'_>) -> Result<Vec<KeyAt>, Invalid> {
+    let mut found = Vec::new();
+    for spec in row.keys.iter().filter(|spec| !spec.flags.contains(&"not_key")) {
+        let flags = match row.key_flags {
+            Some(decide) if spec.flags.contains(&"variable_flags") => decide(args),
+            _ => spec.flags,
+        };
+        let Some(first) = begin(spec.begin, args)? else { continue };
+        let (first, last, step) = extent(spec.find, first, args)?;
+        if last < first || last >= args.count() {
+            return Err(Invalid);
+        }
+        found.extend((first..=last).step_by(step).map(|index| (index, flags)));
+        if is_incomplete(spec.flags) {
+            return Err(Invalid);
+        }
+    }
+    Ok(found)
+}
+
+/// Where the keys begin; None if the keyword is absent.
+fn begin(begin: Begin, args: &Args<'_>) -> Result<Option<usize>, Invalid> {
+    match begin {
+        Begin::Index(pos) => Ok(Some(pos as usize)),
+        Begin::Keyword(word, from) if from > 0 => {
+            // The last argument cannot be the keyword: a key must follow it.
+            let candidates = from as usize..args.count().saturating_sub(1);
+            Ok(candidates.into_iter().find(|&index| args.is(index, word)).map(|index| index + 1))
+        }
+        Begin::Keyword(word, from) => {
+            let start = args.count() as i64 + from as i64;
+            let mut candidates = (2..=start.max(0) as usize).rev().filter(|&index| index < args.count());
+            Ok(candidates.find(|&index| args.is(index, word)).map(|index| index + 1))
+        }
+        Begin::Unknown => Err(Invalid),
+    }
+}
+
+/// First and last key and the step between keys, for keys that begin at `first`.
+fn extent(find: Find, first: usize, args: &Args<'_>) -> Result<(usize, usize, usize), Invalid> {
+    let count = args.count() as i64;
+    let begin = first as i64;
+    match find {
+        Find::Range { last, step, limit } => {
+            let last = match last {
+                0.. => begin + last as i64,
+                _ if limit == 0 => count + last as i64,
+                _ => begin + (count - begin) / limit as i64 + last as i64,
+            };
+            Ok((first, usize::try_from(last).map_err(|_| Invalid)?, step.max(1) as usize))
+        }
+        Find::Count { num, first: offset, step } => {
+            let at = first + num as usize;
+            let keys = (at < args.count()).then(|| parse_i64(args.get(at))).flatten().filter(|&n| n > 0);
+            let keys = keys.ok_or(Invalid)?;
+            let first = begin + offset as i64;
+            let last = first.checked_add(keys - 1).filter(|&last| last < count).ok_or(Invalid)?;
+            Ok((first as usize, last as usize, step.max(1) as usize))
+        }
+        Find::Unknown => Err(Invalid),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cmd::testkit::Line;
+
+    const ANY: &[&str] = &["RO"];
+    const DESTINATION: KeySpec = KeySpec::one(1, ANY);
+
+    fn keys_of(specs: &[KeySpec], line: &str) -> Result<Vec<usize>, Invalid> {
+        let row =
+            crate::cmd::command::cmd("test", |_, _| Ok(crate::cmd::command::Flow::Done)).keys(specs.to_vec().leak());
+        let line = Line::new(line);
+        positions(&row, &line.args()).map(|found| found.into_iter().map(|(index, _)| index).collect())
+    }
+
+    #[test]
+    fn ranges_count_from_their_begin_or_from_the_end() {
+        assert_eq!(keys_of(&[KeySpec::one(1, ANY)], "get a"), Ok(vec![1]));
+        assert_eq!(keys_of(&[KeySpec::rest(1, 2, ANY)], "mset a 1 b 2"), Ok(vec![1, 3]));
+        assert_eq!(keys_of(&[DESTINATION, KeySpec::rest(2, 1, ANY)], "sinterstore d a b"), Ok(vec![1, 2, 3]));
+        assert_eq!(keys_of(&[KeySpec::rest(2, 1, ANY)], "x a"), Err(Invalid));
+    }
+
+    #[test]
+    fn counts_and_keywords_find_their_keys() {
+        const COUNTED: KeySpec = KeySpec::new(Begin::Index(2), Find::Count { num: 0, first: 1, step: 1 }, ANY);
+        assert_eq!(keys_of(&[DESTINATION, COUNTED], "zunionstore d 2 a b weights"), Ok(vec![1, 3, 4]));
+        assert_eq!(keys_of(&[DESTINATION, COUNTED], "zunionstore d 9 a b"), Err(Invalid));
+        assert_eq!(keys_of(&[DESTINATION, COUNTED], "zunionstore d x a b"), Err(Invalid));
+        const STREAMS: KeySpec =
+            KeySpec::new(Begin::Keyword("STREAMS", 1), Find::Range { last: -1, step: 1, limit: 2 }, ANY);
+        assert_eq!(keys_of(&[STREAMS], "xread count 2 streams a b 0 0"), Ok(vec![4, 5]));
+        assert_eq!(keys_of(&[STREAMS], "xread count 2"), Ok(vec![]));
+        const BACKWARDS: KeySpec =
+            KeySpec::new(Begin::Keyword("KEYS", -2), Find::Range { last: -1, step: 1, limit: 0 }, ANY);
+        assert_eq!(keys_of(&[BACKWARDS], "migrate h 1 keys a keys b"), Ok(vec![6]));
+    }
+
+    #[test]
+    fn the_legacy_triple_follows_the_first_plain_run() {
+        assert_eq!(legacy_triple(&[]), (0, 0, 0));
+        assert_eq!(legacy_triple(&[KeySpec::one(2, ANY)]), (2, 2, 1));
+        assert_eq!(legacy_triple(&[KeySpec::rest(1, 2, ANY)]), (1, -1, 2));
+        assert_eq!(legacy_triple(&[DESTINATION, KeySpec::one(2, ANY)]), (1, 2, 1));
+        assert_eq!(legacy_triple(&[DESTINATION, KeySpec::rest(2, 1, ANY)]), (1, -1, 1));
+        assert!(!are_movable(&[DESTINATION, KeySpec::one(2, ANY)]));
+        const COUNTED: KeySpec = KeySpec::new(Begin::Index(2), Find::Count { num: 0, first: 1, step: 1 }, ANY);
+        assert_eq!(legacy_triple(&[COUNTED]), (0, 0, 0));
+        assert_eq!(legacy_triple(&[DESTINATION, COUNTED]), (1, 1, 1));
+        assert!(are_movable(&[COUNTED]) && are_movable(&[DESTINATION, COUNTED]));
+    }
+}
