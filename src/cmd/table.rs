@@ -7,12 +7,20 @@
 //! Lookup is one probe of an open-addressed table, most of it empty. A name is folded to lower case eight bytes at a time
 //! into three words, and the words are the key: no string comparison, no allocation, no hashing of bytes one by one.
 
-use super::command::{Command, acl, flag};
+use super::command::{Command, Cx, Flow, acl, flag};
 use super::keyspec;
+use crate::resp::args::Args;
+use crate::resp::error::ReplyError;
+use std::fmt::Write;
 use std::sync::OnceLock;
 
 /// Families in the order of COMMAND's reply. A new family file adds its line here.
 static FAMILIES: &[&[Command]] = &[super::connection::ROWS];
+
+/// The handler of a container's own row: `resolve` picks a subcommand or refuses, so nothing is left to do.
+pub fn container(_: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    Err(unknown_command(&args))
+}
 
 /// Longest name the table can hold; a longer one is unknown.
 const NAME_LEN_MAX: usize = 23;
@@ -64,6 +72,51 @@ pub fn lookup(name: &[u8]) -> Option<&'static Command> {
 /// The row of subcommand `word` of a container, ASCII case aside.
 pub fn lookup_sub(container: &'static Command, word: &[u8]) -> Option<&'static Command> {
     container.subs.iter().find(|sub| sub.name.as_bytes().eq_ignore_ascii_case(word))
+}
+
+/// The row that shall run `args`: of a container the subcommand's. Its arity holds.
+/// Errors: unknown command or subcommand, wrong number of arguments, in Redis's words.
+#[inline]
+pub fn resolve(args: &Args<'_>) -> Result<&'static Command, ReplyError> {
+    let Some(mut row) = lookup(args.get(0)) else { return Err(unknown_command(args)) };
+    if !row.subs.is_empty() && args.count() > 1 {
+        row = lookup_sub(row, args.get(1)).ok_or_else(|| unknown_subcommand(row, args.get(1)))?;
+    }
+    if row.accepts(args.count()) { Ok(row) } else { Err(wrong_arity(row)) }
+}
+
+/// Bytes of a client's words that an error repeats. Source: Redis, `commandCheckExistence`.
+const ECHO_LEN_MAX: usize = 128;
+
+#[cold]
+fn unknown_command(args: &Args<'_>) -> ReplyError {
+    let mut given = String::new();
+    for arg in args.iter_from(1) {
+        if given.len() >= ECHO_LEN_MAX {
+            break;
+        }
+        let _ = write!(given, "'{}' ", clipped(arg, ECHO_LEN_MAX - given.len())); // Writing to a String cannot fail.
+    }
+    let name = clipped(args.get(0), ECHO_LEN_MAX);
+    ReplyError::owned(format!("ERR unknown command '{name}', with args beginning with: {given}"))
+}
+
+#[cold]
+fn unknown_subcommand(container: &Command, word: &[u8]) -> ReplyError {
+    let (word, container) = (clipped(word, ECHO_LEN_MAX), container.name.to_uppercase());
+    ReplyError::owned(format!("ERR unknown subcommand '{word}'. Try {container} HELP."))
+}
+
+/// The error of a call whose argument count the row does not accept.
+#[cold]
+pub fn wrong_arity(row: &Command) -> ReplyError {
+    ReplyError::owned(format!("ERR wrong number of arguments for '{}' command", row.full_name))
+}
+
+/// The first `len_max` bytes up to a zero byte, as text.
+fn clipped(bytes: &[u8], len_max: usize) -> String {
+    let bytes = &bytes[..bytes.len().min(len_max)];
+    String::from_utf8_lossy(bytes.split(|&byte| byte == 0).next().unwrap_or_default()).into_owned()
 }
 
 /// `name` or `container|word`, as COMMAND INFO and ACL rules write them.

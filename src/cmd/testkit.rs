@@ -85,12 +85,9 @@ impl Client {
         let args = line.args();
         let mark = self.reply.mark();
         self.session.reply_mode = ReplyMode::On;
-        let result = match table::lookup(args.get(0)) {
-            None => Err(ReplyError::owned(format!("ERR unknown command '{}'", args.get(0).escape_ascii()))),
-            Some(row) if !row.accepts(args.count()) => {
-                Err(ReplyError::owned(format!("ERR wrong number of arguments for '{}' command", row.name)))
-            }
-            Some(row) => {
+        let result = match table::resolve(&args) {
+            Err(error) => Err(error),
+            Ok(row) => {
                 let guard = self.seat.pin();
                 let now = self.world.keyspace.now.refresh();
                 self.session.info.set_row(row.index as u32);
