@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod command;
+pub mod help;
 pub mod keyspec;
 pub mod session;
 pub mod table;
@@ -11,3 +12,4 @@ pub mod testkit;
 pub mod world;
 
 pub mod connection;
+pub mod introspect;

@@ -57,7 +57,7 @@ impl Roots {
     /// table to a place that drops it after the guards of this turn are gone.
     pub fn take(&self, index: usize) -> Option<OldTable> {
         let old = self.slots[index].swap(null_mut(), Ordering::AcqRel);
-        (!old.is_null()).then_some(OldTable(old))
+        (!old.is_null()).then(|| OldTable(old)) // Lazily: dropping an OldTable frees its table.
     }
     /// Exchanges two databases. The caller holds a safepoint: otherwise a reader could see one table twice.
     pub fn swap(&self, a: usize, b: usize) {

@@ -1,0 +1,378 @@
+//! COMMAND: the server describes its own commands, straight from the rows.
+//!
+//! Clients read key positions and flags from it (cluster clients, proxies, redis-cli's hints), so the shapes are those of
+//! Redis 7.2. What is not here yet is summaries and argument trees in COMMAND DOCS.
+
+use super::command::{Begin, Command, Cx, Find, Flow, KeySpec, acl, cmd, flag};
+use super::help::help;
+use super::{keyspec, table};
+use crate::base::glob;
+use crate::resp::args::Args;
+use crate::resp::error::ReplyError;
+use crate::resp::reply::Reply;
+
+const ALWAYS: u32 = flag::LOADING | flag::STALE | flag::SENTINEL;
+const UNORDERED: &[&str] = &["nondeterministic_output_order"];
+
+const fn row(name: &'static str, run: super::command::Handler, arity: i32, since: &'static str) -> Command {
+    cmd(name, run).arity(arity).flags(ALWAYS).acl(acl::CONNECTION).group("server", since)
+}
+
+pub static ROWS: &[Command] = &[row("command", command, -1, "2.8.13").tips(UNORDERED).subs(&[
+    row("count", command_count, 2, "2.8.13"),
+    row("docs", command_docs, -2, "7.0.0").tips(UNORDERED),
+    row("getkeys", command_getkeys, -3, "2.8.13"),
+    row("getkeysandflags", command_getkeysandflags, -3, "7.0.0"),
+    row("help", command_help, 2, "5.0.0"),
+    row("info", command_info, -2, "2.8.13").tips(UNORDERED),
+    row("list", command_list, -2, "7.0.0").tips(UNORDERED),
+])];
+
+/// Describes all commands.
+fn command(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
+    describe_all(cx.reply);
+    Ok(Flow::Done)
+}
+
+/// Number of commands, subcommands not counted.
+fn command_count(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
+    cx.reply.int(table::top().len() as i64);
+    Ok(Flow::Done)
+}
+
+/// Documentation of the named commands, or of all. Unknown names are left out.
+/// Shape: `[command …]`
+fn command_docs(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    let rows: Vec<&Command> = match args.count() {
+        2 => table::top().iter().collect(),
+        _ => args.iter_from(2).filter_map(table::lookup_full).collect(),
+    };
+    documents(cx.reply, &rows);
+    Ok(Flow::Done)
+}
+
+/// The keys of a command line.
+/// Shape:  `command [arg …]`
+/// Errors: no such command, no keys, arguments that do not fit.
+fn command_getkeys(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    let inner = Args { items: &args.items[2..], ..args };
+    let keys = keys_of(&inner)?;
+    cx.reply.array(keys.len());
+    keys.iter().for_each(|&(index, _)| cx.reply.bulk(inner.get(index)));
+    Ok(Flow::Done)
+}
+
+/// As GETKEYS, each key with what the command does to it.
+fn command_getkeysandflags(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    let inner = Args { items: &args.items[2..], ..args };
+    let keys = keys_of(&inner)?;
+    cx.reply.array(keys.len());
+    for (index, flags) in keys {
+        cx.reply.array(2);
+        cx.reply.bulk(inner.get(index));
+        key_flags(cx.reply, flags);
+    }
+    Ok(Flow::Done)
+}
+
+/// The subcommands.
+fn command_help(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
+    help(
+        cx.reply,
+        "COMMAND",
+        &[
+            ("(no subcommand)", "Describe every command."),
+            ("COUNT", "Number of commands."),
+            ("DOCS [<command-name> ...]", "Documentation of the named commands, or of all."),
+            ("GETKEYS <full-command>", "The keys of a command line."),
+            ("GETKEYSANDFLAGS <full-command>", "The keys of a command line and how each is accessed."),
+            ("INFO [<command-name> ...]", "Describe the named commands, or all."),
+            ("LIST [FILTERBY (MODULE <name>|ACLCAT <category>|PATTERN <pattern>)]", "Names of the commands."),
+        ],
+    );
+    Ok(Flow::Done)
+}
+
+/// Describes the named commands, or all; an unknown name gives null.
+/// Shape: `[command …]`
+fn command_info(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    if args.count() == 2 {
+        describe_all(cx.reply);
+        return Ok(Flow::Done);
+    }
+    cx.reply.array(args.count() - 2);
+    for name in args.iter_from(2) {
+        match table::lookup_full(name) {
+            Some(row) => describe(cx.reply, row),
+            None => cx.reply.null_array(),
+        }
+    }
+    Ok(Flow::Done)
+}
+
+/// Names of all commands and subcommands, or of those that pass a filter.
+/// Shape: `[FILTERBY (MODULE name | ACLCAT category | PATTERN glob)]`
+fn command_list(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    let names: Vec<&str> = match args.count() {
+        2 => table::all().map(|row| row.full_name).collect(),
+        5 if args.is(2, "filterby") => filtered(args.get(3), args.get(4))?,
+        _ => return Err(ReplyError::Syntax),
+    };
+    cx.reply.array(names.len());
+    names.iter().for_each(|name| cx.reply.bulk(name.as_bytes()));
+    Ok(Flow::Done)
+}
+
+fn filtered(kind: &[u8], wanted: &[u8]) -> Result<Vec<&'static str>, ReplyError> {
+    let keep: Box<dyn Fn(&Command) -> bool> = match kind.to_ascii_lowercase().as_slice() {
+        b"module" => Box::new(|_| false), // There are no modules.
+        b"aclcat" => {
+            let named = CATEGORIES.iter().find(|(_, name)| name.as_bytes().eq_ignore_ascii_case(wanted));
+            let category = named.map_or(0, |&(bit, _)| bit);
+            Box::new(move |row| row.acl & category != 0)
+        }
+        b"pattern" => Box::new(|row| glob::matches_nocase(wanted, row.full_name.as_bytes())),
+        _ => return Err(ReplyError::Syntax),
+    };
+    Ok(table::all().filter(|row| keep(row)).map(|row| row.full_name).collect())
+}
+
+/// The keys of the command line `inner`.
+fn keys_of(inner: &Args<'_>) -> Result<Vec<keyspec::KeyAt>, ReplyError> {
+    let Some(mut row) = table::lookup(inner.get(0)) else {
+        return Err(ReplyError::text("ERR Invalid command specified"));
+    };
+    if !row.subs.is_empty() && inner.count() > 1 {
+        let sub = table::lookup_sub(row, inner.get(1));
+        row = sub.ok_or(ReplyError::text("ERR Invalid command specified"))?;
+    }
+    if row.keys.iter().all(|spec| spec.flags.contains(&"not_key")) {
+        return Err(ReplyError::text("ERR The command has no key arguments"));
+    }
+    if !row.accepts(inner.count()) {
+        return Err(ReplyError::text("ERR Invalid number of arguments specified for command"));
+    }
+    let keys = keyspec::positions(row, inner).unwrap_or_default();
+    if keys.is_empty() && !row.has(flag::NO_MANDATORY_KEYS) {
+        return Err(ReplyError::text("ERR Invalid arguments specified for command"));
+    }
+    Ok(keys)
+}
+
+/// Flags in the order and under the names that COMMAND INFO uses; the others are not shown.
+static FLAGS: &[(u32, &str)] = &[
+    (flag::WRITE, "write"),
+    (flag::READONLY, "readonly"),
+    (flag::DENYOOM, "denyoom"),
+    (flag::ADMIN, "admin"),
+    (flag::PUBSUB, "pubsub"),
+    (flag::NOSCRIPT, "noscript"),
+    (flag::BLOCKING, "blocking"),
+    (flag::LOADING, "loading"),
+    (flag::STALE, "stale"),
+    (flag::SKIP_MONITOR, "skip_monitor"),
+    (flag::SKIP_SLOWLOG, "skip_slowlog"),
+    (flag::ASKING, "asking"),
+    (flag::FAST, "fast"),
+    (flag::NO_AUTH, "no_auth"),
+    (flag::NO_MANDATORY_KEYS, "no_mandatory_keys"),
+    (flag::NO_ASYNC_LOADING, "no_async_loading"),
+    (flag::NO_MULTI, "no_multi"),
+    (flag::MOVABLE_KEYS, "movablekeys"),
+    (flag::ALLOW_BUSY, "allow_busy"),
+];
+
+/// ACL categories in Redis's order.
+pub static CATEGORIES: &[(u32, &str)] = &[
+    (acl::KEYSPACE, "keyspace"),
+    (acl::READ, "read"),
+    (acl::WRITE, "write"),
+    (acl::SET, "set"),
+    (acl::SORTEDSET, "sortedset"),
+    (acl::LIST, "list"),
+    (acl::HASH, "hash"),
+    (acl::STRING, "string"),
+    (acl::BITMAP, "bitmap"),
+    (acl::HYPERLOGLOG, "hyperloglog"),
+    (acl::GEO, "geo"),
+    (acl::STREAM, "stream"),
+    (acl::PUBSUB, "pubsub"),
+    (acl::ADMIN, "admin"),
+    (acl::FAST, "fast"),
+    (acl::SLOW, "slow"),
+    (acl::BLOCKING, "blocking"),
+    (acl::DANGEROUS, "dangerous"),
+    (acl::CONNECTION, "connection"),
+    (acl::TRANSACTION, "transaction"),
+    (acl::SCRIPTING, "scripting"),
+];
+
+/// The order in which Redis lists the flags of a key.
+const KEY_FLAGS: &[&str] =
+    &["RO", "RW", "OW", "RM", "access", "update", "insert", "delete", "not_key", "incomplete", "variable_flags"];
+
+fn describe_all(reply: &mut Reply) {
+    reply.array(table::top().len());
+    table::top().iter().for_each(|row| describe(reply, row));
+}
+
+/// One command, as COMMAND INFO shows it.
+fn describe(reply: &mut Reply, row: &Command) {
+    let (first, last, step) = row.legacy_keys;
+    reply.array(10);
+    reply.bulk(row.full_name.as_bytes());
+    reply.int(row.arity as i64);
+    names(reply, row.flags, FLAGS, "");
+    [first, last, step].iter().for_each(|&number| reply.int(number as i64));
+    names(reply, row.acl, CATEGORIES, "@");
+    reply.set(row.tips.len());
+    row.tips.iter().for_each(|tip| reply.bulk(tip.as_bytes()));
+    reply.set(row.keys.len());
+    row.keys.iter().for_each(|spec| key_spec(reply, spec));
+    if row.subs.is_empty() {
+        reply.set(0);
+    } else {
+        reply.array(row.subs.len());
+        row.subs.iter().for_each(|sub| describe(reply, sub));
+    }
+}
+
+/// The names of the bits that are set, as simple strings.
+fn names(reply: &mut Reply, bits: u32, table: &[(u32, &str)], prefix: &str) {
+    let set: Vec<_> = table.iter().filter(|&&(bit, _)| bits & bit != 0).collect();
+    reply.set(set.len());
+    set.iter().for_each(|(_, name)| reply.simple(&format!("{prefix}{name}")));
+}
+
+fn key_flags(reply: &mut Reply, flags: &[&str]) {
+    let shown: Vec<_> = KEY_FLAGS.iter().filter(|name| flags.contains(name)).collect();
+    reply.set(shown.len());
+    shown.iter().for_each(|name| reply.simple(name));
+}
+
+fn key_spec(reply: &mut Reply, spec: &KeySpec) {
+    reply.map(3);
+    reply.bulk(b"flags");
+    key_flags(reply, spec.flags);
+    reply.bulk(b"begin_search");
+    match spec.begin {
+        Begin::Index(pos) => spec_part(reply, "index", &[("index", pos)]),
+        Begin::Keyword(word, from) => {
+            part_type(reply, "keyword", 2);
+            reply.bulk(b"keyword");
+            reply.bulk(word.as_bytes());
+            reply.bulk(b"startfrom");
+            reply.int(from as i64);
+        }
+        Begin::Unknown => spec_part(reply, "unknown", &[]),
+    }
+    reply.bulk(b"find_keys");
+    match spec.find {
+        Find::Range { last, step, limit } => {
+            spec_part(reply, "range", &[("lastkey", last), ("keystep", step), ("limit", limit)]);
+        }
+        Find::Count { num, first, step } => {
+            spec_part(reply, "keynum", &[("keynumidx", num), ("firstkey", first), ("keystep", step)]);
+        }
+        Find::Unknown => spec_part(reply, "unknown", &[]),
+    }
+}
+
+/// The head of a half of a key specification: its type, and a map of `fields` that follow.
+fn part_type(reply: &mut Reply, kind: &str, fields: usize) {
+    reply.map(2);
+    reply.bulk(b"type");
+    reply.bulk(kind.as_bytes());
+    reply.bulk(b"spec");
+    reply.map(fields);
+}
+
+fn spec_part(reply: &mut Reply, kind: &str, fields: &[(&str, i32)]) {
+    part_type(reply, kind, fields.len());
+    for (name, value) in fields {
+        reply.bulk(name.as_bytes());
+        reply.int(*value as i64);
+    }
+}
+
+/// A map from command to its documentation.
+fn documents(reply: &mut Reply, rows: &[&Command]) {
+    reply.map(rows.len());
+    for row in rows {
+        reply.bulk(row.full_name.as_bytes());
+        document(reply, row);
+    }
+}
+
+fn document(reply: &mut Reply, row: &Command) {
+    let fields = 2 + if row.deprecated.is_some() { 3 } else { 0 } + !row.subs.is_empty() as usize;
+    reply.map(fields);
+    reply.bulk(b"since");
+    reply.bulk(row.since.as_bytes());
+    reply.bulk(b"group");
+    reply.bulk(row.group.as_bytes());
+    if let Some((since, replaced_by)) = row.deprecated {
+        reply.bulk(b"doc_flags");
+        reply.set(1);
+        reply.simple("deprecated");
+        reply.bulk(b"deprecated_since");
+        reply.bulk(since.as_bytes());
+        reply.bulk(b"replaced_by");
+        reply.bulk(replaced_by.as_bytes());
+    }
+    if !row.subs.is_empty() {
+        reply.bulk(b"subcommands");
+        documents(reply, &row.subs.iter().collect::<Vec<_>>());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cmd::testkit::check;
+
+    #[test]
+    fn unknown_commands_are_null_in_info_and_absent_in_docs() {
+        check(
+            "
+            COMMAND INFO nosuch 'command|nosuch' => [(nil), (nil)]
+            COMMAND DOCS nosuch => [] || {}
+            COMMAND DOCS ping => ['ping', ['since', '1.0.0', 'group', 'connection']] || {'ping': {'since': '1.0.0', 'group': 'connection'}}
+        ",
+        );
+    }
+
+    #[test]
+    fn info_describes_a_subcommand_by_its_full_name() {
+        check(
+            "
+            COMMAND INFO command|COUNT => [['command|count', 2, [loading, stale], 0, 0, 0, [@slow, @connection], [], [], []]] || [['command|count', 2, ~[loading, stale], 0, 0, 0, ~[@slow, @connection], ~[], ~[], ~[]]]
+        ",
+        );
+    }
+
+    #[test]
+    fn list_takes_one_filter() {
+        check(
+            "
+            COMMAND LIST FILTERBY PATTERN COMMAND|GETKEYS* => ['command|getkeys', 'command|getkeysandflags']
+            COMMAND LIST FILTERBY MODULE x => []
+            COMMAND LIST FILTERBY ACLCAT nosuch => []
+            COMMAND LIST FILTERBY COLOUR red => ERR syntax error
+            COMMAND LIST FILTERBY PATTERN => ERR syntax error
+            COMMAND LIST PATTERN => ERR syntax error
+        ",
+        );
+    }
+
+    #[test]
+    fn getkeys_refuses_what_has_no_keys() {
+        check(
+            "
+            COMMAND GETKEYS nosuch a => ERR Invalid command specified
+            COMMAND GETKEYS ping a => ERR The command has no key arguments
+            COMMAND GETKEYS => ERR wrong number of arguments for 'command|getkeys' command
+            COMMAND NOSUCH => ERR unknown subcommand 'NOSUCH'. Try COMMAND HELP.
+        ",
+        );
+    }
+}
