@@ -30,6 +30,15 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
 
+mod bufs;
+mod listeners;
+mod op;
+mod outgoing;
+mod slots;
+
+#[cfg(test)]
+mod kit;
+
 pub mod epoll;
 pub mod probe;
 pub mod uring;
@@ -171,8 +180,8 @@ pub trait Engine: Sized {
     fn send(&mut self, token: Token, message: Message);
 
     /// Submits everything asked for, sleeps until something is completed or `timeout` is over, and appends what is complete
-    /// to `out`. `Some(ZERO)` submits and reaps without sleeping, `None` sleeps without limit. Returns with nothing when
-    /// time is over or a signal came.
+    /// to `out`. `Some(ZERO)` submits and reaps without sleeping, `None` sleeps without limit. It may return early and
+    /// with nothing: a signal came, or only the engine itself had something to do.
     /// Errors: only those that leave the engine unusable; the loop stops.
     fn wait(&mut self, timeout: Option<Duration>, out: &mut Vec<Completion>) -> io::Result<()>;
 
