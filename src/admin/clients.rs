@@ -37,6 +37,9 @@ impl Endpoints {
             Endpoints::Unix(path) => format!("{path}:0"),
         }
     }
+    pub fn is_unix(&self) -> bool {
+        matches!(self, Endpoints::Unix(_))
+    }
     /// True if the client is on this machine: DEBUG and other protected commands ask.
     pub fn is_local(&self) -> bool {
         match self {
@@ -51,7 +54,7 @@ pub mod client_flag {
     pub const NO_EVICT: u32 = 1 << 0;
     pub const NO_TOUCH: u32 = 1 << 1;
     pub const RESP3: u32 = 1 << 2;
-    /// The connection closes once its output is sent.
+    /// Killed: it is closed as soon as its loop hears of it, or once its last reply is sent.
     pub const CLOSING: u32 = 1 << 3;
 }
 
@@ -161,10 +164,13 @@ impl ClientInfo {
     pub fn has(&self, flag: u32) -> bool {
         self.flags.load(Relaxed) & flag != 0
     }
-    /// Switches a flag. Only the owning loop calls this, so load and store need not be one step.
+    /// Switches a flag: the owning loop its own, a killer `CLOSING`.
     pub fn set(&self, flag: u32, on: bool) {
-        let flags = self.flags.load(Relaxed);
-        self.flags.store(if on { flags | flag } else { flags & !flag }, Relaxed);
+        if on {
+            self.flags.fetch_or(flag, Relaxed)
+        } else {
+            self.flags.fetch_and(!flag, Relaxed)
+        };
     }
     /// What the client told about itself.
     pub fn names(&self) -> Names {

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod auth;
 pub mod command;
 pub mod help;
 pub mod keyspec;
@@ -11,5 +12,6 @@ pub mod table;
 pub mod testkit;
 pub mod world;
 
+pub mod client;
 pub mod connection;
 pub mod introspect;

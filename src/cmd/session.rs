@@ -10,8 +10,10 @@ pub enum ReplyMode {
     #[default]
     On,
     Off,
-    /// This command's reply is dropped, and the next one's.
+    /// The next command's reply is dropped.
     SkipNext,
+    /// This command's reply is dropped.
+    Skip,
 }
 
 /// See the module header.
@@ -54,12 +56,35 @@ impl Session {
         self.no_touch = on;
         self.info.set(client_flag::NO_TOUCH, on);
     }
+    /// Before a command runs: has the moment come to skip?
+    #[inline]
+    pub fn before_reply(&mut self) {
+        if self.reply_mode == ReplyMode::SkipNext {
+            self.reply_mode = ReplyMode::Skip;
+        }
+    }
+    /// After a command ran: is its reply (an error too) to be sent? Otherwise the dispatcher cuts it off.
+    #[inline]
+    pub fn wants_reply(&mut self) -> bool {
+        match self.reply_mode {
+            ReplyMode::On | ReplyMode::SkipNext => true, // The command that asks to skip has written nothing.
+            ReplyMode::Off => false,
+            ReplyMode::Skip => {
+                self.reply_mode = ReplyMode::On;
+                false
+            }
+        }
+    }
+    /// Names the connection; an empty name takes the name away.
+    pub fn set_name(&mut self, name: &[u8]) {
+        self.info.rename(|names| names.name = name.into());
+    }
     /// Back to the state of a fresh connection (RESET). The protocol version is the reply's.
     pub fn reset(&mut self, authenticated: bool) {
         *self = Session::new(self.info.clone(), authenticated);
         self.select(DbIndex(0));
         self.set_no_evict(false);
         self.set_no_touch(false);
-        self.info.rename(|names| names.name = Box::default());
+        self.set_name(b"");
     }
 }

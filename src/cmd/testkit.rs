@@ -1,7 +1,7 @@
 //! For tests of the commands: a world without sockets, a client in it, and scenarios as text.
 
 use super::command::{Cx, Effects, Flow};
-use super::session::{ReplyMode, Session};
+use super::session::Session;
 use super::table;
 use super::world::{Boot, World};
 use crate::admin::clients::Endpoints;
@@ -84,7 +84,7 @@ impl Client {
     pub fn run(&mut self, line: &Line) -> (Vec<u8>, Flow) {
         let args = line.args();
         let mark = self.reply.mark();
-        self.session.reply_mode = ReplyMode::On;
+        self.session.before_reply();
         let result = match table::resolve(&args) {
             Err(error) => Err(error),
             Ok(row) => {
@@ -107,6 +107,9 @@ impl Client {
             self.reply.error(&error);
             Flow::Done
         });
+        if !self.session.wants_reply() {
+            self.reply.truncate(mark);
+        }
         let output = self.reply.take();
         let mut bytes = Vec::new();
         let mut from = 0;
@@ -214,6 +217,7 @@ fn render_one(bytes: &mut &[u8]) -> String {
         b'$' | b'=' => {
             let (body, rest) = bytes.split_at(count() as usize);
             *bytes = rest.strip_prefix(b"\r\n").expect("a line end behind the bulk");
+            let body = if sigil == b'=' { &body[4..] } else { body }; // Without the format of a verbatim string.
             format!("'{}'", body.escape_ascii())
         }
         b'*' | b'~' | b'>' => {

@@ -11,6 +11,9 @@ use crate::keyspace::safepoint::Safepoint;
 use std::fmt::Write;
 use std::path::PathBuf;
 
+/// The version whose behaviour clients may expect.
+pub const REDIS_VERSION: &str = "7.2.4";
+
 /// See the module header.
 pub struct World {
     pub keyspace: Keyspace,

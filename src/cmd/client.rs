@@ -1,0 +1,451 @@
+//! The CLIENT family: names of a connection, its switches, and the list of all connections.
+//!
+//! A client of another loop is seen through the registry and never touched: CLIENT KILL leaves its id in the effects, and
+//! the loop that owns it closes it.
+
+use super::command::{Command, Cx, Flow, Handler, acl, cmd, flag};
+use super::connection::{checked_name, is_word};
+use super::help::help;
+use super::session::{ReplyMode, Session};
+use super::table;
+use crate::admin::clients::{ClientInfo, client_flag};
+use crate::base::clock::WallMs;
+use crate::base::ids::ClientId;
+use crate::base::num::parse_i64;
+use crate::resp::args::Args;
+use crate::resp::error::ReplyError;
+use std::sync::Arc;
+
+const ALWAYS: u32 = flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::SENTINEL;
+const OTHERS: u32 = ALWAYS | flag::ADMIN;
+const EVERYWHERE: &[&str] = &["request_policy:all_nodes", "response_policy:all_succeeded"];
+const VARIES: &[&str] = &["nondeterministic_output"];
+
+const fn row(name: &'static str, run: Handler, arity: i32, flags: u32, since: &'static str) -> Command {
+    cmd(name, run).arity(arity).flags(flags).acl(acl::CONNECTION).group("connection", since)
+}
+
+pub static ROWS: &[Command] =
+    &[cmd("client", table::container).arity(-2).flags(flag::SENTINEL).group("connection", "2.4.0").subs(&[
+        row("getname", client_getname, 2, ALWAYS, "2.6.9"),
+        row("help", client_help, 2, flag::LOADING | flag::STALE | flag::SENTINEL, "5.0.0"),
+        row("id", client_id, 2, ALWAYS, "5.0.0"),
+        row("info", client_info, 2, ALWAYS, "6.2.0").tips(VARIES),
+        row("kill", client_kill, -3, OTHERS, "2.4.0"),
+        row("list", client_list, -2, OTHERS, "2.4.0").tips(VARIES),
+        row("no-evict", client_no_evict, 3, OTHERS, "7.0.0"),
+        row("no-touch", client_no_touch, 3, flag::NOSCRIPT | flag::LOADING | flag::STALE, "7.2.0"),
+        row("reply", client_reply, 3, ALWAYS, "3.2.0"),
+        row("setinfo", client_setinfo, 4, ALWAYS, "7.2.0").tips(EVERYWHERE),
+        row("setname", client_setname, 3, ALWAYS, "2.6.9").tips(EVERYWHERE),
+    ])];
+
+/// The connection's name, or null.
+fn client_getname(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
+    match cx.session.info.names().name {
+        name if name.is_empty() => cx.reply.null(),
+        name => cx.reply.bulk(&name),
+    }
+    Ok(Flow::Done)
+}
+
+/// The subcommands.
+fn client_help(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
+    help(
+        cx.reply,
+        "CLIENT",
+        &[
+            ("GETNAME", "Name of this connection."),
+            ("ID", "Number of this connection."),
+            ("INFO", "What LIST says about this connection."),
+            ("KILL <ip:port>", "Close the connection from that address."),
+            (
+                "KILL <option> <value> [<option> <value> [...]]",
+                "Close connections that fit all options:\n\
+                 * ADDR (<ip:port>|<unixsocket>:0), LADDR (<ip:port>|<unixsocket>:0)\n\
+                 \x20 Address of the client, or the address it connected to.\n\
+                 * ID <client-id>\n\
+                 * MAXAGE <seconds>\n\
+                 \x20 Connected for at least that long.\n\
+                 * TYPE (NORMAL|MASTER|REPLICA|PUBSUB)\n\
+                 * USER <username>\n\
+                 * SKIPME (YES|NO)\n\
+                 \x20 Spare this connection (default: yes).",
+            ),
+            (
+                "LIST [TYPE (NORMAL|MASTER|REPLICA|PUBSUB)] [ID <client-id> [<client-id> ...]]",
+                "One line for each connection.",
+            ),
+            ("NO-EVICT (ON|OFF)", "Spare this connection when clients take too much memory."),
+            ("NO-TOUCH (ON|OFF)", "Let this connection's commands leave the recency of keys alone."),
+            ("REPLY (ON|OFF|SKIP)", "Switch replies to this connection."),
+            ("SETINFO (LIB-NAME|LIB-VER) <value>", "Tell the name or version of the client library."),
+            ("SETNAME <name>", "Name this connection."),
+        ],
+    );
+    Ok(Flow::Done)
+}
+
+/// The connection's number.
+fn client_id(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
+    cx.reply.int(cx.session.id.0 as i64);
+    Ok(Flow::Done)
+}
+
+/// This connection's line of CLIENT LIST.
+fn client_info(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
+    let line = line(&cx.session.info, cx.keys.now);
+    cx.reply.verbatim("txt", line.as_bytes());
+    Ok(Flow::Done)
+}
+
+/// Closes connections.
+/// Shape:  `ip:port`, or `(ID id | TYPE t | USER u | ADDR a | LADDR a | SKIPME yes/no | MAXAGE seconds)+`
+/// Errors: options; no such client (first shape).
+fn client_kill(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    let old_shape = args.count() == 3;
+    let filter = if old_shape {
+        Filter { addr: Some(args.get(2)), spare_self: false, ..Filter::default() }
+    } else {
+        Filter::parse(&args)?
+    };
+    let targets: Vec<_> =
+        open_clients(cx).into_iter().filter(|client| filter.accepts(client, cx.session, cx.keys.now)).collect();
+    if old_shape && targets.is_empty() {
+        return Err(ReplyError::text("ERR No such client"));
+    }
+    let mut flow = Flow::Done;
+    for client in &targets {
+        client.set(client_flag::CLOSING, true);
+        if client.id == cx.session.id {
+            flow = Flow::Close; // Its reply is sent first.
+        } else {
+            cx.effects.kills.push((client.home, client.id));
+        }
+    }
+    if old_shape {
+        cx.reply.ok()
+    } else {
+        cx.reply.int(targets.len() as i64)
+    }
+    Ok(flow)
+}
+
+/// Which clients CLIENT KILL means.
+struct Filter<'a> {
+    id: Option<i64>,
+    addr: Option<&'a [u8]>,
+    local_addr: Option<&'a [u8]>,
+    kind: Option<Kind>,
+    age_min_s: Option<i64>,
+    spare_self: bool,
+}
+
+impl Default for Filter<'_> {
+    fn default() -> Self {
+        Filter { id: None, addr: None, local_addr: None, kind: None, age_min_s: None, spare_self: true }
+    }
+}
+
+impl<'a> Filter<'a> {
+    fn parse(args: &Args<'a>) -> Result<Self, ReplyError> {
+        let mut filter = Filter::default();
+        for at in (2..args.count()).step_by(2) {
+            if at + 1 == args.count() {
+                return Err(ReplyError::Syntax);
+            }
+            let value = args.get(at + 1);
+            match args.get(at).to_ascii_lowercase().as_slice() {
+                b"id" => filter.id = Some(positive(value, "ERR client-id should be greater than 0")?),
+                b"maxage" => filter.age_min_s = Some(max_age(value)?),
+                b"type" => filter.kind = Some(Kind::parse(value)?),
+                b"addr" => filter.addr = Some(value),
+                b"laddr" => filter.local_addr = Some(value),
+                b"user" if value == b"default" => {} // Everybody is.
+                b"user" => {
+                    let user = String::from_utf8_lossy(value);
+                    return Err(ReplyError::owned(format!("ERR No such user '{user}'")));
+                }
+                b"skipme" => filter.spare_self = yes_or_no(value)?,
+                _ => return Err(ReplyError::Syntax),
+            }
+        }
+        Ok(filter)
+    }
+    fn accepts(&self, client: &ClientInfo, caller: &Session, now: WallMs) -> bool {
+        let age_s = (now.0.saturating_sub(client.created.0) / 1000) as i64;
+        self.id.is_none_or(|id| id as u64 == client.id.0)
+            && self.addr.is_none_or(|addr| addr == client.endpoints.peer().as_bytes())
+            && self.local_addr.is_none_or(|addr| addr == client.endpoints.local().as_bytes())
+            && self.kind.is_none_or(|kind| kind == Kind::Normal)
+            && self.age_min_s.is_none_or(|age_min_s| age_s >= age_min_s)
+            && !(self.spare_self && client.id == caller.id)
+    }
+}
+
+fn positive(value: &[u8], error: &'static str) -> Result<i64, ReplyError> {
+    parse_i64(value).filter(|&number| number > 0).ok_or(ReplyError::text(error))
+}
+
+fn max_age(value: &[u8]) -> Result<i64, ReplyError> {
+    if parse_i64(value).is_none() {
+        return Err(ReplyError::text("ERR maxage is not an integer or out of range"));
+    }
+    positive(value, "ERR maxage should be greater than 0")
+}
+
+fn yes_or_no(value: &[u8]) -> Result<bool, ReplyError> {
+    switch(value, b"yes", b"no")
+}
+
+fn on_or_off(value: &[u8]) -> Result<bool, ReplyError> {
+    switch(value, b"on", b"off")
+}
+
+fn switch(value: &[u8], on: &[u8], off: &[u8]) -> Result<bool, ReplyError> {
+    match value {
+        _ if value.eq_ignore_ascii_case(on) => Ok(true),
+        _ if value.eq_ignore_ascii_case(off) => Ok(false),
+        _ => Err(ReplyError::Syntax),
+    }
+}
+
+/// The kinds of clients that Redis tells apart. Here all are normal ones.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Normal,
+    Replica,
+    Pubsub,
+    Master,
+}
+
+impl Kind {
+    fn parse(name: &[u8]) -> Result<Self, ReplyError> {
+        match name.to_ascii_lowercase().as_slice() {
+            b"normal" => Ok(Kind::Normal),
+            b"slave" | b"replica" => Ok(Kind::Replica),
+            b"pubsub" => Ok(Kind::Pubsub),
+            b"master" => Ok(Kind::Master),
+            _ => Err(ReplyError::owned(format!("ERR Unknown client type '{}'", String::from_utf8_lossy(name)))),
+        }
+    }
+}
+
+/// One line for each connection.
+/// Shape: `[TYPE t]` or `[ID id …]`
+fn client_list(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    let clients = match args.count() {
+        2 => open_clients(cx),
+        4 if args.is(2, "type") => match Kind::parse(args.get(3))? {
+            Kind::Normal => open_clients(cx),
+            _ => Vec::new(),
+        },
+        4.. if args.is(2, "id") => {
+            let mut ids = Vec::with_capacity(args.count() - 3);
+            for id in args.iter_from(3) {
+                ids.push(parse_i64(id).ok_or(ReplyError::text("ERR Invalid client ID"))?);
+            }
+            ids.iter().filter_map(|&id| cx.world.clients.get(ClientId(id as u64))).collect()
+        }
+        _ => return Err(ReplyError::Syntax),
+    };
+    let lines: String = clients.iter().map(|client| line(client, cx.keys.now)).collect();
+    cx.reply.verbatim("txt", lines.as_bytes());
+    Ok(Flow::Done)
+}
+
+/// Clients that nobody has killed yet, and the caller.
+fn open_clients(cx: &Cx<'_>) -> Vec<Arc<ClientInfo>> {
+    let mut clients = cx.world.clients.all();
+    clients.retain(|client| !client.has(client_flag::CLOSING) || client.id == cx.session.id);
+    clients
+}
+
+/// A client's line in the shape of Redis 7.2. Fields for what does not exist here have the value that says so.
+fn line(client: &ClientInfo, now: WallMs) -> String {
+    let seconds_since = |then: WallMs| now.0.saturating_sub(then.0) / 1000;
+    let names = client.names();
+    let (input, room, output) = (client.input_len(), client.input_cap(), client.output_len());
+    format!(
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi=-1 watch=0 \
+         qbuf={input} qbuf-free={room} argv-mem=0 multi-mem=0 rbs={output} rbp={output} obl={output} oll=0 omem=0 \
+         tot-mem={} events={} cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}\n",
+        client.id.0,
+        client.endpoints.peer(),
+        client.endpoints.local(),
+        client.fd,
+        String::from_utf8_lossy(&names.name),
+        seconds_since(client.created),
+        seconds_since(client.last_seen()),
+        flags(client),
+        client.db(),
+        size_of::<ClientInfo>() + size_of::<Session>() + input + room + output,
+        if output > 0 { "rw" } else { "r" },
+        table::by_index(client.row() as usize).map_or("NULL", |row| row.full_name),
+        if client.has(client_flag::RESP3) { 3 } else { 2 },
+        String::from_utf8_lossy(&names.lib_name),
+        String::from_utf8_lossy(&names.lib_ver),
+    )
+}
+
+/// Letters as Redis uses them, in its order; N if there is none.
+fn flags(client: &ClientInfo) -> String {
+    let letters = [
+        (client.has(client_flag::CLOSING), 'c'),
+        (client.endpoints.is_unix(), 'U'),
+        (client.has(client_flag::NO_EVICT), 'e'),
+        (client.has(client_flag::NO_TOUCH), 'T'),
+    ];
+    let set: String = letters.iter().filter(|(on, _)| *on).map(|(_, letter)| letter).collect();
+    if set.is_empty() { "N".into() } else { set }
+}
+
+/// Spares the connection when clients are cut for memory.
+fn client_no_evict(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    cx.session.set_no_evict(on_or_off(args.get(2))?);
+    cx.reply.ok();
+    Ok(Flow::Done)
+}
+
+/// Lets the connection's commands leave recency alone.
+fn client_no_touch(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    cx.session.set_no_touch(on_or_off(args.get(2))?);
+    cx.reply.ok();
+    Ok(Flow::Done)
+}
+
+/// Switches replies. OFF and SKIP are not answered themselves.
+fn client_reply(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    match args.get(2).to_ascii_lowercase().as_slice() {
+        b"on" => {
+            cx.session.reply_mode = ReplyMode::On;
+            cx.reply.ok();
+        }
+        b"off" => cx.session.reply_mode = ReplyMode::Off,
+        b"skip" if cx.session.reply_mode != ReplyMode::Off => cx.session.reply_mode = ReplyMode::SkipNext,
+        b"skip" => {}
+        _ => return Err(ReplyError::Syntax),
+    }
+    Ok(Flow::Done)
+}
+
+/// Notes the client library's name or version.
+/// Shape: `(LIB-NAME | LIB-VER) value`
+fn client_setinfo(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    let (option, value) = (args.get(2).to_ascii_lowercase(), args.get(3));
+    if option != b"lib-name" && option != b"lib-ver" {
+        let given = String::from_utf8_lossy(args.get(2));
+        return Err(ReplyError::owned(format!("ERR Unrecognized option '{given}'")));
+    }
+    if !is_word(value) {
+        let option = String::from_utf8_lossy(&option);
+        let text = format!("ERR {option} cannot contain spaces, newlines or special characters.");
+        return Err(ReplyError::owned(text));
+    }
+    cx.session.info.rename(|names| {
+        let place = if option == b"lib-name" { &mut names.lib_name } else { &mut names.lib_ver };
+        *place = value.into();
+    });
+    cx.reply.ok();
+    Ok(Flow::Done)
+}
+
+/// Names the connection; an empty name takes the name away.
+fn client_setname(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    cx.session.set_name(checked_name(args.get(2))?);
+    cx.reply.ok();
+    Ok(Flow::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::admin::clients::Endpoints;
+    use crate::base::clock::WallMs;
+    use crate::base::ids::{ClientId, LoopId};
+    use crate::cmd::command::Flow;
+    use crate::cmd::session::ReplyMode;
+    use crate::cmd::testkit::{Client, Line, check};
+
+    #[test]
+    fn names_and_infos_hold_no_spaces() {
+        check(
+            "
+            CLIENT GETNAME => (nil)
+            CLIENT SETNAME 'a b' => ERR Client names cannot contain spaces, newlines or special characters.
+            CLIENT SETNAME me => OK
+            CLIENT GETNAME => 'me'
+            CLIENT SETNAME '' => OK
+            CLIENT GETNAME => (nil)
+            CLIENT SETINFO lib-name 'a b' => ERR lib-name cannot contain spaces, newlines or special characters.
+            CLIENT SETINFO LIB-VER 1.2 => OK
+            CLIENT SETINFO colour red => ERR Unrecognized option 'colour'
+            CLIENT ID => 1
+            CLIENT => ERR wrong number of arguments for 'client' command
+        ",
+        );
+    }
+
+    #[test]
+    fn info_shows_the_running_command() {
+        let mut client = Client::new();
+        client.run_line("CLIENT SETINFO lib-ver 9");
+        client.run_line("CLIENT NO-TOUCH on");
+        client.run_line("SELECT 3");
+        let info = client.run_line("CLIENT INFO");
+        assert!(info.starts_with("'id=1 addr=127.0.0.1:50000 laddr=127.0.0.1:6379 fd=8 name= age="), "{info}");
+        assert!(info.contains(" flags=T db=3 ") && info.contains(" cmd=client|info user=default "), "{info}");
+        assert!(info.ends_with(" redir=-1 resp=2 lib-name= lib-ver=9\\n'"), "{info}");
+    }
+
+    #[test]
+    fn wrong_filters_are_refused() {
+        check(
+            "
+            CLIENT KILL foo => ERR No such client
+            CLIENT KILL id x => ERR client-id should be greater than 0
+            CLIENT KILL id 1 foo => ERR syntax error
+            CLIENT KILL foo bar => ERR syntax error
+            CLIENT KILL user bob => ERR No such user 'bob'
+            CLIENT KILL type foo => ERR Unknown client type 'foo'
+            CLIENT KILL skipme x => ERR syntax error
+            CLIENT KILL maxage x => ERR maxage is not an integer or out of range
+            CLIENT KILL maxage 0 => ERR maxage should be greater than 0
+            CLIENT LIST foo => ERR syntax error
+            CLIENT LIST type x => ERR Unknown client type 'x'
+            CLIENT LIST id x => ERR Invalid client ID
+            CLIENT LIST id 77 => ''
+            CLIENT LIST type pubsub => ''
+            CLIENT NO-EVICT x => ERR syntax error
+            CLIENT REPLY x => ERR syntax error
+        ",
+        );
+    }
+
+    #[test]
+    fn kill_leaves_clients_of_other_loops_to_their_loops_and_counts_each_once() {
+        let mut client = Client::new();
+        let endpoints = Endpoints::Unix("/tmp/s".into());
+        client.world.clients.add(LoopId(0), 9, endpoints, WallMs(0));
+        assert_eq!(client.run_line("CLIENT KILL ADDR /tmp/s:0 MAXAGE 10"), "1");
+        assert_eq!(client.effects.kills, [(LoopId(0), ClientId(2))]);
+        assert_eq!(client.run_line("CLIENT KILL ID 2"), "0");
+        assert_eq!(client.run_line("CLIENT KILL TYPE normal"), "0");
+        let (reply, flow) = client.run(&Line::new("CLIENT KILL 127.0.0.1:50000"));
+        assert_eq!((reply.as_slice(), flow), (&b"+OK\r\n"[..], Flow::Close));
+    }
+
+    #[test]
+    fn skip_drops_one_reply_and_on_is_always_answered() {
+        let mut client = Client::new();
+        assert_eq!(client.run_line("CLIENT REPLY skip"), "");
+        assert_eq!(client.run_line("PING"), "");
+        assert_eq!(client.run_line("PING"), "PONG");
+        client.run_line("CLIENT REPLY off");
+        assert_eq!(client.run_line("PING"), "");
+        assert_eq!(client.run_line("NOSUCH"), "");
+        assert_eq!(client.run_line("CLIENT REPLY skip"), "");
+        assert_eq!(client.session.reply_mode, ReplyMode::Off);
+        assert_eq!(client.run_line("CLIENT REPLY on"), "OK");
+        assert_eq!(client.run_line("PING"), "PONG");
+    }
+}
