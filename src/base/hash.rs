@@ -5,23 +5,32 @@ use std::hash::{BuildHasher, Hasher};
 
 /// The process-wide keyed hasher: seeded at start, so that nobody outside can aim keys at one group.
 #[derive(Clone)]
-pub struct KeyHasher(RandomState);
+pub struct KeyHasher {
+    state: RandomState,
+    /// Bits of the hash that are kept: all, but for stress tests that want collisions.
+    mask: u64,
+}
 
 impl KeyHasher {
     /// A hasher with random seeds.
     pub fn random() -> Self {
-        KeyHasher(RandomState::new())
+        KeyHasher { state: RandomState::new(), mask: u64::MAX }
     }
     /// A hasher with a fixed seed, for tests and models.
     pub fn seeded(seed: u64) -> Self {
-        KeyHasher(RandomState::with_seeds(seed, seed ^ 0x9e37_79b9_7f4a_7c15, !seed, seed.rotate_left(32)))
+        let state = RandomState::with_seeds(seed, seed ^ 0x9e37_79b9_7f4a_7c15, !seed, seed.rotate_left(32));
+        KeyHasher { state, mask: u64::MAX }
+    }
+    /// The same hasher with all hash bits outside `mask` cleared: forces collisions in tests.
+    pub fn masked(self, mask: u64) -> Self {
+        KeyHasher { mask, ..self }
     }
     /// The 64-bit hash of `key`. Never 0, so that 0 can mean "not computed yet".
     #[inline]
     pub fn hash(&self, key: &[u8]) -> u64 {
-        let mut hasher = self.0.build_hasher();
+        let mut hasher = self.state.build_hasher();
         hasher.write(key);
-        hasher.finish() | 1 << 31
+        hasher.finish() & self.mask | 1 << 31
     }
 }
 

@@ -213,12 +213,22 @@ impl<'g> Entry<'g> {
         let frozen = |word: Option<&AtomicU64>| word.is_none_or(|w| w.load(Ordering::Acquire) & FROZEN != 0);
         frozen(self.ttl_word()) && frozen(self.cell_word())
     }
-    /// Makes deadline and counter final. Idempotent; any thread may do it.
+    /// Makes deadline and counter final and returns them. Idempotent; any thread may do it.
     /// Order: AcqRel: what an in-place CAS published before is seen, and a later CAS fails.
-    pub fn freeze(self) {
-        for word in [self.ttl_word(), self.cell_word()].into_iter().flatten() {
-            word.fetch_or(FROZEN, Ordering::AcqRel);
-        }
+    pub fn freeze(self) -> Cells {
+        let freeze = |word: Option<&AtomicU64>| word.map_or(0, |w| w.fetch_or(FROZEN, Ordering::AcqRel) >> 1);
+        Cells { ttl: freeze(self.ttl_word()), counter: freeze(self.cell_word()) }
+    }
+    /// Deadline and counter as they are now.
+    #[inline]
+    pub fn cells(self) -> Cells {
+        let read = |word: Option<&AtomicU64>| word.map_or(0, |w| w.load(Ordering::Acquire) >> 1); // As in `payload`.
+        Cells { ttl: read(self.ttl_word()), counter: read(self.cell_word()) }
+    }
+    /// Is the value a counter cell?
+    #[inline]
+    pub fn is_counter(self) -> bool {
+        self.header().payload_kind() == PAYLOAD_CELL
     }
     /// Adds `delta` to the counter in place.
     ///
@@ -274,6 +284,13 @@ impl<'g> Entry<'g> {
     pub fn memory(self) -> usize {
         self.alloc_len() + if let Payload::Blob(blob) = self.payload() { blob.len() } else { 0 }
     }
+}
+
+/// The changeable parts of an entry, for comparing two reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cells {
+    ttl: u64,
+    counter: u64,
 }
 
 /// Why a counter could not be changed in place.

@@ -1,8 +1,337 @@
-//! The shared table.
+//! Layer 1: the shared table. A lock-free map from key bytes to entries, used by all loops at once.
+//!
+//! ```text
+//! hash ──[47:32]──▶ shard ──▶ generation ──[low bits]──▶ group (one cache line: head + 7 tagged words)
+//!                                                          └─ tag = top 15 bits ──▶ entry (header, key, value)
+//! ```
+//! A lookup touches two lines: the group and the entry. What lives where:
+//! - `word`     a slot's 8 bytes                         - `entry`    one allocation: header, deadline, key, value; freeze
+//! - `group`    lines, spills, headers, generations      - `probe`    find, insert, replace, remove: the protocol
+//! - `bundle`   more than 21 keys in one group           - `resize`   moving a shard to another size, unit by unit
+//! - `staged`   several keys at one instant              - `reclaim`  when removed things are freed
+//! - `scan`     SCAN's cursor, RANDOMKEY                 - `roots`    the databases
+//!
+//! The table does not know what a string is, nor what time it is: expiry is decided a layer above.
+//!
+//! **Linearization points.** get: the load of the slot's word · replace, remove: the CAS of the slot · insert: the CAS of the
+//! head that clears its Try bit · counter: the CAS of the cell · several keys: the CAS of the status word.
+//! **Progress.** Every operation is lock-free: a stalled thread delays nobody but the reclamation of memory.
+//! **Departures** from the first design: 8-byte headers (no per-entry stamp until a journal needs one); tags of 15 bits and
+//! 8-aligned entries (a 56-byte block stays 56); a group that cannot take another key falls back to an immutable bundle;
+//! an owner of a staged change that stalls is aborted by whoever needs the key, so writers do not wait for it either.
+
+mod bundle;
 pub mod entry;
+mod group;
+mod probe;
 pub mod reclaim;
+mod resize;
 pub mod roots;
-mod standin;
+mod scan;
+mod shard;
+mod staged;
+#[cfg(all(test, not(loom)))]
+mod table_fuzz;
+mod word;
+
 pub use entry::{Entry, Kind, NewEntry, Payload, Source};
 pub use reclaim::{Guard, Participant};
-pub use standin::{Change, Table, Txn, snapshot, transact};
+pub use staged::{Txn, snapshot, transact};
+
+use crate::base::hash::{Key, KeyHasher};
+use crate::base::sync::{AtomicUsize, Ordering};
+use group::{Generation, GroupHead};
+use probe::{Insert, Look, Place, find, insert};
+use shard::{Counts, Shard};
+use staged::resolved;
+use word::Word;
+
+/// Shards of a table. A power of two; one in models.
+#[cfg(not(loom))]
+const SHARDS: usize = 1024;
+#[cfg(loom)]
+const SHARDS: usize = 1;
+/// Units that an insert or remove moves while its shard is being resized.
+const UNITS_PER_WRITE: usize = 2;
+
+/// What an update does with its key.
+pub enum Change {
+    Keep,
+    Put(NewEntry),
+    Remove,
+}
+
+/// One database: a map from key to entry, shared by all loops.
+pub struct Table {
+    /// Packed current generation per shard.
+    currents: Box<[AtomicUsize]>,
+    counts: Box<[Counts]>,
+    hasher: KeyHasher,
+}
+
+/// Asks the processor for a line that will be read soon.
+#[inline]
+fn prefetch<T>(_address: *const T) {
+    #[cfg(all(target_arch = "x86_64", not(loom)))]
+    // SAFETY: a prefetch has no effect but on caches; any address is allowed.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch(_address.cast(), std::arch::x86_64::_MM_HINT_T0)
+    }
+}
+
+/// A place where another thread may be made to come between two steps of a protocol (stress tests only).
+#[inline]
+fn chaos() {
+    #[cfg(feature = "chaos")]
+    crate::base::sync::chaos();
+}
+
+impl Table {
+    /// An empty table: one group per shard.
+    pub fn new(hasher: KeyHasher) -> Self {
+        let generation = |_| AtomicUsize::new(Generation::allocate(0, true).pack());
+        Table {
+            currents: (0..SHARDS).map(generation).collect(),
+            counts: (0..SHARDS).map(|index| Counts::new(index, SHARDS)).collect(),
+            hasher,
+        }
+    }
+    #[inline]
+    fn shard_index(hash: u64) -> usize {
+        (hash >> 32) as usize & (SHARDS - 1)
+    }
+    #[inline]
+    fn shard(&self, hash: u64) -> Shard<'_> {
+        let index = Self::shard_index(hash);
+        Shard { current: &self.currents[index], counts: &self.counts[index] }
+    }
+    fn shard_at(&self, index: usize) -> Shard<'_> {
+        Shard { current: &self.currents[index], counts: &self.counts[index] }
+    }
+    /// Number of keys, expired but not yet removed ones included. Exact when nobody writes. Cost: one line per shard.
+    pub fn count(&self) -> usize {
+        self.counts.iter().map(|counts| counts.keys.load(Ordering::Relaxed)).sum::<i64>().max(0) as usize
+    }
+    /// Number of keys with a deadline.
+    pub fn volatile_count(&self) -> usize {
+        self.counts.iter().map(|counts| counts.volatile.load(Ordering::Relaxed)).sum::<i64>().max(0) as usize
+    }
+    /// Bytes of the index: groups and arenas, both generations of shards that are being resized.
+    pub fn index_bytes(&self, _guard: &Guard<'_>) -> usize {
+        let bytes = |index| {
+            let generation = self.shard_at(index).generation();
+            generation.bytes() + generation.next().map_or(0, Generation::bytes)
+        };
+        (0..SHARDS).map(bytes).sum::<usize>() + size_of_val(&*self.counts) + size_of_val(&*self.currents)
+    }
+
+    /// Prefetch stage 1: the home group's line.
+    #[inline]
+    pub fn prefetch_group(&self, hash: u64) {
+        prefetch(self.shard(hash).generation().group_address(hash));
+    }
+    /// Prefetch stage 2: what the group's matching word points to.
+    #[inline]
+    pub fn prefetch_entry(&self, hash: u64, _guard: &Guard<'_>) {
+        let generation = self.shard(hash).generation();
+        for slot in &generation.line(generation.group_of(hash)).slots {
+            let word = Word(slot.load(Ordering::Relaxed)); // Only a hint: never dereferenced here.
+            if word.matches(hash) {
+                let address = word.pointer::<u8>();
+                prefetch(address);
+                prefetch(address.wrapping_add(64));
+            }
+        }
+    }
+
+    /// Looks `key` up in whichever generation it lives; on a miss, tells the head that it was missed under.
+    #[inline]
+    fn look_under<'g>(&self, key: Key<'_>, guard: &'g Guard<'_>) -> (Generation, Result<Place<'g>, GroupHead>) {
+        let mut generation = self.shard(key.hash).generation();
+        loop {
+            match find(generation, key, guard) {
+                Look::Hit(place) => return (generation, Ok(place)),
+                Look::Miss(head) => return (generation, Err(head)),
+                Look::Moved => match generation.next() {
+                    Some(next) => generation = next,
+                    None => unreachable!("a moved group has a next generation"),
+                },
+            }
+        }
+    }
+    #[inline]
+    fn look<'g>(&self, key: Key<'_>, guard: &'g Guard<'_>) -> (Generation, Option<Place<'g>>) {
+        let (generation, look) = self.look_under(key, guard);
+        (generation, look.ok())
+    }
+    /// Moves the unit of `hash`, if `generation` is being moved: what a writer does that meets a frozen word.
+    #[cold]
+    fn help(&self, hash: u64, generation: Generation, guard: &Guard<'_>) {
+        if let Some(next) = generation.next() {
+            let group = generation.group_of(hash);
+            resize::help_move(&self.shard(hash), generation, next, group, &self.hasher, guard);
+        }
+    }
+    /// Accounts for a change of the number of keys, and resizes the shard when it is due.
+    fn counted(&self, hash: u64, keys: i64, volatile: i64, guard: &Guard<'_>) {
+        let shard = self.shard(hash);
+        let counts = shard.counts;
+        if volatile != 0 {
+            counts.volatile.fetch_add(volatile, Ordering::Relaxed);
+        }
+        if keys == 0 {
+            return;
+        }
+        let now = counts.keys.fetch_add(keys, Ordering::Relaxed) + keys;
+        let grows = now > counts.grow_at.load(Ordering::Relaxed);
+        let shrinks = now < counts.shrink_at.load(Ordering::Relaxed);
+        if grows || shrinks || counts.resizing.load(Ordering::Relaxed) {
+            self.resize_step(&shard, grows, shrinks, guard);
+        }
+    }
+    #[cold]
+    fn resize_step(&self, shard: &Shard<'_>, grows: bool, shrinks: bool, guard: &Guard<'_>) {
+        let generation = shard.generation();
+        if let Some(next) = generation.next() {
+            return resize::drive(shard, generation, next, UNITS_PER_WRITE, &self.hasher, guard);
+        }
+        if grows {
+            resize::start(shard, generation, generation.log2() + 1);
+        } else if shrinks && generation.log2() > 0 {
+            resize::start(shard, generation, generation.log2() - 1);
+        }
+    }
+
+    /// The entry of `key`, if present. Expiry is the caller's business.
+    #[inline]
+    pub fn get<'g>(&self, key: Key<'_>, guard: &'g Guard<'_>) -> Option<Entry<'g>> {
+        let word = self.look(key, guard).1?.word;
+        // SAFETY: found under `guard`.
+        let word = unsafe { resolved(word) };
+        // SAFETY: a resolved word is EMPTY or an entry, alive under `guard`.
+        word.is_live().then(|| unsafe { word.as_entry() })
+    }
+
+    /// Reads, decides and changes one key atomically. `f` may be called several times, each time with the entry as it is
+    /// then; if its change is applied, deadline and counter of the entry it saw were final. It must have no side effects
+    /// but its result.
+    #[inline]
+    pub fn update<'g, R>(
+        &self,
+        key: Key<'_>,
+        guard: &'g Guard<'_>,
+        mut f: impl FnMut(Option<Entry<'g>>) -> (Change, R),
+    ) -> R {
+        loop {
+            let (generation, place) = self.look(key, guard);
+            let Some(place) = place else {
+                let (change, result) = f(None);
+                let Change::Put(entry) = change else { return result };
+                if self.insert_entry(generation, key, entry, guard) {
+                    return result;
+                }
+                continue;
+            };
+            if place.word.is_record() {
+                self.settle(key, place.word, guard);
+                continue;
+            }
+            // SAFETY: found under `guard`, no record.
+            let old: Entry<'g> = unsafe { place.word.as_entry() };
+            let seen = old.cells();
+            let (change, result) = f(Some(old));
+            let (word, has_deadline) = match &change {
+                Change::Keep => return result,
+                Change::Remove => (Word::EMPTY, false),
+                Change::Put(entry) => (Word::entry(entry.view().as_ptr(), key.hash), entry.view().has_deadline()),
+            };
+            if place.held.is_frozen() {
+                self.help(key.hash, generation, guard);
+                continue;
+            }
+            // Freeze before unlinking; if a cell moved after `f` read it, `f` decides again on the final values.
+            if old.has_cells() && old.freeze() != seen {
+                continue;
+            }
+            chaos();
+            let volatile = has_deadline as i64 - old.has_deadline() as i64;
+            if place.exchange(word, guard) {
+                if let Change::Put(entry) = change {
+                    entry.into_raw(); // The slot owns it now.
+                }
+                // SAFETY: our exchange unlinked it: rule 1.
+                unsafe { guard.retire(old) };
+                if word.is_empty() || volatile != 0 {
+                    self.counted(key.hash, -(word.is_empty() as i64), volatile, guard);
+                }
+                return result;
+            }
+        }
+    }
+
+    /// Inserts a new entry where `key` was just missed. False: it is there by now, decide again.
+    fn insert_entry(&self, mut generation: Generation, key: Key<'_>, entry: NewEntry, guard: &Guard<'_>) -> bool {
+        let volatile = entry.view().has_deadline() as i64;
+        let block = entry.into_raw();
+        let word = Word::entry(block, key.hash);
+        loop {
+            match insert(generation, key, word, guard) {
+                Insert::Done => {
+                    self.counted(key.hash, 1, volatile, guard);
+                    return true;
+                }
+                Insert::Exists => {
+                    // SAFETY: never committed, so nobody can find it any more; readers that met it hold guards.
+                    unsafe { guard.retire(word.as_entry()) };
+                    return false;
+                }
+                Insert::Again => {
+                    self.help(key.hash, generation, guard);
+                    generation = self.look(key, guard).0;
+                }
+            }
+        }
+    }
+
+    /// Starts and finishes a resize of every shard by one step: for models and stress tests.
+    #[cfg(any(loom, test, feature = "chaos"))]
+    pub fn resize_all(&self, grow: bool, guard: &Guard<'_>) {
+        for index in 0..SHARDS {
+            let shard = self.shard_at(index);
+            let generation = shard.generation();
+            let log2 = generation.log2();
+            if generation.next().is_none() && (if grow { log2 < 6 } else { log2 > 0 }) {
+                resize::start(&shard, generation, if grow { log2 + 1 } else { log2 - 1 });
+            }
+            if let Some(next) = generation.next() {
+                resize::finish(&shard, generation, next, &self.hasher, guard);
+            }
+        }
+    }
+}
+
+impl Drop for Table {
+    /// Frees every entry. Nobody else can reach the table, so plain walking is enough.
+    fn drop(&mut self) {
+        let seat = Participant::new();
+        let guard = seat.pin();
+        for index in 0..SHARDS {
+            let shard = self.shard_at(index);
+            let generation = shard.generation();
+            if let Some(next) = generation.next() {
+                resize::finish(&shard, generation, next, &self.hasher, &guard);
+            }
+            let generation = shard.generation();
+            scan::for_each_word(generation, |word| {
+                debug_assert!(!word.is_record(), "no staged command outlives its turn");
+                if word.is_live() {
+                    // SAFETY: the table's own entry, reachable by nobody else.
+                    unsafe { drop(NewEntry::from_raw(std::ptr::NonNull::new_unchecked(word.pointer()))) };
+                }
+            });
+            scan::free_bundles(generation);
+            // SAFETY: the table is owned here alone.
+            unsafe { generation.free() };
+        }
+    }
+}

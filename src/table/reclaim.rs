@@ -9,7 +9,7 @@
 //! 2. A block is freed only after every guard that existed at the moment of its retirement is gone.
 //! 3. A guard never spans a wait in the kernel or a safepoint.
 
-use super::entry::{Header, NewEntry};
+use super::entry::{Entry, Header, NewEntry};
 use std::cell::{Cell, RefCell};
 use std::ptr::NonNull;
 
@@ -75,10 +75,10 @@ impl Guard<'_> {
     /// # Safety
     /// Rule 1: the caller's CAS took `entry` out of the table, and nobody can find it from the table any more.
     #[inline]
-    pub(super) unsafe fn retire(&self, entry: NonNull<Header>) {
-        // SAFETY: still alive: it is being retired under this very guard.
-        let bytes = unsafe { super::entry::Entry::from_raw(entry) }.memory();
-        self.put(Garbage::Entry(entry), bytes);
+    pub(super) unsafe fn retire(&self, entry: Entry<'_>) {
+        if let Some(block) = NonNull::new(entry.as_ptr()) {
+            self.put(Garbage::Entry(block), entry.memory());
+        }
     }
     /// Retires an owned object that others may still be reading.
     pub(super) fn retire_boxed(&self, object: Box<dyn Send>, bytes: usize) {

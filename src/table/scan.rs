@@ -1,0 +1,239 @@
+//! Walking the table: SCAN's cursor, RANDOMKEY, and the look around a hash that active expiry takes.
+//!
+//! A cursor is `group << 10 | shard`: shard by shard, and inside a shard by groups in **reversed binary order**, as Redis
+//! does it. A group's keys are exactly those whose low hash bits equal its index, and a resize only splits or merges groups
+//! that are congruent modulo the smaller size; so incrementing the reversed index visits every class once, whatever the size
+//! is at each call. An element that is present during the whole scan is in its group when that group is read: there are no
+//! moves inside a generation, and moves between generations are covered by looking at both. Duplicates occur only around a
+//! resize. Source of the order: Pieter Noordhuis's `dictScan`.
+
+use super::bundle::Bundle;
+use super::group::{GROUP_LINES, Generation, GroupHead, LINE_SLOTS};
+use super::reclaim::Guard;
+use super::staged::resolved;
+use super::word::Word;
+use super::{Entry, SHARDS, Table};
+use crate::base::prng::Prng;
+use crate::base::sync::{Ordering, spin};
+
+const SHARD_BITS: u32 = SHARDS.trailing_zeros();
+/// Below this many keys RANDOMKEY counts through the shards instead of guessing slots.
+const SPARSE_COUNT: usize = 16 * SHARDS;
+
+/// Calls `f` for the live words of a group, as of one unchanged head. False if the group has been moved.
+fn group_words(generation: Generation, group: usize, words: &mut Vec<Word>) -> bool {
+    let home = generation.line(group);
+    let start = words.len();
+    loop {
+        words.truncate(start);
+        // Acquire: as in `probe::find`.
+        let head = GroupHead(home.head.load(Ordering::Acquire));
+        if head.is_moved() {
+            return false;
+        }
+        for number in 0..GROUP_LINES {
+            let Some(line) = (if number == 0 { Some(home) } else { generation.spill_line(head, number) }) else {
+                break;
+            };
+            for (i, slot) in line.slots.iter().enumerate() {
+                let word = Word(slot.load(Ordering::Acquire));
+                let mut single = [Word::EMPTY];
+                if !head.is_tried(number * LINE_SLOTS + i) {
+                    // SAFETY: loaded under the caller's guard.
+                    words.extend(unsafe { Bundle::words_of(word, &mut single) });
+                }
+            }
+        }
+        // An unchanged head: no word above belongs to an insert that was not committed.
+        if home.head.load(Ordering::Acquire) == head.0 {
+            return true;
+        }
+        spin();
+    }
+}
+
+/// The live words of all groups that hold keys of class `class` modulo the smaller of the two generations.
+fn class_words(generation: Generation, class: usize, words: &mut Vec<Word>) {
+    let Some(next) = generation.next() else {
+        if !group_words(generation, class, words) {
+            // A move began and finished between the two loads: the next generation is there now.
+            class_words(generation, class, words);
+        }
+        return;
+    };
+    let small = generation.group_count().min(next.group_count());
+    let mut any_moved = false;
+    for group in (class..generation.group_count()).step_by(small) {
+        any_moved |= !group_words(generation, group, words);
+    }
+    if any_moved {
+        for moved in (class..next.group_count()).step_by(small) {
+            if !group_words(next, moved, words) {
+                class_words(next, moved, words);
+            }
+        }
+    }
+}
+
+/// Every word of a generation that nobody else uses.
+pub(super) fn for_each_word(generation: Generation, mut f: impl FnMut(Word)) {
+    let mut words = Vec::new();
+    for group in 0..generation.group_count() {
+        words.clear();
+        group_words(generation, group, &mut words);
+        words.iter().copied().for_each(&mut f);
+    }
+}
+
+/// Frees the overflow bundles of a generation that nobody else uses.
+pub(super) fn free_bundles(generation: Generation) {
+    for group in 0..generation.group_count() {
+        let home = generation.line(group);
+        if let Some(slot) = GroupHead(home.head.load(Ordering::Relaxed)).overflow() {
+            Bundle::discard(Word(home.slots[slot].load(Ordering::Relaxed)).thawed());
+        }
+    }
+}
+
+/// The next class in reversed binary order under a mask of `bits` bits; 0 when all were visited.
+fn next_class(class: u64, bits: u32) -> u64 {
+    let class = class | !0u64 << bits;
+    (class.reverse_bits().wrapping_add(1)).reverse_bits()
+}
+
+impl Table {
+    /// One SCAN step: visits groups from `cursor` until about `count` entries were seen; returns the next cursor, 0 at the
+    /// end. Redis's guarantee: what is present throughout is visited at least once.
+    pub fn scan<'g>(&self, cursor: u64, count: usize, guard: &'g Guard<'_>, mut visit: impl FnMut(Entry<'g>)) -> u64 {
+        let mut shard = cursor as usize & (SHARDS - 1);
+        let mut class = cursor >> SHARD_BITS;
+        let mut seen = 0;
+        let mut words = Vec::new();
+        // A shard may hold nothing: bound the groups of one call as well, as Redis does.
+        for _ in 0..count.saturating_mul(10).max(SHARDS) {
+            let generation = self.shard_at(shard).generation();
+            let bits = generation.next().map_or(generation.log2(), |next| next.log2().min(generation.log2()));
+            words.clear();
+            class_words(generation, class as usize & ((1 << bits) - 1), &mut words);
+            seen += words.len();
+            emit(&words, guard, &mut visit);
+            class = next_class(class & ((1 << bits) - 1), bits);
+            if class == 0 {
+                shard += 1;
+                if shard == SHARDS {
+                    return 0;
+                }
+            }
+            if seen >= count {
+                break;
+            }
+        }
+        class << SHARD_BITS | shard as u64
+    }
+
+    /// Visits every entry: a whole SCAN at once.
+    pub fn scan_all<'g>(&self, guard: &'g Guard<'_>, mut visit: impl FnMut(Entry<'g>)) {
+        let mut cursor = 0;
+        loop {
+            cursor = self.scan(cursor, SHARDS, guard, &mut visit);
+            if cursor == 0 {
+                return;
+            }
+        }
+    }
+
+    /// A uniformly random entry, None if the table is (nearly) empty.
+    pub fn random<'g>(&self, prng: &mut Prng, guard: &'g Guard<'_>) -> Option<Entry<'g>> {
+        let total = self.count();
+        if total >= SPARSE_COUNT {
+            if let Some(entry) = self.random_dense(prng, guard) {
+                return Some(entry);
+            }
+        }
+        // Few keys: choose a rank, find its shard by the counts, then a slot in it by rejection.
+        for _ in 0..64 {
+            let mut rank = prng.below(total.max(1) as u64) as i64;
+            let shard = (0..SHARDS).find(|&index| {
+                rank -= self.counts[index].keys.load(Ordering::Relaxed).max(0);
+                rank < 0
+            })?;
+            let mut words = Vec::new();
+            let generation = self.shard_at(shard).generation();
+            let small =
+                generation.next().map_or(generation.group_count(), |n| n.group_count().min(generation.group_count()));
+            for class in 0..small {
+                class_words(generation, class, &mut words);
+            }
+            if !words.is_empty() {
+                // SAFETY: collected under `guard`.
+                let word = unsafe { resolved(words[prng.below(words.len() as u64) as usize]) };
+                if word.is_live() {
+                    // SAFETY: a resolved live word is an entry.
+                    return Some(unsafe { word.as_entry() });
+                }
+            }
+        }
+        None
+    }
+
+    /// A random slot of a random group of a random shard, accepted if it holds a key: exactly uniform, because shards that
+    /// have fewer groups than the largest one are rejected in proportion.
+    fn random_dense<'g>(&self, prng: &mut Prng, guard: &'g Guard<'_>) -> Option<Entry<'g>> {
+        let widest = (0..SHARDS).map(|index| self.shard_at(index).generation().log2()).max().unwrap_or(0);
+        let mut words = Vec::new();
+        for _ in 0..100_000 {
+            let bits = prng.next_u64();
+            let generation = self.shard_at(bits as usize & (SHARDS - 1)).generation();
+            let group = (bits >> SHARD_BITS) as usize & ((1 << widest) - 1);
+            // A shard that is being moved is passed over: its keys come back within a few writes.
+            if group >= generation.group_count() || generation.next().is_some() {
+                continue;
+            }
+            words.clear();
+            group_words(generation, group, &mut words);
+            let slot = prng.below(super::group::GROUP_SLOTS as u64) as usize;
+            if let Some(&word) = words.get(slot) {
+                // SAFETY: collected under `guard`.
+                let word = unsafe { resolved(word) };
+                if word.is_live() {
+                    let _ = guard;
+                    // SAFETY: a resolved live word is an entry.
+                    return Some(unsafe { word.as_entry() });
+                }
+            }
+        }
+        None
+    }
+
+    /// Where a hash's keys live, in 32 bits: shard and the low bits of the group. Many hashes share a locator.
+    pub fn locator(hash: u64) -> u32 {
+        (hash as u32) << SHARD_BITS | Self::shard_index(hash) as u32
+    }
+    /// Visits the entries around a locator: all keys whose hash has it, and their neighbours in the same group.
+    pub fn visit_near<'g>(&self, locator: u32, guard: &'g Guard<'_>, mut visit: impl FnMut(Entry<'g>)) {
+        let generation = self.shard_at(locator as usize & (SHARDS - 1)).generation();
+        let mut words = Vec::new();
+        let small =
+            generation.next().map_or(generation.group_count(), |n| n.group_count().min(generation.group_count()));
+        // Generations beyond 2^22 groups a shard (25 G keys) would need more bits: visit every class that agrees.
+        let class = (locator >> SHARD_BITS) as usize & (small - 1);
+        class_words(generation, class, &mut words);
+        emit(&words, guard, &mut visit);
+    }
+    /// Prefetches the group of a locator.
+    pub fn prefetch_near(&self, locator: u32) {
+        let generation = self.shard_at(locator as usize & (SHARDS - 1)).generation();
+        super::prefetch(generation.group_address((locator >> SHARD_BITS) as u64));
+    }
+}
+
+fn emit<'g>(words: &[Word], _guard: &'g Guard<'_>, visit: &mut impl FnMut(Entry<'g>)) {
+    for &word in words {
+        // SAFETY: collected under `_guard`.
+        let word = unsafe { resolved(word) };
+        if word.is_live() {
+            // SAFETY: a resolved live word is an entry.
+            visit(unsafe { word.as_entry() });
+        }
+    }
+}

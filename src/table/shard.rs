@@ -1,0 +1,73 @@
+//! A shard: the unit of growth. Not a unit of locking: there are no locks.
+//!
+//! The current generations of all shards stand side by side in one small array (8 KiB for 1024 shards: it stays in the first
+//! level cache); what writers count stands apart from them, a line per shard, so that counting never invalidates what
+//! readers read.
+
+use super::group::Generation;
+use crate::base::sync::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+
+/// Keys per group at which the shard with the latest trigger grows. Source: TABLE.md §1.2, spill statistics.
+#[cfg(not(loom))]
+const LOAD_MAX: f64 = 6.0;
+#[cfg(loom)]
+const LOAD_MAX: f64 = 1e9; // Models resize when they say so.
+
+/// What a shard's writers count. Hints and statistics: all accesses are Relaxed.
+#[repr(align(64))]
+pub(super) struct Counts {
+    /// Keys: incremented after a commit, decremented by the winner of a removal, so exact at quiescence.
+    pub keys: AtomicI64,
+    /// Keys with a deadline.
+    pub volatile: AtomicI64,
+    /// Above this many keys the shard grows, below `shrink_at` it shrinks.
+    pub grow_at: AtomicI64,
+    pub shrink_at: AtomicI64,
+    /// A move is under way: writers help to drive it.
+    pub resizing: AtomicBool,
+    /// Stagger in 0..1: shards grow at loads spread over a factor of two, so that they never all double together.
+    stagger: f64,
+}
+
+impl Counts {
+    pub fn new(index: usize, shards: usize) -> Self {
+        let reversed = (index as u32).reverse_bits() as f64 / (1u64 << 32) as f64;
+        debug_assert!(shards.is_power_of_two());
+        let counts = Counts {
+            keys: AtomicI64::new(0),
+            volatile: AtomicI64::new(0),
+            grow_at: AtomicI64::new(0),
+            shrink_at: AtomicI64::new(0),
+            resizing: AtomicBool::new(false),
+            stagger: reversed,
+        };
+        counts.resized(0);
+        counts
+    }
+    /// Sets the triggers for a generation of `1 << log2` groups.
+    pub fn resized(&self, log2: u32) {
+        let groups = (1u64 << log2) as f64;
+        let load = LOAD_MAX * (-self.stagger).exp2();
+        self.grow_at.store((groups * load).max(4.0) as i64, Ordering::Relaxed);
+        self.shrink_at.store(if log2 == 0 { -1 } else { (groups * load / 8.0) as i64 }, Ordering::Relaxed);
+        self.resizing.store(false, Ordering::Relaxed);
+    }
+}
+
+/// One shard, as an operation sees it.
+#[derive(Clone, Copy)]
+pub(super) struct Shard<'t> {
+    /// The packed current generation.
+    pub current: &'t AtomicUsize,
+    pub counts: &'t Counts,
+}
+
+impl Shard<'_> {
+    /// The generation that operations start in.
+    #[inline]
+    pub fn generation(&self) -> Generation {
+        // Acquire: pairs with `promote` and with the table's creation.
+        // SAFETY: a current generation is alive under the caller's guard.
+        unsafe { Generation::unpack(self.current.load(Ordering::Acquire)) }
+    }
+}

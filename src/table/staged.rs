@@ -1,0 +1,424 @@
+//! Staged changes of several keys: all at one instant, readers never wait.
+//!
+//! ```text
+//! lock     in one global order (table, hash, key): CAS the key's word → RECORD (an absent key gets one by `insert`),
+//!          then freeze the old entry's cells
+//! decide   the command reads the old entries and writes its decisions into the records
+//! commit   CAS status ACTIVE → COMMITTED               ** the linearization point of all keys together **
+//! finish   for each key CAS RECORD → new word (or EMPTY), wherever the key lives by then; retire what was replaced
+//! ```
+//! A **reader** that meets a record takes its old word while the status is ACTIVE or ABORTED, and its new word once it is
+//! COMMITTED. A **writer** that meets one waits a moment; if the owner still has not committed (it was descheduled), the
+//! writer aborts it (CAS ACTIVE → ABORTED), puts the old word back and goes on; the owner starts over. So nobody waits for
+//! a stalled thread, and the global order keeps owners from aborting each other in circles.
+//!
+//! *Strict serializability.* A plain word is current. An ACTIVE record's old word is current: the owner has not committed and
+//! nobody else changes a record's word before it is settled. A COMMITTED record's new word is current until the key is
+//! finished, and every later writer finishes it first. A reader that saw one key new then reads another key of the same
+//! command: its record was in place before the status changed, so it is new or newer.
+//!
+//! Proof: loom-tests/tests/staged.rs (model f). Mutation that must fail: finish before the status CAS.
+
+use super::entry::{Entry, NewEntry};
+use super::probe::{Insert, Place, insert};
+use super::reclaim::Guard;
+use super::word::Word;
+use super::{Change, Table};
+use crate::base::hash::Key;
+use crate::base::sync::{AtomicU64, Ordering, spin};
+
+const ACTIVE: u64 = 0;
+const COMMITTED: u64 = 1;
+const ABORTED: u64 = 2;
+
+/// Spins before a writer aborts another's staged command: some 50 µs of pauses, far beyond what an owner that runs needs.
+#[cfg(not(loom))]
+const PATIENCE: usize = 1 << 11;
+#[cfg(loom)]
+const PATIENCE: usize = 1;
+
+/// One staged command: the status and a record per distinct key.
+struct Block {
+    status: AtomicU64,
+    records: Vec<Record>,
+    /// The keys' bytes: records outlive the command's arguments.
+    _keys: Vec<u8>,
+}
+
+// SAFETY: the raw pointers inside point into the block itself and to tables that outlive every guard.
+unsafe impl Send for Block {}
+
+/// What a locked key's word points to.
+pub(super) struct Record {
+    block: *const Block,
+    key: *const [u8],
+    hash: u64,
+    /// The word that was locked, EMPTY if the key was absent. Written before the record is published.
+    old: AtomicU64,
+    /// The decision, written before the status says COMMITTED.
+    new: AtomicU64,
+}
+
+impl Record {
+    /// # Safety
+    /// `word` is a record word that was loaded with Acquire from a slot under a guard that lives for `'g`.
+    #[inline]
+    pub unsafe fn of<'g>(word: Word) -> &'g Record {
+        // SAFETY: blocks are retired after all their records left the table; the guard keeps them alive.
+        unsafe { &*word.pointer::<Record>() }
+    }
+    #[inline]
+    pub fn key<'g>(&self) -> &'g [u8] {
+        // SAFETY: points into the block, which lives as long as the record.
+        unsafe { &*self.key }
+    }
+    #[inline]
+    pub fn hash(&self) -> u64 {
+        self.hash
+    }
+    fn status(&self) -> &AtomicU64 {
+        // SAFETY: the block owns the record.
+        unsafe { &(*self.block).status }
+    }
+    /// The status and the word that counts under it: EMPTY means absent.
+    pub fn resolve(&self) -> (u64, Word) {
+        // Acquire: pairs with the commit CAS: the new word and what it points to are visible.
+        let status = self.status().load(Ordering::Acquire);
+        let word = if status == COMMITTED { &self.new } else { &self.old };
+        (status, Word(word.load(Ordering::Relaxed)))
+    }
+}
+
+/// The word that a reader takes for `word`: itself, or what its record resolves to.
+///
+/// # Safety
+/// `word` is live and was loaded with Acquire from a slot under the caller's guard.
+#[inline]
+pub(super) unsafe fn resolved(word: Word) -> Word {
+    if !word.is_record() {
+        return word;
+    }
+    // SAFETY: the caller's promise.
+    unsafe { Record::of(word) }.resolve().1
+}
+
+impl Table {
+    /// Gets somebody else's record out of the way: waits a moment, aborts it if need be, finishes its key.
+    #[cold]
+    pub(super) fn settle(&self, key: Key<'_>, word: Word, guard: &Guard<'_>) {
+        // SAFETY: `word` was loaded from a slot under `guard`.
+        let record = unsafe { Record::of(word) };
+        let mut patience = PATIENCE;
+        while record.status().load(Ordering::Acquire) == ACTIVE {
+            if patience == 0 {
+                // AcqRel: either this abort or the owner's commit happens, not both.
+                let _ = record.status().compare_exchange(ACTIVE, ABORTED, Ordering::AcqRel, Ordering::Acquire);
+                break;
+            }
+            patience -= 1;
+            spin();
+        }
+        self.finish(key, word, guard);
+    }
+
+    /// Replaces a settled record by the word that counts, once: the winner accounts for the change.
+    fn finish(&self, key: Key<'_>, word: Word, guard: &Guard<'_>) {
+        // SAFETY: `word` was loaded from a slot under `guard`, or is our own block's.
+        let record = unsafe { Record::of(word) };
+        let (status, target) = record.resolve();
+        debug_assert!(status != ACTIVE);
+        loop {
+            let (generation, place) = self.look(key, guard);
+            // By key and record, not by slot: a move may have carried the record to another generation.
+            let Some(place) = place.filter(|place| place.word.thawed() == word) else { return };
+            if place.held.is_frozen() {
+                self.help(key.hash, generation, guard);
+                continue;
+            }
+            if place.exchange(target, guard) {
+                let old = Word(record.old.load(Ordering::Relaxed));
+                return self.account(key.hash, old, target, guard);
+            }
+        }
+    }
+
+    /// Counts the change old → new of one key and retires the old entry. Called by the one winner of the change.
+    fn account(&self, hash: u64, old: Word, new: Word, guard: &Guard<'_>) {
+        if old == new {
+            return;
+        }
+        let volatile = |word: Word| {
+            // SAFETY: old and new words of a record are EMPTY or entries that live under this guard.
+            word.is_live() && unsafe { word.as_entry() }.has_deadline()
+        };
+        let keys = new.is_live() as i64 - old.is_live() as i64;
+        self.counted(hash, keys, volatile(new) as i64 - volatile(old) as i64, guard);
+        if old.is_live() {
+            // SAFETY: the winner unlinked it: rule 1.
+            unsafe { guard.retire(old.as_entry()) };
+        }
+    }
+}
+
+/// The keys of one staged command, locked.
+pub struct Txn<'g> {
+    /// Per key as given: the record that stands for it (duplicates share one).
+    record_of: Vec<u32>,
+    olds: Vec<Option<Entry<'g>>>,
+    changes: Vec<Change>,
+}
+
+impl<'g> Txn<'g> {
+    /// The entry of key `index` as it was when the keys were locked (frozen), or None.
+    pub fn old(&self, index: usize) -> Option<Entry<'g>> {
+        self.olds[self.record_of[index] as usize]
+    }
+    /// Decides key `index`; the last decision of a key counts. The default is Keep.
+    pub fn decide(&mut self, index: usize, change: Change) {
+        self.changes[self.record_of[index] as usize] = change;
+    }
+}
+
+/// Locks `keys` (each with its table; duplicates share one lock), runs `f`, and commits all its decisions at one instant.
+/// `f` may be run several times; only the last run's decisions count.
+///
+/// Cost: one block and three CASes per key; no other thread waits for this one.
+pub fn transact<'g, R>(keys: &[(&Table, Key<'_>)], guard: &'g Guard<'_>, mut f: impl FnMut(&mut Txn<'g>) -> R) -> R {
+    let mut order: Vec<u32> = (0..keys.len() as u32).collect();
+    let rank = |&i: &u32| {
+        let (table, key) = &keys[i as usize];
+        (*table as *const Table as usize, key.hash, key.bytes)
+    };
+    order.sort_unstable_by(|a, b| rank(a).cmp(&rank(b)));
+    let mut record_of = vec![0; keys.len()];
+    let mut distinct: Vec<u32> = Vec::with_capacity(keys.len());
+    for &i in &order {
+        if distinct.last().is_none_or(|last| rank(last) != rank(&i)) {
+            distinct.push(i);
+        }
+        record_of[i as usize] = distinct.len() as u32 - 1;
+    }
+    let mut txn =
+        Txn { record_of, olds: Vec::with_capacity(distinct.len()), changes: Vec::with_capacity(distinct.len()) };
+    let mut backoff = 1;
+    loop {
+        let block = Block::new(keys, &distinct);
+        let locked = (0..distinct.len()).all(|n| lock(keys[distinct[n] as usize], &block.records[n], guard));
+        let mut result = None;
+        if locked {
+            txn.olds.clear();
+            txn.olds.extend(block.records.iter().map(|record| {
+                let old = Word(record.old.load(Ordering::Relaxed));
+                // SAFETY: the word was loaded from its slot under `guard`.
+                old.is_live().then(|| unsafe { old.as_entry() })
+            }));
+            txn.changes.clear();
+            txn.changes.extend(distinct.iter().map(|_| Change::Keep));
+            result = Some(f(&mut txn));
+            if !commit(&block, &mut txn.changes) {
+                result = None;
+            }
+        }
+        // AcqRel: nobody may commit a half-locked block; after this the status is final.
+        let _ = block.status.compare_exchange(ACTIVE, ABORTED, Ordering::AcqRel, Ordering::Acquire);
+        for (n, &i) in distinct.iter().enumerate() {
+            let (table, key) = keys[i as usize];
+            table.finish(key, block.word(n), guard);
+        }
+        let bytes = block.records.len() * size_of::<Record>();
+        guard.retire_boxed(block, bytes);
+        if let Some(result) = result {
+            return result;
+        }
+        for _ in 0..backoff {
+            spin();
+        }
+        backoff = (backoff * 2).min(64);
+    }
+}
+
+impl Block {
+    fn new(keys: &[(&Table, Key<'_>)], distinct: &[u32]) -> Box<Block> {
+        let len = distinct.iter().map(|&i| keys[i as usize].1.bytes.len()).sum();
+        let mut bytes = Vec::with_capacity(len);
+        for &i in distinct {
+            bytes.extend_from_slice(keys[i as usize].1.bytes);
+        }
+        let mut block = Box::new(Block {
+            status: AtomicU64::new(ACTIVE),
+            records: Vec::with_capacity(distinct.len()),
+            _keys: bytes,
+        });
+        let home: *const Block = &*block;
+        let mut at = 0;
+        for &i in distinct {
+            let key = keys[i as usize].1;
+            let bytes: *const [u8] = &block._keys[at..at + key.bytes.len()];
+            at += key.bytes.len();
+            let empty = || AtomicU64::new(Word::EMPTY.0);
+            block.records.push(Record { block: home, key: bytes, hash: key.hash, old: empty(), new: empty() });
+        }
+        block
+    }
+    fn word(&self, n: usize) -> Word {
+        let record: *const Record = &self.records[n];
+        Word::record(record.cast_mut(), self.records[n].hash)
+    }
+}
+
+/// Puts `record` in the place of its key's word. False if the block was aborted meanwhile.
+fn lock((table, key): (&Table, Key<'_>), record: &Record, guard: &Guard<'_>) -> bool {
+    let pointer: *const Record = record;
+    let word = Word::record(pointer.cast_mut(), key.hash);
+    loop {
+        if record.status().load(Ordering::Acquire) != ACTIVE {
+            return false;
+        }
+        super::chaos();
+        let (generation, place) = table.look(key, guard);
+        match place {
+            Some(place) if place.held.is_frozen() => table.help(key.hash, generation, guard),
+            Some(place) if place.word.is_record() => table.settle(key, place.word, guard),
+            Some(place) => {
+                record.old.store(place.word.0, Ordering::Relaxed); // Published by the exchange.
+                if place.exchange(word, guard) {
+                    // Lock first, then freeze: an INCR between the two is part of the final value.
+                    // SAFETY: the word was loaded under `guard`.
+                    unsafe { place.word.as_entry() }.freeze();
+                    return true;
+                }
+            }
+            None => {
+                record.old.store(Word::EMPTY.0, Ordering::Relaxed);
+                match insert(generation, key, word, guard) {
+                    Insert::Done => return true,
+                    Insert::Exists => {}
+                    Insert::Again => table.help(key.hash, generation, guard),
+                }
+            }
+        }
+    }
+}
+
+/// Writes the decisions and commits. On failure (somebody aborted us) the new entries are freed: nobody could see them.
+fn commit(block: &Block, changes: &mut Vec<Change>) -> bool {
+    for (record, change) in block.records.iter().zip(changes.drain(..)) {
+        let old = Word(record.old.load(Ordering::Relaxed));
+        let new = match change {
+            Change::Keep => old,
+            Change::Remove => Word::EMPTY,
+            Change::Put(entry) => Word::entry(entry.into_raw(), record.hash),
+        };
+        record.new.store(new.0, Ordering::Relaxed); // Published by the CAS below.
+    }
+    super::chaos();
+    // Release: publishes the decisions. **The linearization point of the whole command.**
+    if block.status.compare_exchange(ACTIVE, COMMITTED, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+        return true;
+    }
+    for record in &block.records {
+        let new = Word(record.new.load(Ordering::Relaxed));
+        if new.is_live() && new.0 != record.old.load(Ordering::Relaxed) {
+            // SAFETY: made by `into_raw` above; readers look at `new` only when the status is COMMITTED.
+            unsafe { drop(NewEntry::from_raw(std::ptr::NonNull::new_unchecked(new.pointer()))) };
+        }
+    }
+    false
+}
+
+/// Passes of the double collect before `snapshot` locks the keys instead.
+const COLLECTS_MAX: usize = 8;
+
+/// Reads several keys of one table as they were at one instant.
+///
+/// Double collect: read all words, read them again; if nothing changed, all of them held between the two passes (an entry's
+/// pointer cannot recur under the guard). An absent key is compared by its group's head, which every insert changes. Two or
+/// more counters among the keys could change and change back in place, and a group in overflow mode inserts without
+/// changing its head: then the keys are locked for a moment.
+pub fn snapshot<'g, R>(
+    table: &Table,
+    keys: &[Key<'_>],
+    guard: &'g Guard<'_>,
+    mut f: impl FnMut(&[Option<Entry<'g>>]) -> R,
+) -> R {
+    let mut found = Vec::with_capacity(keys.len());
+    let mut seen = Vec::with_capacity(keys.len());
+    for _ in 0..COLLECTS_MAX {
+        found.clear();
+        seen.clear();
+        for &key in keys {
+            let (entry, sight) = table.sight(key, guard);
+            found.push(entry);
+            seen.push(sight);
+        }
+        let counters = found.iter().flatten().filter(|entry| entry.is_counter() && !entry.is_frozen()).count();
+        if counters > 1 || seen.iter().any(|sight| !sight.is_comparable) {
+            break;
+        }
+        // With at most one counter its value is read by `f` after this pass; all other words held at that instant only if
+        // they are checked again after it, so `f` runs between the passes.
+        let result = f(&found);
+        if seen.iter().all(Sight::still_holds) {
+            return result;
+        }
+    }
+    let locked: Vec<_> = keys.iter().map(|&key| (table, key)).collect();
+    transact(&locked, guard, |txn| {
+        found.clear();
+        found.extend((0..keys.len()).map(|i| txn.old(i)));
+        f(&found)
+    })
+}
+
+/// What one pass of a double collect remembers of a key.
+pub(super) struct Sight<'g> {
+    home: &'g AtomicU64,
+    /// The head under which an absent key was not found; None for a present key.
+    absent_under: Option<u64>,
+    place: Option<Place<'g>>,
+    status: u64,
+    is_comparable: bool,
+}
+
+impl Sight<'_> {
+    /// Is the key's word (or its absence) still what it was?
+    fn still_holds(&self) -> bool {
+        let Some(place) = &self.place else {
+            // Acquire: as in `find`. Any insert, and any move, changes the head.
+            return Some(self.home.load(Ordering::Acquire)) == self.absent_under;
+        };
+        // Acquire: the head below is loaded after the word.
+        let word = Word(place.slot.load(Ordering::Acquire));
+        let head = super::group::GroupHead(self.home.load(Ordering::Acquire));
+        if word.thawed() != place.held.thawed() || head.is_moved() {
+            return false;
+        }
+        // SAFETY: a live word of the first pass, under the same guard.
+        !place.word.is_record() || unsafe { Record::of(place.word) }.resolve().0 == self.status
+    }
+}
+
+impl Table {
+    /// Looks a key up and remembers how.
+    fn sight<'g>(&self, key: Key<'_>, guard: &'g Guard<'_>) -> (Option<Entry<'g>>, Sight<'g>) {
+        let (generation, look) = self.look_under(key, guard);
+        let home = &generation.line(generation.group_of(key.hash)).head;
+        match look {
+            Err(head) => {
+                let is_comparable = head.overflow().is_none();
+                let sight = Sight { home, absent_under: Some(head.0), place: None, status: 0, is_comparable };
+                (None, sight)
+            }
+            Ok(place) => {
+                let (mut status, mut word) = (0, place.word);
+                if word.is_record() {
+                    // SAFETY: loaded under `guard`.
+                    (status, word) = unsafe { Record::of(word) }.resolve();
+                }
+                // SAFETY: likewise; the resolved word is EMPTY or an entry.
+                let entry = word.is_live().then(|| unsafe { word.as_entry() });
+                (entry, Sight { home, absent_under: None, place: Some(place), status, is_comparable: true })
+            }
+        }
+    }
+}
