@@ -142,10 +142,10 @@ impl Parser {
     /// Cost: a SET of small arguments, about 15 ns; an unfinished request, one look at its headers.
     #[inline]
     pub fn next(&mut self, buf: &[u8], limits: &Limits, items: &mut Vec<Arg>) -> Result<Step, ProtocolError> {
-        if self.saved.is_none() {
-            if let Some(step) = whole_request(buf, limits, items) {
-                return Ok(step);
-            }
+        if self.saved.is_none()
+            && let Some(step) = whole_request(buf, limits, items)
+        {
+            return Ok(step);
         }
         self.next_slow(buf, limits, items)
     }

@@ -4,6 +4,7 @@
 //! at its place in the stream, and the send gathers buffer pieces and references in order.
 
 use super::error::ReplyError;
+use crate::base::num::f64_text;
 use bytes::Bytes;
 
 /// The protocol version of a connection; HELLO changes it.
@@ -154,7 +155,7 @@ impl Reply {
     }
     /// A double: `,1.5`, or a bulk string of the same text (Redis's shortest form).
     pub fn double(&mut self, value: f64) {
-        let text = double_text(value);
+        let text = f64_text(value);
         if self.resp3() {
             self.raw(b",");
             self.raw(text.as_bytes());
@@ -175,20 +176,4 @@ impl Reply {
             self.bulk(text);
         }
     }
-}
-
-/// The text of a double as Redis replies it: `inf`, `-inf`, `nan`, integers without a point, else the shortest text that
-/// reads back equal.
-pub fn double_text(value: f64) -> String {
-    if value.is_nan() {
-        return "nan".into();
-    }
-    if value.is_infinite() {
-        return if value > 0.0 { "inf".into() } else { "-inf".into() };
-    }
-    if value == value.trunc() && value.abs() < 1e17 {
-        return if value == 0.0 && value.is_sign_negative() { "-0".into() } else { format!("{value:.0}") };
-    }
-    let mut buffer = ryu::Buffer::new();
-    buffer.format_finite(value).to_string()
 }
