@@ -7,6 +7,7 @@ pub mod admin;
 pub mod resp;
 pub mod ring;
 pub mod table;
+pub mod value;
 
 pub mod keyspace;
 
