@@ -76,10 +76,10 @@ impl LongDouble {
             return Some(Self::normal(big.negative, sum as u64, big.exponent - 63));
         }
         let (kept, cut) = ((sum >> spare) as u64, sum << (128 - spare));
-        Self::rounded(big.negative, kept, exponent, cut.cmp(&(1 << 127)), cut != 0)
+        Self::rounded(big.negative, kept, exponent, cut.cmp(&(1 << 127)))
     }
     /// Rounds up if what was cut off is more than half a unit, or exactly half beside an odd mantissa.
-    fn rounded(negative: bool, kept: u64, exponent: i64, half: Ordering, _inexact: bool) -> Option<Self> {
+    fn rounded(negative: bool, kept: u64, exponent: i64, half: Ordering) -> Option<Self> {
         let up = half == Ordering::Greater || half == Ordering::Equal && kept & 1 == 1;
         let (mantissa, exponent) = match kept.checked_add(up as u64) {
             Some(mantissa) => (mantissa, exponent),
@@ -295,7 +295,7 @@ impl Big {
             (true, false) => Ordering::Equal,
             (false, _) => Ordering::Less,
         };
-        LongDouble::rounded(negative, kept, exponent + cut as i64, half, inexact)
+        LongDouble::rounded(negative, kept, exponent + cut as i64, half)
     }
     fn decimal(mut self) -> String {
         const CHUNK: u32 = 1_000_000_000;
