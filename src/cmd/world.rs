@@ -60,7 +60,7 @@ impl World {
         World {
             run_id: run_id(&hasher),
             keyspace: Keyspace::new(boot.databases, hasher),
-            safepoint: Safepoint::default(),
+            safepoint: Safepoint::new(boot.loops),
             stats: (0..boot.loops).map(|_| LoopStats::new(table::row_count())).collect(),
             clients: Clients::new(boot.loops),
             rates: Rates::default(),

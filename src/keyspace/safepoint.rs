@@ -1,5 +1,131 @@
-//! The safepoint: all other loops stand still between two commands while one loop changes everything.
+//! The safepoint: all other loops stand still between two commands while one loop changes everything (FLUSHALL, SWAPDB).
+//!
+//! ```text
+//! loop         leaves the kernel:   W1 seat := RUNNING   W2 fence   W3 read `stop`; if set: seat := PARKED, wait, again
+//!              enters the kernel:   seat := PARKED       (its guard is gone, it holds nothing)
+//!              between two turns:   read `stop`; if set, as above
+//! initiator    I1 CAS stop 0 → 1    I2 fence             I3 wait until every other seat is PARKED   I4 work   I5 stop := 0
+//! ```
+//! Invariant: while the initiator works, no other loop touches the table. The two SeqCst fences are ordered one way or the
+//! other: if W2 comes first, I3 sees RUNNING and waits for the loop's next boundary; if I2 comes first, W3 sees `stop` and
+//! the loop parks. One fence is not enough. Model: loom-tests/tests/safepoint.rs.
+//!
+//! A loop that sleeps in the kernel costs the initiator nothing and is not woken. Waiting is spinning with yields: a
+//! safepoint lasts as long as the longest turn under way, microseconds as a rule.
+
+use crate::base::ids::LoopId;
+use crate::base::sync::{AtomicBool, Ordering, fence, spin, thread};
+
+/// Spins before each yield to the scheduler.
+const SPINS: usize = 64;
+
+/// One loop's state, on a line of its own.
+#[repr(align(128))]
+struct Seat {
+    is_parked: AtomicBool,
+}
 
 /// See the module header.
-#[derive(Default)]
-pub struct Safepoint;
+pub struct Safepoint {
+    stop: AtomicBool,
+    seats: Box<[Seat]>,
+}
+
+impl Safepoint {
+    /// A safepoint for `loops` loops, all parked until their first `leave_kernel`.
+    pub fn new(loops: usize) -> Self {
+        let seats = (0..loops).map(|_| Seat { is_parked: AtomicBool::new(true) }).collect();
+        Safepoint { stop: AtomicBool::new(false), seats }
+    }
+
+    /// Before waiting in the kernel. The caller holds no guard.
+    #[inline]
+    pub fn enter_kernel(&self, me: LoopId) {
+        // Release: pairs with I3: what this loop did is visible to the initiator.
+        self.seats[me.0 as usize].is_parked.store(true, Ordering::Release);
+    }
+
+    /// After waiting in the kernel, before touching the table.
+    #[inline]
+    pub fn leave_kernel(&self, me: LoopId) {
+        let seat = &self.seats[me.0 as usize];
+        loop {
+            seat.is_parked.store(false, Ordering::Relaxed); // W1
+            fence(Ordering::SeqCst); // W2  pairs with I2.
+            // W3  Acquire: pairs with I5: what the initiator did is visible.
+            if !self.stop.load(Ordering::Acquire) {
+                return;
+            }
+            seat.is_parked.store(true, Ordering::Release);
+            self.wait_until(|| !self.stop.load(Ordering::Acquire));
+        }
+    }
+
+    /// Between two turns, without a guard: stands still if somebody asks for it.
+    #[inline]
+    pub fn poll(&self, me: LoopId) {
+        if self.stop.load(Ordering::Relaxed) {
+            self.enter_kernel(me);
+            self.leave_kernel(me);
+        }
+    }
+
+    /// Runs `work` while all other loops stand still. Of several initiators one goes first; the others stand still for it,
+    /// so entries that the caller has read before must not be used after.
+    pub fn run<R>(&self, me: LoopId, work: impl FnOnce() -> R) -> R {
+        // I1  Acquire: pairs with I5 of an earlier initiator.
+        while self.stop.compare_exchange(false, true, Ordering::AcqRel, Ordering::Acquire).is_err() {
+            self.enter_kernel(me);
+            self.leave_kernel(me);
+        }
+        fence(Ordering::SeqCst); // I2  pairs with W2.
+        for (index, seat) in self.seats.iter().enumerate() {
+            if index != me.0 as usize {
+                self.wait_until(|| seat.is_parked.load(Ordering::Acquire)); // I3
+            }
+        }
+        let result = work(); // I4
+        self.stop.store(false, Ordering::Release); // I5
+        result
+    }
+
+    fn wait_until(&self, is_over: impl Fn() -> bool) {
+        let mut spins = 0;
+        while !is_over() {
+            spins += 1;
+            if cfg!(loom) || spins % SPINS != 0 {
+                spin();
+            } else {
+                thread::yield_now();
+            }
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::base::sync::AtomicU64;
+
+    #[test]
+    fn nobody_runs_while_an_initiator_works() {
+        let safepoint = Safepoint::new(3);
+        let running = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            for me in 0..3u16 {
+                let (safepoint, running) = (&safepoint, &running);
+                scope.spawn(move || {
+                    for turn in 0..20_000 {
+                        safepoint.leave_kernel(LoopId(me));
+                        running.fetch_add(1, Ordering::Relaxed);
+                        running.fetch_sub(1, Ordering::Relaxed);
+                        if turn % 64 == me as usize {
+                            safepoint.run(LoopId(me), || assert_eq!(running.load(Ordering::Relaxed), 0));
+                        }
+                        safepoint.enter_kernel(LoopId(me));
+                    }
+                });
+            }
+        });
+    }
+}
