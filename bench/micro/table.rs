@@ -229,12 +229,14 @@ impl Candidate for Papaya {
 
 struct Ring {
     table: Table,
+    hasher: KeyHasher,
     prefetches: bool,
 }
 
 impl Ring {
     fn filled(prefetches: bool) -> Self {
-        let ring = Self { table: Table::new(KeyHasher::random()), prefetches };
+        let hasher = KeyHasher::random();
+        let ring = Self { table: Table::new(hasher.clone()), hasher, prefetches };
         let seat = ring.seat();
         for first in (0..KEYS).step_by(TURN) {
             let ops: Vec<Op> =
@@ -254,11 +256,11 @@ impl Candidate for Ring {
         let guard = seat.pin();
         let mut keys = [Key { bytes: &[], hash: 0 }; TURN];
         for (place, op) in keys.iter_mut().zip(ops) {
-            *place = Key::new(&self.table.hasher, &op.key);
+            *place = Key::new(&self.hasher, &op.key);
         }
         if self.prefetches {
             keys[..ops.len()].iter().for_each(|key| self.table.prefetch_group(key.hash));
-            keys[..ops.len()].iter().for_each(|key| self.table.prefetch_entry(key.hash));
+            keys[..ops.len()].iter().for_each(|key| self.table.prefetch_entry(key.hash, &guard));
         }
         for (&key, op) in keys.iter().zip(ops) {
             if op.is_set {
@@ -269,6 +271,9 @@ impl Candidate for Ring {
             } else if let Some(Payload::Inline(value)) = self.table.get(key, &guard).map(|entry| entry.payload()) {
                 out.extend_from_slice(value);
             }
+        }
+        if ops.iter().any(|op| op.is_set) {
+            guard.flush(); // As an event loop does at the end of a turn that wrote.
         }
     }
 }
