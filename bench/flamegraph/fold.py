@@ -13,6 +13,7 @@ guessed address is worth nothing to a reader.
 import re
 
 FRAME = re.compile(r"^\s+[0-9a-f]+ (?P<symbol>.+?) \((?P<place>[^()]*(?:\([^()]*\))?[^()]*)\)$")
+HEADER = re.compile(r"^\s*(?P<thread>.+?)\s+\d+\s+\d+\s+\S+:")  # Names may hold spaces and may be padded.
 # Hash at the end of Rust symbols in the old mangling.
 RUST_HASH = re.compile(r"::h[0-9a-f]{16}$")
 
@@ -41,12 +42,11 @@ def fold(lines):
         if not line:
             _add(root, thread, stack)
             stack, thread = [], None
-        elif not line[0].isspace():
-            thread = line.split()[0]
-        else:
-            found = FRAME.match(line)
-            if found:
-                stack.append((_plain(found["symbol"], found["place"]), "kernel" in found["place"] or found["place"].endswith(".ko]")))
+        elif found := FRAME.match(line):
+            is_kernel = "kernel" in found["place"] or found["place"].endswith(".ko]")
+            stack.append((_plain(found["symbol"], found["place"]), is_kernel))
+        elif found := HEADER.match(line):
+            thread = found["thread"]
     _add(root, thread, stack)
     return root
 
