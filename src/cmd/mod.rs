@@ -14,4 +14,8 @@ pub mod world;
 
 pub mod client;
 pub mod connection;
+pub mod debug;
+pub mod info;
 pub mod introspect;
+pub mod memory;
+pub mod server;

@@ -15,7 +15,15 @@ use std::fmt::Write;
 use std::sync::OnceLock;
 
 /// Families in the order of COMMAND's reply. A new family file adds its line here.
-static FAMILIES: &[&[Command]] = &[super::client::ROWS, super::connection::ROWS, super::introspect::ROWS];
+static FAMILIES: &[&[Command]] = &[
+    super::client::ROWS,
+    super::connection::ROWS,
+    super::debug::ROWS,
+    super::info::ROWS,
+    super::introspect::ROWS,
+    super::memory::ROWS,
+    super::server::ROWS,
+];
 
 /// The handler of a container's own row: `resolve` picks a subcommand or refuses, so nothing is left to do.
 pub fn container(_: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {

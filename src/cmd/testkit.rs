@@ -10,7 +10,6 @@ use crate::base::ids::LoopId;
 use crate::base::prng::Prng;
 use crate::keyspace::Keys;
 use crate::resp::args::{Arg, Args};
-use crate::resp::error::ReplyError;
 use crate::resp::reply::{Proto, Reply};
 use crate::table::Participant;
 
@@ -228,6 +227,10 @@ fn render_one(bytes: &mut &[u8]) -> String {
         b'%' => {
             let items: Vec<_> = (0..count()).map(|_| format!("{}: {}", render_one(bytes), render_one(bytes))).collect();
             format!("{{{}}}", items.join(", "))
+        }
+        b'|' => {
+            let items: Vec<_> = (0..count()).map(|_| format!("{}: {}", render_one(bytes), render_one(bytes))).collect();
+            format!("|{{{}}} {}", items.join(", "), render_one(bytes)) // An attribute stands before its reply.
         }
         other => panic!("not a reply: {}", other as char),
     }

@@ -2,6 +2,7 @@
 
 use super::table;
 use crate::admin::clients::Clients;
+use crate::admin::memory::Memory;
 use crate::admin::stats::{LoopStats, Rates};
 use crate::base::clock::{MonoNs, WallMs, wall_micros};
 use crate::base::hash::KeyHasher;
@@ -13,6 +14,9 @@ use std::path::PathBuf;
 
 /// The version whose behaviour clients may expect.
 pub const REDIS_VERSION: &str = "7.2.4";
+
+/// Our own version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// See the module header.
 pub struct World {
@@ -33,6 +37,8 @@ pub struct World {
     pub active_expire: AtomicU32,
     /// Highest `used_memory` that anyone measured.
     pub used_memory_peak: AtomicU64,
+    /// `used_memory` before there was any data.
+    pub startup_memory: u64,
 }
 
 /// What the server knows when it starts, and what stays.
@@ -69,6 +75,7 @@ impl World {
             started_mono: MonoNs::now(),
             active_expire: AtomicU32::new(1),
             used_memory_peak: AtomicU64::new(0),
+            startup_memory: Memory::measure().allocated,
         }
     }
 }

@@ -1,0 +1,154 @@
+//! The server family without its large members: time, role, shutdown, and what cluster clients ask first.
+
+use super::command::{Command, Cx, Flow, acl, cmd, flag};
+use super::world::REDIS_VERSION;
+use crate::base::clock::wall_micros;
+use crate::base::num::parse_i64;
+use crate::resp::args::Args;
+use crate::resp::error::ReplyError;
+
+const CLUSTER: u32 = flag::FAST | flag::LOADING | flag::STALE;
+
+pub static ROWS: &[Command] = &[
+    cmd("asking", no_cluster).arity(1).flags(flag::FAST).acl(acl::CONNECTION).group("cluster", "3.0.0"),
+    cmd("lolwut", lolwut).arity(-1).flags(flag::READONLY | flag::FAST).group("server", "5.0.0"),
+    cmd("readonly", no_cluster).arity(1).flags(CLUSTER).acl(acl::CONNECTION).group("cluster", "3.0.0"),
+    cmd("readwrite", no_cluster).arity(1).flags(CLUSTER).acl(acl::CONNECTION).group("cluster", "3.0.0"),
+    cmd("role", role)
+        .arity(1)
+        .flags(flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::FAST | flag::SENTINEL)
+        .acl(acl::ADMIN | acl::DANGEROUS)
+        .group("server", "2.8.12"),
+    cmd("shutdown", shutdown)
+        .arity(-1)
+        .flags(
+            flag::ADMIN
+                | flag::NOSCRIPT
+                | flag::LOADING
+                | flag::STALE
+                | flag::NO_MULTI
+                | flag::SENTINEL
+                | flag::ALLOW_BUSY,
+        )
+        .group("server", "1.0.0"),
+    cmd("time", time)
+        .arity(1)
+        .flags(flag::LOADING | flag::STALE | flag::FAST)
+        .group("server", "2.6.0")
+        .tips(&["nondeterministic_output"]),
+    cmd("wait", wait)
+        .arity(3)
+        .flags(flag::BLOCKING)
+        .acl(acl::CONNECTION)
+        .group("generic", "3.0.0")
+        .tips(&["request_policy:all_shards", "response_policy:agg_min"]),
+];
+
+/// What only means something in a cluster.
+fn no_cluster(_: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
+    Err(ReplyError::text("ERR This instance has cluster support disabled"))
+}
+
+/// A small picture and the version that clients may expect.
+/// Shape: `[VERSION version [argument …]]`
+fn lolwut(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    if args.count() > 2 && args.is(1, "version") && parse_i64(args.get(2)).is_none() {
+        return Err(ReplyError::NotInteger);
+    }
+    let text = format!("  ,-~-.\n (  o  )   ringdb {}\n  `-~-'\n\nRedis ver. {REDIS_VERSION}\n", super::world::VERSION);
+    cx.reply.verbatim("txt", text.as_bytes());
+    Ok(Flow::Done)
+}
+
+/// A primary without replicas.
+fn role(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
+    cx.reply.array(3);
+    cx.reply.bulk(b"master");
+    cx.reply.int(0);
+    cx.reply.array(0);
+    Ok(Flow::Done)
+}
+
+/// Stops the server.
+/// Shape:  `[NOSAVE | SAVE] [NOW] [FORCE]`, or `ABORT`
+/// Errors: options; SAVE, which cannot be honoured without persistence unless FORCE is given; nothing to abort.
+fn shutdown(_: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    let (mut save, mut nosave, mut force, mut abort) = (false, false, false, false);
+    for word in args.iter_from(1) {
+        match word.to_ascii_lowercase().as_slice() {
+            b"save" => save = true,
+            b"nosave" => nosave = true,
+            b"now" => {} // Nobody has to be waited for.
+            b"force" => force = true,
+            b"abort" => abort = true,
+            _ => return Err(ReplyError::Syntax),
+        }
+    }
+    if (abort && args.count() > 2) || (save && nosave) {
+        return Err(ReplyError::Syntax);
+    }
+    if abort {
+        return Err(ReplyError::text("ERR No shutdown in progress."));
+    }
+    if save && !force {
+        return Err(ReplyError::text("ERR Errors trying to SHUTDOWN. Check logs."));
+    }
+    Ok(Flow::Shutdown)
+}
+
+/// Seconds and microseconds of the real-time clock.
+fn time(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
+    let micros = wall_micros();
+    cx.reply.array(2);
+    cx.reply.bulk_int((micros / 1_000_000) as i64);
+    cx.reply.bulk_int((micros % 1_000_000) as i64);
+    Ok(Flow::Done)
+}
+
+/// Number of replicas that have this client's writes: there are none, so the answer is known at once.
+/// Shape: `numreplicas timeout`
+fn wait(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    parse_i64(args.get(1)).ok_or(ReplyError::NotInteger)?;
+    match parse_i64(args.get(2)) {
+        None => Err(ReplyError::text("ERR timeout is not an integer or out of range")),
+        Some(..0) => Err(ReplyError::text("ERR timeout is negative")),
+        Some(_) => {
+            cx.reply.int(0);
+            Ok(Flow::Done)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cmd::command::Flow;
+    use crate::cmd::testkit::{Client, Line, check};
+
+    #[test]
+    fn shutdown_checks_its_options() {
+        check(
+            "
+            SHUTDOWN foo => ERR syntax error
+            SHUTDOWN SAVE NOSAVE => ERR syntax error
+            SHUTDOWN ABORT NOW => ERR syntax error
+            SHUTDOWN ABORT => ERR No shutdown in progress.
+            SHUTDOWN SAVE => ERR Errors trying to SHUTDOWN. Check logs.
+        ",
+        );
+        assert_eq!(Client::new().run(&Line::new("SHUTDOWN NOSAVE NOW FORCE")), (Vec::new(), Flow::Shutdown));
+    }
+
+    #[test]
+    fn a_lone_primary_says_so() {
+        check(
+            "
+            ROLE => ['master', 0, []]
+            WAIT 0 0 => 0
+            WAIT 1 x => ERR timeout is not an integer or out of range
+            WAIT 1 -1 => ERR timeout is negative
+            READONLY => ERR This instance has cluster support disabled
+            ASKING => ERR This instance has cluster support disabled
+        ",
+        );
+    }
+}
