@@ -6,31 +6,24 @@
 //!
 //! Buffers are held for one turn only, so a pool serves many more connections than it has buffers, and an idle connection
 //! holds none. The mapping costs memory only where it was touched; buffers are brought into use low numbers first.
-//!
-//! Why the pieces are not exactly `buffer_len` apart: pieces 16 KiB apart start in the same few sets of the L1 and L2
-//! caches, and the first line of each is the hot one. One cache line of padding spreads them (kernel-notes/02).
 
 use super::Filled;
 use std::ptr::NonNull;
 use std::{io, slice};
 
-const CACHE_LINE: usize = 64;
-
 /// Memory for `count` buffers of `buffer_len` bytes.
 pub(super) struct Pool {
     memory: Mapping,
     buffer_len: usize,
-    stride: usize,
     lent: Box<[bool]>,
     lent_count: usize,
 }
 
 impl Pool {
     pub fn new(count: u16, buffer_len: u32) -> io::Result<Pool> {
-        let stride = buffer_len as usize + CACHE_LINE;
-        let memory = Mapping::new(stride * usize::from(count))?;
+        let memory = Mapping::new(buffer_len as usize * usize::from(count))?;
         let lent = vec![false; usize::from(count)].into_boxed_slice();
-        Ok(Pool { memory, buffer_len: buffer_len as usize, stride, lent, lent_count: 0 })
+        Ok(Pool { memory, buffer_len: buffer_len as usize, lent, lent_count: 0 })
     }
 
     pub fn count(&self) -> u16 {
@@ -48,7 +41,7 @@ impl Pool {
     pub fn address(&self, buffer: u16) -> *mut u8 {
         assert!(buffer < self.count());
         // SAFETY: `buffer` is below the count, so the offset stays inside the mapping.
-        unsafe { self.memory.start.as_ptr().add(usize::from(buffer) * self.stride) }
+        unsafe { self.memory.start.as_ptr().add(usize::from(buffer) * self.buffer_len) }
     }
 
     /// Hands the first `len` bytes of a free buffer to the loop.

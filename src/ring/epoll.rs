@@ -295,7 +295,7 @@ impl Epoll {
             }
             Err(errno) => match op::recv_failed(errno) {
                 Verdict::Retry | Verdict::BackOff | Verdict::Cancelled => {
-                    conn.is_readable = errno == Errno::EINTR;
+                    conn.is_readable = errno != Errno::EAGAIN;
                     self.queue_if_ready(token);
                     return None;
                 }

@@ -435,6 +435,8 @@ fn two_thousand_connections_are_accepted_and_answered() {
         let mut driver = Driver::<E>::new(&Sizes::default());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
+        let backlog = nix::sys::socket::Backlog::new(COUNT as i32).unwrap(); // The standard library's 128 drop SYNs.
+        nix::sys::socket::listen(&listener, backlog).unwrap();
         driver.engine.listen(3, listener.into());
         let client = thread::spawn(move || {
             let mut peers: Vec<TcpStream> = (0..COUNT).map(|_| TcpStream::connect(address).unwrap()).collect();

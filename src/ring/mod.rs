@@ -41,6 +41,8 @@ mod kit;
 
 pub mod epoll;
 pub mod probe;
+#[cfg(test)]
+pub mod scripted;
 pub mod uring;
 
 pub use nix::errno::Errno;

@@ -36,6 +36,12 @@ impl Outgoing {
         self.message
     }
 
+    /// Gives the message back as it is.
+    #[cfg(test)]
+    pub fn into_message(self) -> Message {
+        self.message
+    }
+
     /// The bytes not yet sent, if they lie in one piece.
     #[inline]
     pub fn one_piece(&self) -> Option<&[u8]> {

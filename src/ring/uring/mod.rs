@@ -63,6 +63,7 @@ pub struct Uring {
     /// Operations with a buffer or a message of ours that the kernel has not completed.
     in_flight: usize,
     waker: Waker,
+    woken: bool,
     reaped: Vec<cqueue::Entry>,
     counters: Counters,
 }
@@ -125,6 +126,7 @@ impl Engine for Uring {
             backlog: VecDeque::new(),
             in_flight: 0,
             waker: Waker::new()?,
+            woken: false,
             reaped: Vec::with_capacity(REAP_MAX),
             counters: Counters::default(),
         };
@@ -303,6 +305,9 @@ impl Uring {
             self.file(&cqe, out);
         }
         self.reaped = reaped;
+        if mem::take(&mut self.woken) {
+            out.push(Completion::Woken);
+        }
     }
 
     #[inline]
@@ -312,7 +317,7 @@ impl Uring {
             Op::Recv => self.on_recv(token, cqe, out),
             Op::Send => self.on_send(token, cqe, out),
             Op::Accept => self.on_accept(token, cqe, out),
-            Op::Wake => self.on_wake(cqe, out),
+            Op::Wake => self.on_wake(cqe),
             Op::Cancel => {} // Too late to cancel: what it was meant for has completed, or is about to.
         }
     }
@@ -525,11 +530,11 @@ impl Uring {
         self.push(entry, Key { kind: Op::Wake, token: Token { slot: 0, generation: 0 } });
     }
 
-    fn on_wake(&mut self, cqe: &cqueue::Entry, out: &mut Vec<Completion>) {
+    fn on_wake(&mut self, cqe: &cqueue::Entry) {
         if !cqueue::more(cqe.flags()) {
             self.arm_wake();
         }
-        out.push(Completion::Woken);
+        self.woken = true;
     }
 }
 
@@ -572,13 +577,13 @@ fn push_entry(ring: &mut Ring, entry: &squeue::Entry) -> bool {
 }
 
 impl Drop for Uring {
-    /// Takes back what the kernel may still read or write. If it does not let go in time, that memory is leaked.
+    /// Takes back what the kernel may still read or write, and the listening sockets, whose ports are free when this
+    /// returns. If it does not let go in time, that memory is leaked.
     fn drop(&mut self) {
-        for token in self.conns.tokens() {
-            self.close(token);
-        }
+        self.conns.tokens().into_iter().for_each(|token| self.close(token));
+        self.listeners.tokens().into_iter().for_each(|token| self.stop_listening(token.slot as u16));
         let (deadline, mut ignored) = (Instant::now() + DROP_WAIT, Vec::new());
-        while self.in_flight > 0 && Instant::now() < deadline {
+        while (self.in_flight > 0 || !self.dying_listeners.is_empty()) && Instant::now() < deadline {
             if self.wait(Some(Duration::from_millis(10)), &mut ignored).is_err() {
                 break;
             }
