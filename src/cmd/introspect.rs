@@ -160,7 +160,7 @@ fn keys_of(inner: &Args<'_>) -> Result<Vec<keyspec::KeyAt>, ReplyError> {
 }
 
 /// Flags in the order and under the names that COMMAND INFO uses; the others are not shown.
-static FLAGS: &[(u32, &str)] = &[
+pub static FLAGS: &[(u32, &str)] = &[
     (flag::WRITE, "write"),
     (flag::READONLY, "readonly"),
     (flag::DENYOOM, "denyoom"),

@@ -131,8 +131,10 @@ fn extent(find: Find, first: usize, args: &Args<'_>) -> Result<(usize, usize, us
             let keys = (at < args.count()).then(|| parse_i64(args.get(at))).flatten().filter(|&n| n > 0);
             let keys = keys.ok_or(Invalid)?;
             let first = begin + offset as i64;
-            let last = first.checked_add(keys - 1).filter(|&last| last < count).ok_or(Invalid)?;
-            Ok((first as usize, last as usize, step.max(1) as usize))
+            let step = step.max(1) as i64; // 2: keys and values take turns, as in MSETEX.
+            let last = (keys - 1).checked_mul(step).and_then(|run| first.checked_add(run));
+            let last = last.filter(|&last| last < count).ok_or(Invalid)?;
+            Ok((first as usize, last as usize, step as usize))
         }
         Find::Unknown => Err(Invalid),
     }
@@ -167,6 +169,9 @@ mod tests {
         assert_eq!(keys_of(&[DESTINATION, COUNTED], "zunionstore d 2 a b weights"), Ok(vec![1, 3, 4]));
         assert_eq!(keys_of(&[DESTINATION, COUNTED], "zunionstore d 9 a b"), Err(Invalid));
         assert_eq!(keys_of(&[DESTINATION, COUNTED], "zunionstore d x a b"), Err(Invalid));
+        assert_eq!(keys_of(&[DESTINATION, COUNTED], "zunionstore d 9223372036854775807 a b"), Err(Invalid));
+        const PAIRS: KeySpec = KeySpec::new(Begin::Index(1), Find::Count { num: 0, first: 1, step: 2 }, ANY);
+        assert_eq!(keys_of(&[PAIRS], "msetex 2 a 1 b 2 nx"), Ok(vec![2, 4]));
         const STREAMS: KeySpec =
             KeySpec::new(Begin::Keyword("STREAMS", 1), Find::Range { last: -1, step: 1, limit: 2 }, ANY);
         assert_eq!(keys_of(&[STREAMS], "xread count 2 streams a b 0 0"), Ok(vec![4, 5]));
