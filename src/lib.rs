@@ -12,3 +12,5 @@ pub mod value;
 pub mod keyspace;
 
 pub mod cmd;
+
+pub mod server;

@@ -5,4 +5,5 @@
 pub mod clients;
 pub mod config;
 pub mod memory;
+pub mod params;
 pub mod stats;

@@ -1,0 +1,426 @@
+//! The parameters: name, kind, default, when they may change, and what they do here.
+//!
+//! Every parameter name of Redis 7.2 is here, so that its configuration files and frameworks that set things at start find
+//! them. What follows from a value differs, and the row says it: `Works`, `Shown` (kept and shown, nothing follows; a
+//! start with another value than the default warns), or `Only` (any other value would promise something that this server
+//! does not do yet, so it is refused with the reason). Names, bounds and defaults: facts of Redis 7.2.
+
+/// One parameter.
+#[derive(Clone, Copy, Debug)]
+pub struct Param {
+    pub name: &'static str,
+    /// An older name that means the same.
+    pub alias: &'static str,
+    pub kind: Kind,
+    /// In the form that a configuration file has.
+    pub default: &'static str,
+    pub change: Change,
+    pub effect: Effect,
+    /// The placeholder and the line of `--help`; parameters without one are left out there.
+    pub help: Option<(&'static str, &'static str)>,
+}
+
+/// What values a parameter takes, and how they are written.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    Bool,
+    Int {
+        min: i64,
+        max: i64,
+    },
+    /// Bytes, with units on the way in.
+    Memory {
+        min: u64,
+        max: u64,
+    },
+    /// Bytes, or a percentage: kept as a negative number.
+    MemoryOrPercent,
+    /// A file mode.
+    Octal {
+        max: i64,
+    },
+    /// One of some words. A word written `a=b` is an accepted spelling `a` of `b`.
+    Enum(&'static [&'static str]),
+    /// Several of some words.
+    Flags(&'static [&'static str]),
+    Text,
+    /// A file name without a directory.
+    FileName,
+    /// A text that is not shown in logs.
+    Secret,
+    /// Words separated by spaces.
+    Words,
+    /// Pairs of seconds and changes.
+    SavePoints,
+    /// Class, hard limit, soft limit, seconds; any number of them.
+    OutputLimits,
+    /// Letters of keyspace events.
+    Events,
+    /// Numbers from 0 to 100.
+    Percentiles,
+    /// Three integers between -2000 and 2000.
+    OomScores,
+}
+
+/// When a parameter may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// CONFIG SET may change it.
+    Live,
+    /// CONFIG SET may change it if `enable-protected-configs` allows.
+    Protected,
+    /// Only at start.
+    AtStart,
+}
+
+/// What follows from a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    Works,
+    Shown,
+    /// Only the default is accepted, for this reason.
+    Only(&'static str),
+}
+
+impl Kind {
+    /// Does CONFIG SET's one value stand for several words?
+    pub fn takes_words(self) -> bool {
+        use Kind::*;
+        matches!(self, Words | SavePoints | OutputLimits | Percentiles | OomScores | Flags(_))
+    }
+    /// Is the value a number, kept in an atomic?
+    pub fn is_number(self) -> bool {
+        use Kind::*;
+        matches!(self, Bool | Int { .. } | Memory { .. } | MemoryOrPercent | Octal { .. } | Enum(_))
+    }
+}
+
+impl Param {
+    const fn alias(mut self, alias: &'static str) -> Self {
+        self.alias = alias;
+        self
+    }
+    const fn at_start(mut self) -> Self {
+        self.change = Change::AtStart;
+        self
+    }
+    const fn protected(mut self) -> Self {
+        self.change = Change::Protected;
+        self
+    }
+    const fn works(mut self) -> Self {
+        self.effect = Effect::Works;
+        self
+    }
+    const fn only(mut self, reason: &'static str) -> Self {
+        self.effect = Effect::Only(reason);
+        self
+    }
+    const fn help(mut self, value: &'static str, line: &'static str) -> Self {
+        self.help = Some((value, line));
+        self
+    }
+}
+
+const fn param(name: &'static str, kind: Kind, default: &'static str) -> Param {
+    Param { name, alias: "", kind, default, change: Change::Live, effect: Effect::Shown, help: None }
+}
+
+const INT_MAX: i64 = i32::MAX as i64;
+const NATURAL: Kind = Kind::Int { min: 0, max: INT_MAX };
+const POSITIVE: Kind = Kind::Int { min: 1, max: INT_MAX };
+const LONG: Kind = Kind::Int { min: 0, max: i64::MAX };
+const PORT: Kind = Kind::Int { min: 0, max: 65535 };
+const BYTES: Kind = Kind::Memory { min: 0, max: i64::MAX as u64 };
+const YES_NO_LOCAL: Kind = Kind::Enum(&["no", "yes", "local"]);
+const ON_SIGNAL: Kind = Kind::Flags(&["default", "save", "nosave", "now", "force"]);
+use Kind::{Bool, Enum, FileName, Int, Memory, Octal, Secret, Text, Words};
+
+/// All rows: first what works here, then what is refused, then what is only shown.
+pub const PARAMS: &[Param] = &[
+    // What works.
+    param("bind", Words, "127.0.0.1 -::1")
+        .at_start()
+        .works()
+        .help("ADDRESS…", "Addresses to listen on; after '-' one that may be missing; '*' is all"),
+    param("port", PORT, "6379").at_start().works().help("PORT", "TCP port; 0 for none"),
+    param("unixsocket", Text, "").at_start().works().help("PATH", "Listen on this Unix socket too"),
+    param("unixsocketperm", Octal { max: 0o777 }, "0")
+        .at_start()
+        .works()
+        .help("MODE", "Mode of the Unix socket, octal; 0 leaves it to umask"),
+    param("threads", Int { min: 0, max: 1024 }, "0")
+        .at_start()
+        .works()
+        .help("COUNT", "Event loops; 0: as many as this process may use cores"),
+    param("io-engine", Enum(&["auto", "uring", "epoll"]), "auto")
+        .at_start()
+        .works()
+        .help("ENGINE", "auto, uring or epoll"),
+    param("maxclients", Int { min: 1, max: u32::MAX as i64 }, "10000").works().help("COUNT", "Connections at one time"),
+    param("requirepass", Secret, "").works().help("PASSWORD", "Clients must AUTH with it"),
+    param("databases", Int { min: 1, max: 65535 }, "16")
+        .at_start()
+        .works()
+        .help("COUNT", "Number of databases for SELECT"),
+    param("timeout", NATURAL, "0").works().help("SECONDS", "Close a client that is idle for so long; 0: never"),
+    param("tcp-keepalive", NATURAL, "300").works().help("SECONDS", "Probe silent peers after so long; 0: never"),
+    param("tcp-backlog", NATURAL, "511").at_start().works().help("COUNT", "Connections that may wait to be accepted"),
+    param("proto-max-bulk-len", Memory { min: 1 << 20, max: u32::MAX as u64 }, "512mb")
+        .works()
+        .help("SIZE", "Longest argument and longest string value"),
+    param("hz", NATURAL, "10").works().help("COUNT", "Background rounds per second while there is work, 1 to 500"),
+    param("loglevel", Enum(&["debug", "verbose", "notice", "warning", "nothing"]), "notice")
+        .works()
+        .help("LEVEL", "debug, verbose, notice, warning or nothing"),
+    param("logfile", Text, "").at_start().works().help("PATH", "Log there instead of standard output"),
+    param("pidfile", Text, "").at_start().works().help("PATH", "Write the process id there"),
+    param("dir", Text, ".").protected().works().help("PATH", "Working directory: relative paths start here"),
+    param("client-query-buffer-limit", Memory { min: 1 << 20, max: i64::MAX as u64 }, "1gb").works(),
+    param("client-output-buffer-limit", Kind::OutputLimits, "normal 0 0 0 slave 256mb 64mb 60 pubsub 32mb 8mb 60")
+        .works(),
+    param("enable-protected-configs", YES_NO_LOCAL, "no").at_start().works(),
+    param("enable-debug-command", YES_NO_LOCAL, "no").at_start().works(),
+    param(
+        "maxmemory-policy",
+        Enum(&[
+            "volatile-lru",
+            "volatile-lfu",
+            "volatile-random",
+            "volatile-ttl",
+            "allkeys-lru",
+            "allkeys-lfu",
+            "allkeys-random",
+            "noeviction",
+        ]),
+        "noeviction",
+    )
+    .works(),
+    param("lfu-log-factor", NATURAL, "10").works(),
+    param("lfu-decay-time", NATURAL, "1").works(),
+    // What would promise too much.
+    param("maxmemory", Memory { min: 0, max: u64::MAX }, "0").only("a memory limit is not implemented yet"),
+    param("maxmemory-clients", Kind::MemoryOrPercent, "0").only("a memory limit is not implemented yet"),
+    param("appendonly", Bool, "no").only("the append-only file is not implemented yet: data lives in memory only"),
+    param("save", Kind::SavePoints, "").only("snapshots are not implemented yet: data lives in memory only"),
+    param("replicaof", Words, "").alias("slaveof").at_start().only("replication is not implemented yet"),
+    param("min-replicas-to-write", NATURAL, "0")
+        .alias("min-slaves-to-write")
+        .only("replication is not implemented yet"),
+    param("cluster-enabled", Bool, "no").at_start().only("cluster mode is not implemented yet"),
+    param("aclfile", Text, "").at_start().only("ACL users are not implemented yet; 'requirepass' works"),
+    param("tls-port", PORT, "0").only("TLS is not implemented"),
+    // What is only shown.
+    param("acl-pubsub-default", Enum(&["resetchannels", "allchannels"]), "resetchannels"),
+    param("acllog-max-len", LONG, "128"),
+    param("active-defrag-cycle-max", Int { min: 1, max: 99 }, "25"),
+    param("active-defrag-cycle-min", Int { min: 1, max: 99 }, "1"),
+    param("active-defrag-ignore-bytes", Memory { min: 1, max: i64::MAX as u64 }, "100mb"),
+    param("active-defrag-max-scan-fields", Int { min: 1, max: i64::MAX }, "1000"),
+    param("active-defrag-threshold-lower", Int { min: 0, max: 1000 }, "10"),
+    param("active-defrag-threshold-upper", Int { min: 0, max: 1000 }, "100"),
+    param("active-expire-effort", Int { min: 1, max: 10 }, "1"),
+    param("activedefrag", Bool, "no"),
+    param("activerehashing", Bool, "yes"),
+    param("always-show-logo", Bool, "no").at_start(),
+    param("aof-disable-auto-gc", Bool, "no"),
+    param("aof-load-truncated", Bool, "yes"),
+    param("aof-rewrite-incremental-fsync", Bool, "yes"),
+    param("aof-timestamp-enabled", Bool, "no"),
+    param("aof-use-rdb-preamble", Bool, "yes"),
+    param("aof_rewrite_cpulist", Text, "").at_start(),
+    param("appenddirname", FileName, "appendonlydir").at_start(),
+    param("appendfilename", FileName, "appendonly.aof").at_start(),
+    param("appendfsync", Enum(&["everysec", "always", "no"]), "everysec"),
+    param("auto-aof-rewrite-min-size", BYTES, "64mb"),
+    param("auto-aof-rewrite-percentage", NATURAL, "100"),
+    param("bgsave_cpulist", Text, "").at_start(),
+    param("bind-source-addr", Text, ""),
+    param("bio_cpulist", Text, "").at_start(),
+    param("busy-reply-threshold", LONG, "5000").alias("lua-time-limit"),
+    param("cluster-allow-pubsubshard-when-down", Bool, "yes"),
+    param("cluster-allow-reads-when-down", Bool, "no"),
+    param("cluster-allow-replica-migration", Bool, "yes"),
+    param("cluster-announce-bus-port", PORT, "0"),
+    param("cluster-announce-hostname", Text, ""),
+    param("cluster-announce-human-nodename", Text, ""),
+    param("cluster-announce-ip", Text, ""),
+    param("cluster-announce-port", PORT, "0"),
+    param("cluster-announce-tls-port", PORT, "0"),
+    param("cluster-config-file", Text, "nodes.conf").at_start(),
+    param("cluster-link-sendbuf-limit", BYTES, "0"),
+    param("cluster-migration-barrier", NATURAL, "1"),
+    param("cluster-node-timeout", LONG, "15000"),
+    param("cluster-port", PORT, "0").at_start(),
+    param("cluster-preferred-endpoint-type", Enum(&["ip", "hostname", "unknown-endpoint"]), "ip"),
+    param("cluster-replica-no-failover", Bool, "no").alias("cluster-slave-no-failover"),
+    param("cluster-replica-validity-factor", NATURAL, "10").alias("cluster-slave-validity-factor"),
+    param("cluster-require-full-coverage", Bool, "yes"),
+    param("crash-log-enabled", Bool, "yes"),
+    param("crash-memcheck-enabled", Bool, "yes"),
+    param("daemonize", Bool, "no").at_start(),
+    param("dbfilename", FileName, "dump.rdb").protected(),
+    param("disable-thp", Bool, "yes").at_start(),
+    param("dynamic-hz", Bool, "yes"),
+    param("enable-module-command", YES_NO_LOCAL, "no").at_start(),
+    param("hash-max-listpack-entries", LONG, "512").alias("hash-max-ziplist-entries"),
+    param("hash-max-listpack-value", BYTES, "64").alias("hash-max-ziplist-value"),
+    param("hll-sparse-max-bytes", BYTES, "3000"),
+    param("ignore-warnings", Text, ""),
+    param("io-threads", Int { min: 1, max: 128 }, "1").at_start(),
+    param("io-threads-do-reads", Bool, "no").at_start(),
+    param("jemalloc-bg-thread", Bool, "yes"),
+    param("latency-monitor-threshold", LONG, "0"),
+    param("latency-tracking", Bool, "yes"),
+    param("latency-tracking-info-percentiles", Kind::Percentiles, "50 99 99.9"),
+    param("lazyfree-lazy-eviction", Bool, "no"),
+    param("lazyfree-lazy-expire", Bool, "no"),
+    param("lazyfree-lazy-server-del", Bool, "no"),
+    param("lazyfree-lazy-user-del", Bool, "no"),
+    param("lazyfree-lazy-user-flush", Bool, "no"),
+    param("list-compress-depth", NATURAL, "0"),
+    param("list-max-listpack-size", Int { min: i32::MIN as i64, max: INT_MAX }, "-2").alias("list-max-ziplist-size"),
+    param("locale-collate", Text, ""),
+    param("masterauth", Secret, ""),
+    param("masteruser", Secret, ""),
+    param("maxmemory-eviction-tenacity", Int { min: 0, max: 100 }, "10"),
+    param("maxmemory-samples", Int { min: 1, max: 64 }, "5"),
+    param("min-replicas-max-lag", NATURAL, "10").alias("min-slaves-max-lag"),
+    param("no-appendfsync-on-rewrite", Bool, "no"),
+    param("notify-keyspace-events", Kind::Events, ""),
+    param("oom-score-adj", Enum(&["no", "relative", "absolute", "yes=relative"]), "no"),
+    param("oom-score-adj-values", Kind::OomScores, "0 200 800"),
+    param("proc-title-template", Text, "{title} {listen-addr} {server-mode}"),
+    param("propagation-error-behavior", Enum(&["ignore", "panic", "panic-on-replicas"]), "ignore"),
+    param("protected-mode", Bool, "yes"),
+    param("rdb-del-sync-files", Bool, "no"),
+    param("rdb-save-incremental-fsync", Bool, "yes"),
+    param("rdbchecksum", Bool, "yes").at_start(),
+    param("rdbcompression", Bool, "yes"),
+    param("repl-backlog-size", Memory { min: 1, max: i64::MAX as u64 }, "1mb"),
+    param("repl-backlog-ttl", LONG, "3600"),
+    param("repl-disable-tcp-nodelay", Bool, "no"),
+    param("repl-diskless-load", Enum(&["disabled", "on-empty-db", "swapdb"]), "disabled"),
+    param("repl-diskless-sync", Bool, "yes"),
+    param("repl-diskless-sync-delay", NATURAL, "5"),
+    param("repl-diskless-sync-max-replicas", NATURAL, "0"),
+    param("repl-ping-replica-period", POSITIVE, "10").alias("repl-ping-slave-period"),
+    param("repl-timeout", POSITIVE, "60"),
+    param("replica-announce-ip", Text, "").alias("slave-announce-ip"),
+    param("replica-announce-port", PORT, "0").alias("slave-announce-port"),
+    param("replica-announced", Bool, "yes"),
+    param("replica-ignore-disk-write-errors", Bool, "no"),
+    param("replica-ignore-maxmemory", Bool, "yes").alias("slave-ignore-maxmemory"),
+    param("replica-lazy-flush", Bool, "no").alias("slave-lazy-flush"),
+    param("replica-priority", NATURAL, "100").alias("slave-priority"),
+    param("replica-read-only", Bool, "yes").alias("slave-read-only"),
+    param("replica-serve-stale-data", Bool, "yes").alias("slave-serve-stale-data"),
+    param("sanitize-dump-payload", Enum(&["no", "yes", "clients"]), "no"),
+    param("server_cpulist", Text, "").at_start(),
+    param("set-max-intset-entries", LONG, "512"),
+    param("set-max-listpack-entries", LONG, "128"),
+    param("set-max-listpack-value", LONG, "64"),
+    param("set-proc-title", Bool, "yes").at_start(),
+    param("shutdown-on-sigint", ON_SIGNAL, "default"),
+    param("shutdown-on-sigterm", ON_SIGNAL, "default"),
+    param("shutdown-timeout", NATURAL, "10"),
+    param("slowlog-log-slower-than", Int { min: -1, max: i64::MAX }, "10000"),
+    param("slowlog-max-len", LONG, "128"),
+    param("socket-mark-id", Int { min: 0, max: u32::MAX as i64 }, "0").at_start(),
+    param("stop-writes-on-bgsave-error", Bool, "yes"),
+    param("stream-node-max-bytes", BYTES, "4096"),
+    param("stream-node-max-entries", LONG, "100"),
+    param("supervised", Enum(&["upstart", "systemd", "auto", "no"]), "no").at_start(),
+    param("syslog-enabled", Bool, "no").at_start(),
+    param(
+        "syslog-facility",
+        Enum(&["user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"]),
+        "local0",
+    )
+    .at_start(),
+    param("syslog-ident", Text, "ringdb").at_start(),
+    param("tls-auth-clients", Enum(&["no", "yes", "optional"]), "yes"),
+    param("tls-ca-cert-dir", Text, ""),
+    param("tls-ca-cert-file", Text, ""),
+    param("tls-cert-file", Text, ""),
+    param("tls-ciphers", Text, ""),
+    param("tls-ciphersuites", Text, ""),
+    param("tls-client-cert-file", Text, ""),
+    param("tls-client-key-file", Text, ""),
+    param("tls-client-key-file-pass", Secret, ""),
+    param("tls-cluster", Bool, "no"),
+    param("tls-dh-params-file", Text, ""),
+    param("tls-key-file", Text, ""),
+    param("tls-key-file-pass", Secret, ""),
+    param("tls-prefer-server-ciphers", Bool, "no"),
+    param("tls-protocols", Text, ""),
+    param("tls-replication", Bool, "no"),
+    param("tls-session-cache-size", NATURAL, "20480"),
+    param("tls-session-cache-timeout", NATURAL, "300"),
+    param("tls-session-caching", Bool, "yes"),
+    param("tracking-table-max-keys", LONG, "1000000"),
+    param("unixsocketgroup", Text, "").at_start(),
+    param("watchdog-period", NATURAL, "0"),
+    param("zset-max-listpack-entries", LONG, "128").alias("zset-max-ziplist-entries"),
+    param("zset-max-listpack-value", BYTES, "64").alias("zset-max-ziplist-value"),
+];
+
+/// A parameter that code reads: its row. Made at compile time, so that a name which no row has does not compile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Id(pub(super) usize);
+
+impl Id {
+    pub const BIND: Id = id("bind");
+    pub const PORT: Id = id("port");
+    pub const UNIXSOCKET: Id = id("unixsocket");
+    pub const UNIXSOCKETPERM: Id = id("unixsocketperm");
+    pub const THREADS: Id = id("threads");
+    pub const IO_ENGINE: Id = id("io-engine");
+    pub const MAXCLIENTS: Id = id("maxclients");
+    pub const REQUIREPASS: Id = id("requirepass");
+    pub const DATABASES: Id = id("databases");
+    pub const TIMEOUT: Id = id("timeout");
+    pub const TCP_KEEPALIVE: Id = id("tcp-keepalive");
+    pub const TCP_BACKLOG: Id = id("tcp-backlog");
+    pub const PROTO_MAX_BULK_LEN: Id = id("proto-max-bulk-len");
+    pub const HZ: Id = id("hz");
+    pub const LOGLEVEL: Id = id("loglevel");
+    pub const LOGFILE: Id = id("logfile");
+    pub const PIDFILE: Id = id("pidfile");
+    pub const DIR: Id = id("dir");
+    pub const QUERY_BUFFER_LIMIT: Id = id("client-query-buffer-limit");
+    pub const MAXMEMORY: Id = id("maxmemory");
+    pub const MAXMEMORY_POLICY: Id = id("maxmemory-policy");
+    pub const LFU_LOG_FACTOR: Id = id("lfu-log-factor");
+    pub const LFU_DECAY_TIME: Id = id("lfu-decay-time");
+    pub(super) const ENABLE_PROTECTED: Id = id("enable-protected-configs");
+    pub const ENABLE_DEBUG_COMMAND: Id = id("enable-debug-command");
+
+    /// The parameter with this name or alias, ASCII case aside.
+    pub fn find(name: &[u8]) -> Option<Id> {
+        let same = |own: &str| !own.is_empty() && own.as_bytes().eq_ignore_ascii_case(name);
+        PARAMS.iter().position(|param| same(param.name) || same(param.alias)).map(Id)
+    }
+    pub fn param(self) -> &'static Param {
+        &PARAMS[self.0]
+    }
+}
+
+const fn id(name: &str) -> Id {
+    let mut at = 0;
+    while at < PARAMS.len() {
+        if same_text(PARAMS[at].name.as_bytes(), name.as_bytes()) {
+            return Id(at);
+        }
+        at += 1;
+    }
+    panic!("no such parameter")
+}
+
+const fn same_text(a: &[u8], b: &[u8]) -> bool {
+    let mut at = 0;
+    while at < a.len() && at < b.len() && a[at] == b[at] {
+        at += 1;
+    }
+    at == a.len() && at == b.len()
+}
