@@ -6,6 +6,9 @@
 
 use super::extended::Extended;
 
+/// Longest text of an i64: `-9223372036854775808`.
+pub const INT_TEXT_LEN_MAX: usize = 20;
+
 /// A signed 64-bit integer in canonical decimal form: optional `-`, no leading zeros, no spaces, no `-0`.
 /// Source: Redis `string2ll`.
 #[inline]

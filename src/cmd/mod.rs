@@ -12,6 +12,7 @@ pub mod table;
 pub mod testkit;
 pub mod world;
 
+pub mod bitmap;
 pub mod client;
 pub mod connection;
 pub mod debug;
@@ -19,3 +20,15 @@ pub mod info;
 pub mod introspect;
 pub mod memory;
 pub mod server;
+pub mod string;
+
+mod bitfield;
+#[cfg(test)]
+mod bitmap_test;
+mod counter;
+mod edit;
+mod lcs;
+mod multi_string;
+mod options;
+#[cfg(test)]
+mod string_test;

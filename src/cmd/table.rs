@@ -16,6 +16,7 @@ use std::sync::OnceLock;
 
 /// Families in the order of COMMAND's reply. A new family file adds its line here.
 static FAMILIES: &[&[Command]] = &[
+    super::bitmap::ROWS,
     super::client::ROWS,
     super::connection::ROWS,
     super::debug::ROWS,
@@ -23,6 +24,7 @@ static FAMILIES: &[&[Command]] = &[
     super::introspect::ROWS,
     super::memory::ROWS,
     super::server::ROWS,
+    super::string::ROWS,
 ];
 
 /// The handler of a container's own row: `resolve` picks a subcommand or refuses, so nothing is left to do.

@@ -1,6 +1,7 @@
 //! Types and encodings: what the table's opaque bits mean, under Redis's names.
 
 use crate::base::clock::WallMs;
+use crate::base::num::{INT_TEXT_LEN_MAX, parse_i64};
 use crate::table::entry::{BLOB_LEN_MIN, CELL_MAX, CELL_MIN};
 use crate::table::{Entry, Kind, NewEntry, Payload, Source};
 use bytes::Bytes;
@@ -9,6 +10,8 @@ use bytes::Bytes;
 pub const EMBSTR: Kind = Kind(0);
 /// A string that is long or was changed in place by APPEND, SETRANGE, SETBIT: `raw`.
 pub const RAW: Kind = Kind(1);
+/// An integer too wide for a counter cell, stored by SET or INCR: kept as its text, but `int` to clients.
+pub const WIDE: Kind = Kind(2);
 /// Longest string that OBJECT ENCODING calls `embstr`. Source: Redis, OBJ_ENCODING_EMBSTR_SIZE_LIMIT.
 pub const EMBSTR_LEN_MAX: usize = 44;
 
@@ -21,7 +24,7 @@ pub enum Type {
 impl Type {
     /// The type of an entry's value.
     pub fn of(_entry: Entry<'_>) -> Type {
-        Type::String // The other types take the kinds from 2 up.
+        Type::String // The other types take the kinds from 3 up.
     }
     /// The name that TYPE replies.
     pub fn name(self) -> &'static str {
@@ -82,25 +85,32 @@ pub fn encoding_name(entry: Entry<'_>) -> &'static str {
     match entry.payload() {
         Payload::Cell(_) => "int",
         Payload::Inline(_) if entry.kind() == EMBSTR => "embstr",
+        Payload::Inline(_) if entry.kind() == WIDE => "int",
         _ => "raw",
     }
 }
 
-/// An integer in canonical decimal form (what `SET k 12` stores as a counter), if `text` is one that fits a cell.
-/// Canonical: no sign `+`, no leading zeros, no spaces, "-0" is not one. Numbers beyond 62 bits stay text.
-pub fn canonical_int(text: &[u8]) -> Option<i64> {
-    crate::base::num::parse_i64(text).filter(|value| (CELL_MIN..=CELL_MAX).contains(value))
-}
-
 /// Builds the entry of a string value stored whole (SET): counter, embstr, raw or blob, as its bytes demand.
+/// A counter is what is written as INCR would write it: no `+`, no leading zeros, no spaces, no "-0".
+#[inline]
 pub fn new_string(key: &[u8], value: &[u8], expires_at: Option<WallMs>, recency: u32) -> NewEntry {
-    if value.len() <= 20 {
-        if let Some(number) = canonical_int(value) {
-            return NewEntry::new(EMBSTR, key, expires_at, recency, Source::Cell(number));
-        }
+    if value.len() <= INT_TEXT_LEN_MAX
+        && let Some(number) = parse_i64(value)
+    {
+        return new_int(key, number, expires_at, recency);
     }
     let kind = if value.len() <= EMBSTR_LEN_MAX { EMBSTR } else { RAW };
     new_bytes(kind, key, value, expires_at, recency)
+}
+
+/// Builds the entry of an integer: a counter cell, or its text if it needs more than 62 bits and a sign.
+#[inline]
+pub fn new_int(key: &[u8], value: i64, expires_at: Option<WallMs>, recency: u32) -> NewEntry {
+    if (CELL_MIN..=CELL_MAX).contains(&value) {
+        NewEntry::new(EMBSTR, key, expires_at, recency, Source::Cell(value))
+    } else {
+        new_bytes(WIDE, key, itoa::Buffer::new().format(value).as_bytes(), expires_at, recency)
+    }
 }
 
 /// Builds the entry of a string that must not become a counter (APPEND, SETRANGE, SETBIT results are `RAW`).
@@ -115,4 +125,63 @@ pub fn new_bytes(kind: Kind, key: &[u8], value: &[u8], expires_at: Option<WallMs
 /// Builds the entry of a large value that is already a shared buffer.
 pub fn new_blob(key: &[u8], value: Bytes, expires_at: Option<WallMs>, recency: u32) -> NewEntry {
     NewEntry::new(RAW, key, expires_at, recency, Source::Blob(value))
+}
+
+/// Builds the entry of a string of `len` bytes that `fill` writes over zeros (SETRANGE, SETBIT, BITOP): `RAW`.
+pub fn new_filled(
+    key: &[u8],
+    expires_at: Option<WallMs>,
+    recency: u32,
+    len: usize,
+    fill: impl FnOnce(&mut [u8]),
+) -> NewEntry {
+    if len < BLOB_LEN_MIN {
+        return NewEntry::filled(RAW, key, expires_at, recency, len, fill);
+    }
+    let mut bytes = vec![0; len];
+    fill(&mut bytes);
+    new_blob(key, bytes.into(), expires_at, recency)
+}
+
+/// A copy of an entry, value and recency, with another deadline or none. A blob is shared, not copied.
+pub fn with_deadline(entry: Entry<'_>, expires_at: Option<WallMs>) -> NewEntry {
+    let source = match entry.payload() {
+        Payload::Inline(bytes) => Source::Inline(bytes),
+        Payload::Cell(value) => Source::Cell(value),
+        Payload::Blob(blob) => Source::Blob(blob.clone()),
+    };
+    NewEntry::new(entry.kind(), entry.key(), expires_at, entry.recency(), source)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encodings_are_those_that_redis_names() {
+        let encoding = |value: &[u8]| encoding_name(new_string(b"k", value, None, 0).view());
+        for int in ["0", "-1", "4611686018427387904", "-9223372036854775808", "9223372036854775807"] {
+            assert_eq!(encoding(int.as_bytes()), "int", "{int}");
+        }
+        for text in ["", "-0", "+1", "01", " 1", "9223372036854775808", "12345678901234567890123"] {
+            assert_eq!(encoding(text.as_bytes()), "embstr", "{text}");
+        }
+        assert_eq!(encoding(&[b'x'; 44]), "embstr");
+        assert_eq!(encoding(&[b'x'; 45]), "raw");
+        assert_eq!(encoding(&[b'x'; 100_000]), "raw");
+        assert_eq!(encoding_name(new_filled(b"k", None, 0, 1, |bytes| bytes[0] = b'1').view()), "raw");
+    }
+
+    #[test]
+    fn another_deadline_keeps_value_and_encoding() {
+        for value in ["12", "5000000000000000000", "text"] {
+            let old = new_string(b"k", value.as_bytes(), Some(WallMs(9)), 3);
+            let new = with_deadline(old.view(), None);
+            assert_eq!(new.view().expires_at(), None);
+            assert_eq!(new.view().recency(), 3);
+            assert_eq!(encoding_name(new.view()), encoding_name(old.view()));
+            let text = Str::of(new.view()).map(|value| value.bytes(&mut itoa::Buffer::new()).to_vec());
+            assert_eq!(text, Ok(value.as_bytes().to_vec()));
+        }
+    }
 }

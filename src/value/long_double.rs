@@ -43,10 +43,6 @@ impl LongDouble {
         let zeros = mantissa.leading_zeros() % 64;
         LongDouble { negative, mantissa: mantissa << zeros, exponent: exponent - zeros as i32 }
     }
-    /// The power of two of the top bit.
-    fn power(self) -> i64 {
-        self.exponent as i64 + 63
-    }
     /// The sum; None if it is too large to be finite.
     pub fn add(self, other: Self) -> Option<Self> {
         if self.mantissa == 0 || other.mantissa == 0 {

@@ -1,0 +1,143 @@
+//! What the string and bitmap families share: reading string values, editing one key, checking arguments.
+
+use super::command::Cx;
+use crate::base::clock::WallMs;
+use crate::base::hash::Key;
+use crate::base::num::parse_i64;
+use crate::keyspace::types::{Str, WrongType, new_blob, new_string};
+use crate::resp::args::Args;
+use crate::resp::error::ReplyError;
+use crate::resp::reply::Reply;
+use crate::table::entry::BLOB_LEN_MIN;
+use crate::table::{Change, Entry, NewEntry};
+use bytes::Bytes;
+
+/// Lists of this many items stay on the stack, so that an ordinary MGET or MSET allocates nothing for its keys.
+const STACK_ITEMS_MAX: usize = 64;
+const FEW_ITEMS_MAX: usize = 16;
+
+/// A range that is part of a blob is copied below this length and shared from it on.
+const SHARED_SLICE_LEN_MIN: usize = BLOB_LEN_MIN;
+
+/// `Keys::update` for a decision that may fail: then nothing changes.
+#[inline]
+pub(super) fn update<'a, R>(
+    cx: &Cx<'a>,
+    key: Key<'_>,
+    mut decide: impl FnMut(Option<Entry<'a>>) -> Result<(Change, R), ReplyError>,
+) -> Result<R, ReplyError> {
+    cx.keys.update(key, |old| match decide(old) {
+        Ok((change, result)) => (change, Ok(result)),
+        Err(error) => (Change::Keep, Err(error)),
+    })
+}
+
+/// The string value of `key` for a reading command: counts a hit or a miss.
+#[inline]
+pub(super) fn read<'a>(cx: &Cx<'a>, key: Key<'_>) -> Result<Option<Str<'a>>, WrongType> {
+    string_of(cx.keys.read(key))
+}
+
+/// The value of an entry that must be a string if it is there.
+#[inline]
+pub(super) fn string_of(entry: Option<Entry<'_>>) -> Result<Option<Str<'_>>, WrongType> {
+    entry.map(Str::of).transpose()
+}
+
+/// Counts a lookup of a key that was read while it was changed (GETSET, GETDEL, SET with GET).
+pub(super) fn count_lookup(cx: &Cx<'_>, found: bool) {
+    if found { cx.keys.stats.hits.add(1) } else { cx.keys.stats.misses.add(1) }
+}
+
+/// Replies a string value, a large one by reference.
+#[inline]
+pub(super) fn reply_string(reply: &mut Reply, value: Str<'_>) {
+    match value {
+        Str::Bytes(bytes) => reply.bulk(bytes),
+        Str::Int(number) => reply.bulk_int(number),
+        Str::Blob(blob) => reply.bulk_shared(blob.clone()),
+    }
+}
+
+/// As `reply_string`; None is the null.
+#[inline]
+pub(super) fn reply_optional(reply: &mut Reply, value: Option<Str<'_>>) {
+    match value {
+        Some(value) => reply_string(reply, value),
+        None => reply.null(),
+    }
+}
+
+/// Replies a part of a string value.
+pub(super) fn reply_part(reply: &mut Reply, value: Str<'_>, from: usize, to: usize) {
+    match value {
+        Str::Blob(blob) if to - from >= SHARED_SLICE_LEN_MIN => reply.bulk_shared(blob.slice(from..to)),
+        value => reply.bulk(&value.bytes(&mut itoa::Buffer::new())[from..to]),
+    }
+}
+
+/// Argument `index` as an integer.
+pub(super) fn int(args: &Args<'_>, index: usize) -> Result<i64, ReplyError> {
+    parse_i64(args.get(index)).ok_or(ReplyError::NotInteger)
+}
+
+/// Refuses a string that would be longer than a client may send.
+pub(super) fn check_len(cx: &Cx<'_>, len: u64) -> Result<(), ReplyError> {
+    if len > bulk_len_max(cx) { Err(ReplyError::StringTooLong) } else { Ok(()) }
+}
+
+/// `proto-max-bulk-len`, in bytes.
+pub(super) fn bulk_len_max(_cx: &Cx<'_>) -> u64 {
+    512 << 20
+}
+
+/// A value that a client sent, ready to be stored. Made once; the entry may be built several times.
+pub(super) enum Value<'a> {
+    Text(&'a [u8]),
+    Shared(Bytes),
+}
+
+impl<'a> Value<'a> {
+    /// Argument `index`. Cost: a large one that was received on its own is shared, not copied.
+    #[inline]
+    pub(super) fn of(args: &Args<'a>, index: usize) -> Self {
+        let bytes = args.get(index);
+        if bytes.len() < BLOB_LEN_MIN { Value::Text(bytes) } else { Self::large(args, index) }
+    }
+    #[cold]
+    fn large(args: &Args<'a>, index: usize) -> Self {
+        Value::Shared(args.shared(index).cloned().unwrap_or_else(|| Bytes::copy_from_slice(args.get(index))))
+    }
+    /// The entry that stores it whole, as SET does.
+    #[inline]
+    pub(super) fn entry(&self, cx: &Cx<'_>, key: Key<'_>, expires_at: Option<WallMs>) -> NewEntry {
+        match self {
+            Value::Text(bytes) => new_string(key.bytes, bytes, expires_at, cx.keys.recency()),
+            Value::Shared(blob) => new_blob(key.bytes, blob.clone(), expires_at, cx.keys.recency()),
+        }
+    }
+}
+
+/// Calls `run` with the list of `make(0)`, `make(1)`, … `make(count - 1)`.
+/// Cost: no allocation up to `STACK_ITEMS_MAX`. `blank` only fills the unused places.
+pub(super) fn with_list<T: Copy, R>(
+    count: usize,
+    blank: T,
+    make: impl FnMut(usize) -> T,
+    run: impl FnOnce(&[T]) -> R,
+) -> R {
+    /// Overwrites the front of `room` and returns it.
+    fn fill<T>(room: &mut [T], count: usize, mut make: impl FnMut(usize) -> T) -> &[T] {
+        let list = &mut room[..count];
+        list.iter_mut().enumerate().for_each(|(index, item)| *item = make(index));
+        list
+    }
+    match count {
+        ..=FEW_ITEMS_MAX => run(fill(&mut [blank; FEW_ITEMS_MAX], count, make)),
+        ..=STACK_ITEMS_MAX => run(fill(&mut [blank; STACK_ITEMS_MAX], count, make)),
+        _ => run(&(0..count).map(make).collect::<Vec<_>>()),
+    }
+}
+
+/// The blank of a list of keys.
+pub(super) const NO_KEY: Key<'static> = Key { bytes: &[], hash: 0 };

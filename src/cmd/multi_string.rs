@@ -1,0 +1,173 @@
+//! Strings under several keys at once: MGET, MSET, MSETNX, MSETEX. Each is atomic for every observer.
+
+use super::command::{Cx, Flow};
+use super::edit::{NO_KEY, Value, reply_string, with_list};
+use super::options::{self, Condition, Expiry, Options};
+use crate::base::clock::WallMs;
+use crate::base::hash::Key;
+use crate::base::ids::DbIndex;
+use crate::base::num::parse_i64;
+use crate::keyspace::types::Str;
+use crate::resp::args::Args;
+use crate::resp::error::ReplyError;
+use crate::table::{Change, Entry};
+use std::collections::HashMap;
+
+/// Reply the values of several keys as they were at one instant; what is absent or no string is null.
+pub(super) fn mget(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    let keys = cx.keys;
+    let count = args.count() - 1;
+    let mark = cx.reply.mark();
+    let hits = with_list(
+        count,
+        NO_KEY,
+        |index| keys.key(args.get(index + 1), args.hash(index + 1)),
+        |list| {
+            keys.snapshot(list, |entries| {
+                cx.reply.truncate(mark); // The closure may run again, with newer entries.
+                cx.reply.array(count);
+                entries.iter().filter(|&&entry| reply_entry(cx, keys.live(entry))).count()
+            })
+        },
+    );
+    keys.stats.hits.add(hits as u64);
+    keys.stats.misses.add((count - hits) as u64);
+    Ok(Flow::Done)
+}
+
+/// Replies one entry's value; was there an entry?
+#[inline]
+fn reply_entry(cx: &mut Cx<'_>, entry: Option<Entry<'_>>) -> bool {
+    match entry.map(Str::of) {
+        Some(Ok(value)) => reply_string(cx.reply, value),
+        _ => cx.reply.null(),
+    }
+    entry.is_some()
+}
+
+/// Store several values.
+/// Shape: (key value)+
+pub(super) fn mset(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    let pairs = Pairs::rest(&args, 1, "ERR wrong number of arguments for 'mset' command")?;
+    pairs.store(cx, &args, Options::NONE, None);
+    cx.reply.ok();
+    Ok(Flow::Done)
+}
+
+/// Store several values if none of the keys is there.
+/// Shape: (key value)+
+pub(super) fn msetnx(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    let pairs = Pairs::rest(&args, 1, "ERR wrong number of arguments for 'msetnx' command")?;
+    let stored = pairs.store(cx, &args, Options { condition: Condition::IfAbsent, ..Options::NONE }, None);
+    cx.reply.int(stored as i64);
+    Ok(Flow::Done)
+}
+
+/// Store several values with one deadline, on condition that none or all of the keys are there.
+/// Shape:  numkeys (key value)+ [NX|XX] [EX s|PX ms|EXAT s|PXAT ms|KEEPTTL]
+/// Errors: a number of keys that is none, Syntax, a bad time; all before any write.
+pub(super) fn msetex(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    let count = parse_i64(args.get(1))
+        .filter(|count| (1..=i32::MAX as i64).contains(count))
+        .ok_or(ReplyError::text("ERR invalid numkeys value or out of range"))? as usize;
+    let pairs = Pairs { first: 2, count };
+    if pairs.end() > args.count() {
+        return Err(ReplyError::Syntax);
+    }
+    let options = Options::parse(&args, pairs.end(), options::MSETEX_WORDS)?;
+    let deadline = options.expiry.deadline(cx.keys.now, "msetex")?;
+    let stored = pairs.store(cx, &args, options, deadline);
+    cx.reply.int(stored as i64);
+    Ok(Flow::Done)
+}
+
+/// Keys and values by turns, from argument `first` on.
+#[derive(Clone, Copy)]
+struct Pairs {
+    first: usize,
+    count: usize,
+}
+
+impl Pairs {
+    /// All arguments from `first` on; an error if one is left over.
+    fn rest(args: &Args<'_>, first: usize, uneven: &'static str) -> Result<Self, ReplyError> {
+        let rest = args.count() - first;
+        if rest % 2 == 0 { Ok(Pairs { first, count: rest / 2 }) } else { Err(ReplyError::text(uneven)) }
+    }
+    /// The argument behind the last pair.
+    fn end(self) -> usize {
+        self.first + self.count * 2
+    }
+    /// Stores all values or none; were they stored? A deadline that has passed already removes the keys.
+    fn store(self, cx: &mut Cx<'_>, args: &Args<'_>, options: Options<'_>, deadline: Option<WallMs>) -> bool {
+        let keys = cx.keys;
+        let changes = with_list(
+            self.count,
+            (keys.db(), NO_KEY),
+            |index| {
+                let at = self.first + index * 2;
+                (keys.db(), keys.key(args.get(at), args.hash(at)))
+            },
+            |list| self.transact(cx, args, list, options, deadline),
+        );
+        cx.effects.dirty += changes.unwrap_or(0);
+        changes.is_some()
+    }
+    /// The number of changes, or None if the condition does not hold.
+    fn transact(
+        self,
+        cx: &Cx<'_>,
+        args: &Args<'_>,
+        list: &[(DbIndex, Key<'_>)],
+        options: Options<'_>,
+        deadline: Option<WallMs>,
+    ) -> Option<u64> {
+        let keys = cx.keys;
+        let places = duplicates(list);
+        let place = |index: usize| places.as_ref().map_or(index, |places| places[index]);
+        let is_past = deadline.is_some_and(|at| at <= keys.now);
+        keys.transact(list, |txn| {
+            let mut changes = 0;
+            let blocked = match options.condition {
+                Condition::IfAbsent => (0..list.len()).any(|index| keys.live(txn.old(place(index))).is_some()),
+                Condition::IfPresent => (0..list.len()).any(|index| keys.live(txn.old(place(index))).is_none()),
+                _ => false,
+            };
+            if blocked {
+                // What an earlier run decided does not count.
+                (0..list.len()).for_each(|index| txn.decide(place(index), Change::Keep));
+                return None;
+            }
+            for (index, (_, key)) in list.iter().enumerate() {
+                let place = place(index);
+                let change = if is_past {
+                    changes += (place == index && keys.live(txn.old(place)).is_some()) as u64;
+                    Change::Remove
+                } else {
+                    changes += 1;
+                    let kept = (options.expiry == Expiry::Keep).then(|| keys.live(txn.old(place))).flatten();
+                    let at = kept.map_or(deadline, Entry::expires_at);
+                    Change::Put(Value::of(args, self.first + index * 2 + 1).entry(cx, *key, at))
+                };
+                txn.decide(place, change); // Of equal keys the last value counts.
+            }
+            Some(changes)
+        })
+    }
+}
+
+/// For each key the index of its first occurrence; None if no key occurs twice.
+fn duplicates(list: &[(DbIndex, Key<'_>)]) -> Option<Vec<usize>> {
+    /// Up to here comparing each with each is cheaper than a hash table.
+    const SCAN_COUNT_MAX: usize = 64;
+    let same = |a: usize, b: usize| list[a].1.hash == list[b].1.hash && list[a].1.bytes == list[b].1.bytes;
+    let first_of = |index: usize| (0..index).find(|&other| same(other, index));
+    if list.len() <= SCAN_COUNT_MAX {
+        let any = (1..list.len()).any(|index| first_of(index).is_some());
+        return any.then(|| (0..list.len()).map(|index| first_of(index).unwrap_or(index)).collect());
+    }
+    let mut seen = HashMap::with_capacity_and_hasher(list.len(), ahash::RandomState::new());
+    let places: Vec<usize> =
+        list.iter().enumerate().map(|(index, (_, key))| *seen.entry(key.bytes).or_insert(index)).collect();
+    (seen.len() < list.len()).then_some(places)
+}
