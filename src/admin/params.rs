@@ -180,7 +180,7 @@ pub const PARAMS: &[Param] = &[
     param("client-output-buffer-limit", Kind::OutputLimits, "normal 0 0 0 slave 256mb 64mb 60 pubsub 32mb 8mb 60")
         .works(),
     param("enable-protected-configs", YES_NO_LOCAL, "no").at_start().works(),
-    param("enable-debug-command", YES_NO_LOCAL, "no").at_start().works(),
+    param("enable-debug-command", YES_NO_LOCAL, "local").at_start().works(),
     param(
         "maxmemory-policy",
         Enum(&[

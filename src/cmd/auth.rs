@@ -2,6 +2,7 @@
 
 use super::session::Session;
 use super::world::World;
+use crate::admin::params::Id;
 use crate::resp::error::ReplyError;
 
 /// A user name and a password as a client sent them.
@@ -11,13 +12,13 @@ pub struct Login<'a> {
 }
 
 /// Must clients log in?
-pub fn is_password_set(_world: &World) -> bool {
-    false
+pub fn is_password_set(world: &World) -> bool {
+    world.config.number(Id::REQUIREPASS) != 0 // Of a text: is there one?
 }
 
 /// Marks the session as authenticated, if the pair is right.
 pub fn log_in(world: &World, session: &mut Session, login: &Login<'_>) -> Result<(), ReplyError> {
-    let right = !is_password_set(world) || equal_in_constant_time(b"", login.password);
+    let right = !is_password_set(world) || equal_in_constant_time(&world.config.text(Id::REQUIREPASS), login.password);
     if login.user != b"default" || !right {
         return Err(ReplyError::text("WRONGPASS invalid username-password pair or user is disabled."));
     }

@@ -1,8 +1,9 @@
-//! DEBUG: what tests need. Allowed from this machine only, as with Redis's `enable-debug-command local`: a remote client
-//! could otherwise stop a loop with SLEEP.
+//! DEBUG: what tests need. `enable-debug-command` decides who may use it. Its default is `local` (Redis: `no`), so that
+//! test suites work against a plain start and a remote client still cannot stop a loop with SLEEP.
 
 use super::command::{Command, Cx, Flow, cmd, flag};
 use super::help::help;
+use crate::admin::params::Id;
 use crate::base::sync::Ordering;
 use crate::keyspace::types::encoding_name;
 use crate::resp::args::Args;
@@ -18,7 +19,7 @@ pub static ROWS: &[Command] = &[cmd("debug", debug)
 /// Runs a subcommand for tests.
 /// Errors: not from this machine; unknown subcommand or wrong number of arguments.
 fn debug(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
-    if !cx.session.info.endpoints.is_local() {
+    if !is_allowed(cx) {
         return Err(ReplyError::text(
             "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a \
              local connection, otherwise you need to set this option in the configuration file, and then restart the \
@@ -45,6 +46,14 @@ fn debug(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         }
     }
     Ok(Flow::Done)
+}
+
+fn is_allowed(cx: &Cx<'_>) -> bool {
+    match cx.world.config.word(Id::ENABLE_DEBUG_COMMAND) {
+        "yes" => true,
+        "local" => cx.session.info.endpoints.is_local(),
+        _ => false,
+    }
 }
 
 fn debug_help(cx: &mut Cx<'_>) {
@@ -143,7 +152,8 @@ fn debug_protocol(cx: &mut Cx<'_>, kind: &[u8]) -> Result<(), ReplyError> {
 
 #[cfg(test)]
 mod tests {
-    use crate::cmd::testkit::check;
+    use crate::admin::params::Id;
+    use crate::cmd::testkit::{Client, check};
 
     #[test]
     fn every_protocol_type_has_its_form() {
@@ -160,6 +170,17 @@ mod tests {
             DEBUG PROTOCOL push => ERR RESP2 is not supported by this command || >['server-cpu-usage', 42] 'Some real reply following the push reply'
         ",
         );
+    }
+
+    #[test]
+    fn debug_is_for_this_machine_unless_allowed_to_all() {
+        let mut client = Client::new();
+        let mut ask = |word: &str| {
+            client.world.config.set_at_start(Id::ENABLE_DEBUG_COMMAND, &[word.into()]).unwrap();
+            client.run_line("DEBUG JMAP")
+        };
+        assert_eq!((ask("local"), ask("yes")), ("OK".into(), "OK".into()));
+        assert!(ask("no").starts_with("ERR DEBUG command not allowed. If the enable-debug-command option"));
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod world;
 
 pub mod bitmap;
 pub mod client;
+pub mod config;
 pub mod connection;
 pub mod debug;
 pub mod info;

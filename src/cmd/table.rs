@@ -18,6 +18,7 @@ use std::sync::OnceLock;
 static FAMILIES: &[&[Command]] = &[
     super::bitmap::ROWS,
     super::client::ROWS,
+    super::config::ROWS,
     super::connection::ROWS,
     super::debug::ROWS,
     super::info::ROWS,

@@ -2,6 +2,7 @@
 
 use super::table;
 use crate::admin::clients::Clients;
+use crate::admin::config::Config;
 use crate::admin::memory::Memory;
 use crate::admin::stats::{LoopStats, Rates};
 use crate::base::clock::{MonoNs, WallMs, wall_micros};
@@ -22,6 +23,7 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub struct World {
     pub keyspace: Keyspace,
     pub safepoint: Safepoint,
+    pub config: Config,
     /// One per loop.
     pub stats: Box<[LoopStats]>,
     pub clients: Clients,
@@ -50,23 +52,23 @@ pub struct Boot {
     pub engine: &'static str,
     /// Why this engine: the probe's one line.
     pub engine_reason: String,
-    pub tcp_port: u16,
     pub config_file: Option<PathBuf>,
 }
 
 impl Default for Boot {
     fn default() -> Self {
-        Boot { loops: 1, databases: 16, engine: "none", engine_reason: String::new(), tcp_port: 0, config_file: None }
+        Boot { loops: 1, databases: 16, engine: "none", engine_reason: String::new(), config_file: None }
     }
 }
 
 impl World {
-    /// A world without data and clients.
+    /// A world without data and clients, every parameter at its default.
     pub fn new(boot: Boot, hasher: KeyHasher) -> Self {
         World {
             run_id: run_id(&hasher),
             keyspace: Keyspace::new(boot.databases, hasher),
             safepoint: Safepoint::new(boot.loops),
+            config: Config::new(),
             stats: (0..boot.loops).map(|_| LoopStats::new(table::row_count())).collect(),
             clients: Clients::new(boot.loops),
             rates: Rates::default(),
