@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Edge-triggered, each socket registered once for everything: 5 % cheaper than level-triggered, and no epoll_ctl on the
-//! data path (KERNEL §2). An edge is reported once, so the engine remembers it:
+//! data path (kernel-notes/04). An edge is reported once, so the engine remembers it:
 //!
 //! - A connection stays on the `ready` list until a receive fills less than its buffer ("a short read means drained"; a
 //!   later byte makes a new edge), or, when the peer has hung up, until the end of stream was read.

@@ -7,7 +7,7 @@
 //! Asking for features is not enough: containers answer EPERM or ENOSYS through seccomp, a sysctl answers EPERM, and
 //! multishot receive has no feature bit at all. So the probe runs a small engine. `auto` falls back to epoll only for
 //! EPERM, ENOSYS, EINVAL and ENOMEM; anything else is a surprise, and a surprise at start-up is said aloud.
-//! Source: io_uring_setup(2); KERNEL §6.
+//! Source: io_uring_setup(2); kernel-notes/01.
 
 use super::uring::Uring;
 use super::{Completion, Engine, Errno, Kind, Sizes, Token};
@@ -84,7 +84,7 @@ fn explain(trouble: &Trouble) -> (String, &'static str) {
         Errno::EINVAL => (format!("this kernel is too old for it ({step}: EINVAL)"), "run on Linux 6.1 or newer"),
         Errno::ENOMEM => (
             format!("locked memory is too small for it ({step}: ENOMEM)"),
-            "raise `ulimit -l` (LimitMEMLOCK) to 8 MiB for each I/O thread",
+            "raise `ulimit -l` (LimitMEMLOCK) to 512 KiB per I/O thread",
         ),
         errno => (format!("{step}: {} ({errno:?})", errno.desc()), "report this with the kernel's version"),
     }

@@ -9,7 +9,7 @@
 //!
 //! The ring starts small and grows when a turn has used half of what is in circulation: the kernel takes buffers
 //! first-in first-out, so a large ring would walk through all of its memory however little is needed.
-//! Source: io_uring_register_buf_ring(3); KERNEL §4 (ENOBUFS storms); kernel-notes/02.
+//! Source: io_uring_register_buf_ring(3); kernel-notes/02.
 
 use super::super::Filled;
 use super::super::bufs::{Mapping, Pool};

@@ -11,13 +11,13 @@
 //! - A multishot operation (receive, accept, the wake-up poll) goes on until a completion comes without MORE. It ends for
 //!   many harmless reasons (no buffer, full completion queue, the kernel's own fairness limits); then it is armed again.
 //! - ENOBUFS ends a receive without losing anything. The connection joins the `starved` queue and is armed again when
-//!   buffers are back, at most one connection per buffer: arming against an empty ring fails at once (KERNEL §4).
+//!   buffers are back, at most one connection per buffer: arming against an empty ring fails at once (kernel-notes/02).
 //! - The kernel reads a message until its completion is there. `close` therefore moves a connection with operations in
 //!   flight to `dying`, cancels them, and drops socket and message with the last completion.
 //! - Sends ask for MSG_WAITALL, so the kernel itself finishes most short sends; the rest is submitted again.
 //! - The submission queue may be full: further entries wait in `backlog`, in order.
 //!
-//! Source: io_uring(7), io_uring_prep_recv_multishot(3), io_uring_prep_accept(3); kernel-notes/01 to 05.
+//! Source: io_uring(7), io_uring_prep_recv_multishot(3), io_uring_prep_accept(3); kernel-notes/01 to 06.
 
 mod bufring;
 mod setup;
