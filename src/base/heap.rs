@@ -40,3 +40,36 @@ unsafe impl GlobalAlloc for Heap {
         unsafe { Jemalloc.realloc(block, padded(layout), size) }
     }
 }
+
+/// Gives pages that hold no live block back to the kernel now instead of after jemalloc's decay time.
+/// Cost: milliseconds per hundred MiB of free pages; blocks nobody who only allocates.
+pub fn purge() {
+    use tikv_jemalloc_ctl::raw;
+    // SAFETY: the key is null-terminated and its value is an `unsigned`.
+    let Ok(arenas) = (unsafe { raw::read::<u32>(b"arenas.narenas\0") }) else { return };
+    for (arena, kind) in (0..arenas).flat_map(|arena| [(arena, "dirty"), (arena, "muzzy")]) {
+        let key = format!("arena.{arena}.{kind}_decay_ms\0");
+        // A decay time of 0 purges at once; then the old time is put back. An arena that was never used has none.
+        // SAFETY: the key is null-terminated and its value is an `ssize_t`.
+        if let Ok(before) = unsafe { raw::update::<isize>(key.as_bytes(), 0) } {
+            // SAFETY: as above. It worked a moment ago, and nothing depends on it.
+            let _ = unsafe { raw::write::<isize>(key.as_bytes(), before) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn purging_leaves_the_decay_times_as_they_were() {
+        let decay = || {
+            // SAFETY: the key is null-terminated and its value is an `ssize_t`.
+            unsafe { tikv_jemalloc_ctl::raw::read::<isize>(b"arena.0.dirty_decay_ms\0") }
+        };
+        let before = decay();
+        purge();
+        assert_eq!(decay(), before);
+    }
+}

@@ -333,11 +333,13 @@ fn human(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::human;
+    use crate::cmd::table;
     use crate::cmd::testkit::Client;
 
     fn info(sections: &str) -> String {
         let mut client = Client::new();
-        client.world.stats[0].command(0).unwrap().calls.add(1);
+        let ping = table::lookup(b"ping").unwrap();
+        client.world.stats[0].command(ping.index).unwrap().calls.add(1);
         String::from_utf8(client.raw(&format!("INFO {sections}"))).unwrap()
     }
 
@@ -351,7 +353,7 @@ mod tests {
         for sections in ["all", "everything", "cpu ALL"] {
             let text = info(sections);
             assert_eq!(text.matches("used_cpu_user_children").count(), 1);
-            assert!(text.contains("cmdstat_client:calls=1,usec=0,usec_per_call=0.00,rejected_calls=0,failed_calls=0"));
+            assert!(text.contains("cmdstat_ping:calls=1,usec=0,usec_per_call=0.00,rejected_calls=0,failed_calls=0"));
         }
     }
 

@@ -5,6 +5,7 @@ use super::help::help;
 use super::table;
 use super::world::World;
 use crate::admin::memory::{Memory, allocator_report};
+use crate::base::heap;
 use crate::base::ids::DbIndex;
 use crate::base::num::parse_i64;
 use crate::base::sync::Ordering;
@@ -22,6 +23,7 @@ pub static ROWS: &[Command] = &[row("memory", table::container, -2).subs(&[
     row("doctor", memory_doctor, 2).tips(REPORT),
     row("help", memory_help, 2).flags(flag::LOADING | flag::STALE),
     row("malloc-stats", memory_malloc_stats, 2).tips(REPORT),
+    row("purge", memory_purge, 2).tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
     row("stats", memory_stats, 2).tips(REPORT),
     row("usage", memory_usage, -3).flags(flag::READONLY).keys(&[KeySpec::one(2, &["RO"])]),
 ])];
@@ -109,6 +111,7 @@ fn memory_help(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
         &[
             ("DOCTOR", "A diagnosis in words."),
             ("MALLOC-STATS", "The allocator's own report."),
+            ("PURGE", "Give free pages back to the system."),
             ("STATS", "What the memory is used for."),
             ("USAGE <key> [SAMPLES <count>]", "Bytes that a key and its value take."),
         ],
@@ -119,6 +122,13 @@ fn memory_help(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
 /// The allocator's own report.
 fn memory_malloc_stats(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
     cx.reply.verbatim("txt", &allocator_report());
+    Ok(Flow::Done)
+}
+
+/// Gives free pages back to the system.
+fn memory_purge(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
+    heap::purge();
+    cx.reply.ok();
     Ok(Flow::Done)
 }
 
