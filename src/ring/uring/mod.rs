@@ -113,25 +113,7 @@ impl Engine for Uring {
     const KIND: Kind = Kind::Uring;
 
     fn new(sizes: &Sizes) -> io::Result<Self> {
-        let ring = Ring::new(sizes.submit_entries, sizes.complete_entries)?;
-        let bufs = register_buffers(&ring, sizes)?;
-        let mut engine = Uring {
-            ring,
-            bufs,
-            conns: Slots::new(),
-            dying: HashMap::new(),
-            listeners: Listeners::new(),
-            dying_listeners: HashMap::new(),
-            starved: VecDeque::new(),
-            backlog: VecDeque::new(),
-            in_flight: 0,
-            waker: Waker::new()?,
-            woken: false,
-            reaped: Vec::with_capacity(REAP_MAX),
-            counters: Counters::default(),
-        };
-        engine.arm_wake();
-        Ok(engine)
+        Uring::on(Ring::new(sizes.submit_entries, sizes.complete_entries)?, sizes)
     }
 
     fn listen(&mut self, listener: u16, socket: OwnedFd) {
@@ -229,6 +211,29 @@ fn register_buffers(ring: &Ring, sizes: &Sizes) -> io::Result<BufRing> {
             BufRing::register(&submitter, BUFFER_COUNT_SMALL, sizes.buffer_len)
         }
         other => other,
+    }
+}
+
+impl Uring {
+    fn on(ring: Ring, sizes: &Sizes) -> io::Result<Self> {
+        let bufs = register_buffers(&ring, sizes)?;
+        let mut engine = Uring {
+            ring,
+            bufs,
+            conns: Slots::new(),
+            dying: HashMap::new(),
+            listeners: Listeners::new(),
+            dying_listeners: HashMap::new(),
+            starved: VecDeque::new(),
+            backlog: VecDeque::new(),
+            in_flight: 0,
+            waker: Waker::new()?,
+            woken: false,
+            reaped: Vec::with_capacity(REAP_MAX),
+            counters: Counters::default(),
+        };
+        engine.arm_wake();
+        Ok(engine)
     }
 }
 
@@ -591,6 +596,41 @@ impl Drop for Uring {
         if self.in_flight > 0 {
             mem::forget(mem::take(&mut self.dying));
             self.bufs.leak();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::setup::Rung;
+    use super::*;
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn every_rung_of_the_ladder_carries_the_engine() {
+        for rung in [Rung::Full, Rung::WithSqArray, Rung::Coop] {
+            let mut engine = Uring::on(Ring::on_rung(rung, (64, 256)).unwrap(), &Sizes::default()).unwrap();
+            let (mut peer, ours) = UnixStream::pair().unwrap();
+            let token = Token { slot: 0, generation: 0 };
+            engine.open(token, ours.into());
+            let mut out = Vec::new();
+            for _ in 0..100 {
+                peer.write_all(b"PING").unwrap();
+                let sent = loop {
+                    engine.wait(Some(Duration::from_secs(5)), &mut out).unwrap();
+                    match out.pop().unwrap_or_else(|| panic!("{rung:?} lost something")) {
+                        Completion::Received { filled, .. } => {
+                            engine.give_back(filled);
+                            engine.send(token, b"PONG".to_vec().into());
+                        }
+                        Completion::Sent { result, .. } => break result,
+                        other => panic!("{other:?}"),
+                    }
+                };
+                assert_eq!(sent, Ok(4));
+                peer.read_exact(&mut [0; 4]).unwrap();
+            }
         }
     }
 }

@@ -66,8 +66,8 @@ impl Ring {
         let (mut rung, mut entries) = (Rung::Full, (submit_entries, complete_entries));
         let deadline = Instant::now() + FREE_WAIT;
         loop {
-            let error = match build(rung, entries) {
-                Ok(uring) => return Ok(Ring::enter_by_index(uring, rung)),
+            let error = match Ring::on_rung(rung, entries) {
+                Ok(ring) => return Ok(ring),
                 Err(error) => error,
             };
             match (Errno::from_raw(error.raw_os_error().unwrap_or(0)), rung.next()) {
@@ -77,6 +77,11 @@ impl Ring {
                 _ => return Err(error),
             }
         }
+    }
+
+    /// A ring of exactly this kind.
+    pub fn on_rung(rung: Rung, entries: (u32, u32)) -> io::Result<Ring> {
+        build(rung, entries).map(|uring| Ring::enter_by_index(uring, rung))
     }
 
     /// Registers the ring's descriptor, which saves looking it up at each enter. Without it the ring works as well.
