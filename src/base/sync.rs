@@ -15,6 +15,29 @@ pub use std::{
     thread,
 };
 
+/// Statistics and hints that no protocol depends on: the model checker does not branch on them.
+#[allow(clippy::disallowed_types)]
+pub mod hint {
+    pub use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+}
+
+/// Delays the caller at random, so that stress runs meet interleavings that an idle machine never shows.
+#[cfg(feature = "chaos")]
+pub fn chaos() {
+    use std::cell::Cell;
+    thread_local!(static STATE: Cell<u64> = const { Cell::new(0x9e37_79b9_7f4a_7c15) });
+    let dice = STATE.with(|state| {
+        let next = state.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state.set(next ^ (state as *const Cell<u64> as u64) << 7);
+        next >> 33
+    });
+    match dice % 4096 {
+        0 => std::thread::sleep(std::time::Duration::from_micros(dice % 50)),
+        1..64 => std::thread::yield_now(),
+        _ => {}
+    }
+}
+
 /// One step of a bounded spin: a `pause` on hardware, a yield to the scheduler of the model checker.
 #[inline]
 pub fn spin() {

@@ -5,7 +5,8 @@
 //! readers read.
 
 use super::group::Generation;
-use crate::base::sync::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use crate::base::sync::hint::{AtomicBool, AtomicI64};
+use crate::base::sync::{AtomicUsize, Ordering};
 
 /// Keys per group at which the shard with the latest trigger grows. Source: TABLE.md §1.2, spill statistics.
 #[cfg(not(loom))]
@@ -13,7 +14,7 @@ const LOAD_MAX: f64 = 6.0;
 #[cfg(loom)]
 const LOAD_MAX: f64 = 1e9; // Models resize when they say so.
 
-/// What a shard's writers count. Hints and statistics: all accesses are Relaxed.
+/// What a shard's writers count. Hints and statistics: all accesses are Relaxed and no protocol depends on them.
 #[repr(align(64))]
 pub(super) struct Counts {
     /// Keys: incremented after a commit, decremented by the winner of a removal, so exact at quiescence.
