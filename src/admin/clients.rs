@@ -182,10 +182,12 @@ impl ClientInfo {
     }
 }
 
+/// The clients of one loop by id.
+type OfLoop = Mutex<BTreeMap<u64, Arc<ClientInfo>>>;
+
 /// All connected clients.
 pub struct Clients {
-    /// One per loop, by id.
-    loops: Box<[Mutex<BTreeMap<u64, Arc<ClientInfo>>>]>,
+    loops: Box<[OfLoop]>,
     next_id: AtomicU64,
     count: AtomicUsize,
 }

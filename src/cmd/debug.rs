@@ -94,6 +94,7 @@ fn debug_sleep(cx: &mut Cx<'_>, seconds: &[u8]) {
 }
 
 /// One value of each protocol type, as clients' own tests expect them.
+#[expect(clippy::approx_constant, reason = "the protocol's example, not a bad pi")]
 fn debug_protocol(cx: &mut Cx<'_>, kind: &[u8]) -> Result<(), ReplyError> {
     let reply = &mut *cx.reply;
     match kind.to_ascii_lowercase().as_slice() {
