@@ -13,4 +13,8 @@ pub mod keyspace;
 
 pub mod cmd;
 
+pub mod exec;
+
+pub mod event_loop;
+
 pub mod server;
