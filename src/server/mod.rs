@@ -41,7 +41,7 @@ pub fn run() -> i32 {
             return 1;
         }
     };
-    let boot = Boot { loops, engine: "", engine_reason: reason, tcp_port: port, ..Boot::default() };
+    let boot = Boot { loops, engine: "", engine_reason: reason, ..Boot::default() };
     let world: &'static World = Box::leak(Box::new(World::new(boot, KeyHasher::random())));
     let fleet: &'static Fleet = Box::leak(Box::new(Fleet::new(threads::wakers(&seats))));
     let options = listen::TcpOptions { backlog: 511, keepalive: 300 };
