@@ -165,6 +165,7 @@ pub const PARAMS: &[Param] = &[
         .help("COUNT", "Number of databases for SELECT"),
     param("timeout", NATURAL, "0").works().help("SECONDS", "Close a client that is idle for so long; 0: never"),
     param("tcp-keepalive", NATURAL, "300").works().help("SECONDS", "Probe silent peers after so long; 0: never"),
+    param("protected-mode", Bool, "yes").works().help("yes|no", "Without a password, serve this machine only"),
     param("tcp-backlog", NATURAL, "511").at_start().works().help("COUNT", "Connections that may wait to be accepted"),
     param("proto-max-bulk-len", Memory { min: 1 << 20, max: u32::MAX as u64 }, "512mb")
         .works()
@@ -292,7 +293,6 @@ pub const PARAMS: &[Param] = &[
     param("oom-score-adj-values", Kind::OomScores, "0 200 800"),
     param("proc-title-template", Text, "{title} {listen-addr} {server-mode}"),
     param("propagation-error-behavior", Enum(&["ignore", "panic", "panic-on-replicas"]), "ignore"),
-    param("protected-mode", Bool, "yes"),
     param("rdb-del-sync-files", Bool, "no"),
     param("rdb-save-incremental-fsync", Bool, "yes"),
     param("rdbchecksum", Bool, "yes").at_start(),
@@ -381,6 +381,7 @@ impl Id {
     pub const DATABASES: Id = id("databases");
     pub const TIMEOUT: Id = id("timeout");
     pub const TCP_KEEPALIVE: Id = id("tcp-keepalive");
+    pub const PROTECTED_MODE: Id = id("protected-mode");
     pub const TCP_BACKLOG: Id = id("tcp-backlog");
     pub const PROTO_MAX_BULK_LEN: Id = id("proto-max-bulk-len");
     pub const HZ: Id = id("hz");

@@ -27,6 +27,7 @@ mod timers;
 mod window;
 
 use crate::admin::clients::Seen;
+use crate::admin::params::Id;
 use crate::admin::stats::LoopStats;
 use crate::base::clock::{MonoNs, WallMs};
 use crate::base::ids::LoopId;
@@ -53,8 +54,6 @@ use window::Window;
 const OUTPUT_SOFT_MAX: usize = 1 << 20;
 /// Bytes of whole commands that may wait before their client is not read any further.
 const BACKLOG_MAX: usize = 64 << 10;
-/// Bytes of one request at most; a client that sends more is closed. Source: client-query-buffer-limit.
-const REQUEST_LEN_MAX: usize = 1 << 30;
 /// How long a loop that stops waits for its clients to take their last replies.
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 
@@ -117,7 +116,8 @@ impl<E: Engine> EventLoop<E> {
     }
     /// What clients may send, before and after authentication.
     fn limits(&self) -> [Limits; 2] {
-        [false, true].map(|authenticated| Limits::new(512 << 20, authenticated))
+        let bulk_len_max = self.world.config.number(Id::PROTO_MAX_BULK_LEN) as u64;
+        [false, true].map(|authenticated| Limits::new(bulk_len_max, authenticated))
     }
 
     /// Turns until the server stops.
@@ -151,12 +151,12 @@ impl<E: Engine> EventLoop<E> {
     fn wait(&mut self, now: WallMs) -> io::Result<()> {
         let (mailbox, safepoint) = (self.fleet.mailbox(self.id), &self.world.safepoint);
         let sleeps = self.ready.is_empty() && mailbox.prepare_sleep();
-        let timeout = if sleeps { self.timers.sleep_time(now, self.conns.count()) } else { Some(Duration::ZERO) };
+        let timeout = if sleeps { self.sleep_time(now) } else { Duration::ZERO };
         if sleeps && self.seat.limbo_bytes() > 0 {
             self.seat.pin().flush(); // Garbage does not wait for this loop to wake up again.
         }
         safepoint.enter_kernel(self.id);
-        let result = self.engine.wait(timeout, &mut self.completions);
+        let result = self.engine.wait(Some(timeout), &mut self.completions);
         safepoint.leave_kernel(self.id);
         mailbox.woke_up();
         result
@@ -229,6 +229,7 @@ impl<E: Engine> EventLoop<E> {
 
     /// After the visits: what is left of each client's input becomes its own, and the receive buffers go back.
     fn settle(&mut self, now: WallMs) {
+        let input_max = self.world.config.number(Id::QUERY_BUFFER_LIMIT) as usize;
         let mut visited = std::mem::take(&mut self.ready);
         for token in visited.drain(..) {
             let Some(conn) = self.conns.get(token) else { continue };
@@ -260,7 +261,7 @@ impl<E: Engine> EventLoop<E> {
                 }
                 _ => {}
             }
-            if input_len > REQUEST_LEN_MAX {
+            if input_len > input_max {
                 self.close(token);
             }
         }
