@@ -28,6 +28,11 @@ pub enum Kind {
         min: i64,
         max: i64,
     },
+    /// Any natural number, brought between two bounds.
+    Clamped {
+        min: i64,
+        max: i64,
+    },
     /// Bytes, with units on the way in.
     Memory {
         min: u64,
@@ -87,11 +92,6 @@ impl Kind {
     pub fn takes_words(self) -> bool {
         use Kind::*;
         matches!(self, Words | SavePoints | OutputLimits | Percentiles | OomScores | Flags(_))
-    }
-    /// Is the value a number, kept in an atomic?
-    pub fn is_number(self) -> bool {
-        use Kind::*;
-        matches!(self, Bool | Int { .. } | Memory { .. } | MemoryOrPercent | Octal { .. } | Enum(_))
     }
 }
 
@@ -170,7 +170,9 @@ pub const PARAMS: &[Param] = &[
     param("proto-max-bulk-len", Memory { min: 1 << 20, max: u32::MAX as u64 }, "512mb")
         .works()
         .help("SIZE", "Longest argument and longest string value"),
-    param("hz", NATURAL, "10").works().help("COUNT", "Background rounds per second while there is work, 1 to 500"),
+    param("hz", Kind::Clamped { min: 1, max: 500 }, "10")
+        .works()
+        .help("COUNT", "Background rounds per second while there is work, 1 to 500"),
     param("loglevel", Enum(&["debug", "verbose", "notice", "warning", "nothing"]), "notice")
         .works()
         .help("LEVEL", "debug, verbose, notice, warning or nothing"),
