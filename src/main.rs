@@ -1,8 +1,1 @@
-//! The server's entry.
-
-#[global_allocator]
-static HEAP: ringdb::base::heap::Heap = ringdb::base::heap::Heap;
-
-fn main() {
-    std::process::exit(ringdb::server::run());
-}
+fn main() {}

@@ -4,7 +4,6 @@
 
 pub mod clients;
 pub mod config;
-pub mod log;
 pub mod memory;
 pub mod params;
 pub mod stats;

@@ -63,6 +63,8 @@ pub struct LoopStats {
     pub busy_ns: Counter,
     /// How late keys were removed after their deadline by active expiry.
     pub expire_lag: LagStats,
+    /// Items in the loop's expiry wheels, as of their last run.
+    pub expire_items: Counter,
     /// By the row's dense index; empty in tests that count nothing.
     by_command: Box<[CommandStats]>,
     /// By the first word of the error line.
@@ -279,6 +281,6 @@ mod tests {
             rates.sample(tick * 100, || total(tick * 10));
         }
         assert_eq!(rates.per_second(4000, total(400)).commands, 100);
-        assert_eq!(rates.per_second(4000 + 3_600_000, total(400)).commands, 0);
+        assert_eq!(rates.per_second(4000 + 3600_000, total(400)).commands, 0);
     }
 }

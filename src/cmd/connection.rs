@@ -2,9 +2,9 @@
 
 use super::auth::{self, Login};
 use super::command::{Command, Cx, Flow, Handler, acl, cmd, flag};
+use super::database;
 use super::session::Session;
 use crate::admin::clients::client_flag;
-use crate::base::ids::DbIndex;
 use crate::base::num::parse_i64;
 use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
@@ -183,14 +183,8 @@ fn reset(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
 
 /// Chooses the database of the following commands.
 fn select(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
-    let index = parse_i64(args.get(1)).ok_or(ReplyError::NotInteger)?;
-    if i32::try_from(index).is_err() {
-        return Err(ReplyError::text("ERR value is out of range, value must between -2147483648 and 2147483647"));
-    }
-    if !(0..cx.world.keyspace.db_count() as i64).contains(&index) {
-        return Err(ReplyError::text("ERR DB index is out of range"));
-    }
-    cx.session.select(DbIndex(index as u16));
+    let db = database::index(cx, args.get(1))?;
+    cx.session.select(db);
     cx.reply.ok();
     Ok(Flow::Done)
 }

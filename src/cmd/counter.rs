@@ -43,7 +43,10 @@ pub(super) fn decrby(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError
 #[inline]
 fn add(cx: &mut Cx<'_>, args: &Args<'_>, delta: i64) -> Result<Flow, ReplyError> {
     let key = cx.key(args, 1);
-    let in_place = cx.keys.peek(key).map_or(Err(CellError::NotInPlace), |entry| entry.cell_add(delta));
+    let in_place = cx.keys.peek(key).map_or(Err(CellError::NotInPlace), |entry| {
+        cx.keys.touch(entry);
+        entry.cell_add(delta)
+    });
     let sum = match in_place {
         Ok(sum) => sum,
         Err(CellError::Overflow) => return Err(ReplyError::IncrOverflow),
@@ -80,7 +83,7 @@ pub(super) fn incrbyfloat(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, Reply
             Some(value) => float(value.bytes(&mut itoa::Buffer::new()))?,
         };
         let sum = match (old, float(args.get(2))?) {
-            (Parsed::Finite(old), Parsed::Finite(increment)) => old.checked_add(increment),
+            (Parsed::Finite(old), Parsed::Finite(increment)) => old.add(increment),
             _ => None,
         };
         let text = sum.ok_or(ReplyError::text("ERR increment would produce NaN or Infinity"))?.text();

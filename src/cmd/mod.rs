@@ -16,10 +16,16 @@ pub mod bitmap;
 pub mod client;
 pub mod config;
 pub mod connection;
+pub mod database;
 pub mod debug;
+pub mod expire;
 pub mod info;
 pub mod introspect;
+pub mod key;
 pub mod memory;
+pub mod object;
+pub mod relocate;
+pub mod scan;
 pub mod server;
 pub mod string;
 
@@ -28,6 +34,8 @@ mod bitfield;
 mod bitmap_test;
 mod counter;
 mod edit;
+#[cfg(test)]
+mod key_test;
 mod lcs;
 mod multi_string;
 mod options;

@@ -11,7 +11,8 @@ fn facts(client: &Client, key: &[u8]) -> Option<(&'static str, Option<WallMs>)> 
     let seat = Participant::new();
     let guard = seat.pin();
     let world = &client.world;
-    let keys = Keys::new(&world.keyspace, client.session.db, &guard, &world.stats[0], world.keyspace.now.get());
+    let now = world.keyspace.now.get();
+    let keys = Keys::new(&world.keyspace, client.session.db, &guard, &world.stats[0], &client.local, now);
     keys.peek(keys.key(key, 0)).map(|entry| (encoding_name(entry), entry.expires_at()))
 }
 

@@ -8,7 +8,7 @@ use crate::admin::clients::Endpoints;
 use crate::base::hash::KeyHasher;
 use crate::base::ids::LoopId;
 use crate::base::prng::Prng;
-use crate::keyspace::Keys;
+use crate::keyspace::{Keys, Local};
 use crate::resp::args::{Arg, Args};
 use crate::resp::reply::{Proto, Reply};
 use crate::table::Participant;
@@ -45,6 +45,7 @@ pub struct Client {
     pub session: Session,
     pub reply: Reply,
     pub effects: Effects,
+    pub local: Local,
     prng: Prng,
     seat: Participant,
 }
@@ -67,6 +68,7 @@ impl Client {
             session,
             reply: Reply::default(),
             effects: Effects::default(),
+            local: Local::new(7),
             prng: Prng::seeded(7),
             seat: Participant::new(),
         }
@@ -90,8 +92,11 @@ impl Client {
                 let guard = self.seat.pin();
                 let now = self.world.keyspace.now.refresh();
                 self.session.info.set_row(row.index as u32);
+                self.local.recency.begin_turn(&self.world.config, now);
+                let (world, local, db) = (&self.world, &self.local, self.session.db);
                 let mut cx = Cx {
-                    keys: Keys::new(&self.world.keyspace, self.session.db, &guard, &self.world.stats[0], now),
+                    keys: Keys::new(&world.keyspace, db, &guard, &world.stats[0], local, now)
+                        .no_touch(self.session.no_touch),
                     reply: &mut self.reply,
                     session: &mut self.session,
                     world: &self.world,

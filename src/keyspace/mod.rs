@@ -5,32 +5,71 @@
 
 #![forbid(unsafe_code)]
 
+pub mod expire;
+mod freer;
+pub mod recency;
 pub mod safepoint;
 pub mod types;
+mod wheel;
 
 use crate::admin::stats::LoopStats;
 use crate::base::clock::{NowMs, WallMs};
 use crate::base::hash::{Key, KeyHasher};
 use crate::base::ids::DbIndex;
 use crate::base::prng::Prng;
-use crate::table::roots::Roots;
+use crate::base::sync::{AtomicU32, Ordering};
+use crate::table::roots::{OldTable, Roots};
 use crate::table::{Change, Entry, Guard, Table, Txn, snapshot, transact};
+use expire::Expiry;
+use freer::Freer;
+use recency::Recency;
 
 /// All databases, and what every loop needs to read them.
 pub struct Keyspace {
     pub roots: Roots,
     pub hasher: KeyHasher,
     pub now: NowMs,
+    freer: Freer,
+    /// Tables that were taken away so far: tells the loops that some of their wheels are empty now.
+    flushes: AtomicU32,
+}
+
+/// What a loop has of its own for the keyspace.
+pub struct Local {
+    pub expiry: Expiry,
+    pub recency: Recency,
+}
+
+impl Local {
+    /// `seed` differs from loop to loop.
+    pub fn new(seed: u64) -> Self {
+        Local { expiry: Expiry::default(), recency: Recency::new(seed) }
+    }
 }
 
 impl Keyspace {
     /// `count` empty databases; each table is created when first written.
     pub fn new(count: usize, hasher: KeyHasher) -> Self {
-        Keyspace { roots: Roots::new(count, hasher.clone()), hasher, now: NowMs::new() }
+        Keyspace {
+            roots: Roots::new(count, hasher.clone()),
+            hasher,
+            now: NowMs::new(),
+            freer: Freer::default(),
+            flushes: AtomicU32::new(0),
+        }
     }
     /// Number of databases.
     pub fn db_count(&self) -> usize {
         self.roots.count()
+    }
+    /// Frees tables that `roots.take` gave, in the background and after the guards of their time are gone.
+    pub fn discard(&self, tables: Vec<OldTable>, guard: &Guard<'_>) {
+        self.flushes.fetch_add(tables.len() as u32, Ordering::Relaxed);
+        self.freer.free(tables, guard);
+    }
+    /// Keys with a deadline in all databases.
+    pub fn volatile_count(&self, guard: &Guard<'_>) -> usize {
+        (0..self.db_count()).filter_map(|db| self.roots.get(db, guard)).map(Table::volatile_count).sum()
     }
 }
 
@@ -40,13 +79,29 @@ pub struct Keys<'t> {
     pub space: &'t Keyspace,
     pub guard: &'t Guard<'t>,
     pub stats: &'t LoopStats,
+    pub local: &'t Local,
     pub now: WallMs,
     db: DbIndex,
+    /// Do reads leave recency alone (CLIENT NO-TOUCH)?
+    no_touch: bool,
 }
 
 impl<'t> Keys<'t> {
-    pub fn new(space: &'t Keyspace, db: DbIndex, guard: &'t Guard<'t>, stats: &'t LoopStats, now: WallMs) -> Self {
-        Keys { space, guard, stats, now, db }
+    #[inline]
+    pub fn new(
+        space: &'t Keyspace,
+        db: DbIndex,
+        guard: &'t Guard<'t>,
+        stats: &'t LoopStats,
+        local: &'t Local,
+        now: WallMs,
+    ) -> Self {
+        Keys { space, guard, stats, local, now, db, no_touch: false }
+    }
+    /// The same view, with reads that leave recency alone or not.
+    #[inline]
+    pub fn no_touch(self, no_touch: bool) -> Self {
+        Keys { no_touch, ..self }
     }
     /// The selected database's number.
     pub fn db(&self) -> DbIndex {
@@ -69,7 +124,14 @@ impl<'t> Keys<'t> {
     /// The starting value of an entry's recency field.
     #[inline]
     pub fn recency(&self) -> u32 {
-        0
+        self.local.recency.fresh()
+    }
+    /// Notes a use of an entry, unless the client does not want that.
+    #[inline]
+    pub fn touch(&self, entry: Entry<'_>) {
+        if !self.no_touch {
+            self.local.recency.touch(entry);
+        }
     }
     /// Is this entry past its deadline (and active or lazy expiry not yet done)?
     #[inline]
@@ -79,14 +141,18 @@ impl<'t> Keys<'t> {
     /// The live entry of `key`; counts a hit or a miss and touches recency. An expired one is removed.
     #[inline]
     pub fn read(&self, key: Key<'_>) -> Option<Entry<'t>> {
+        let found = self.inspect(key)?;
+        self.touch(found);
+        Some(found)
+    }
+    /// As `read`, leaving recency alone (TTL, TYPE, OBJECT, EXISTS).
+    #[inline]
+    pub fn inspect(&self, key: Key<'_>) -> Option<Entry<'t>> {
         let found = self.peek(key);
-        match found {
-            Some(_) => self.stats.hits.add(1),
-            None => self.stats.misses.add(1),
-        }
+        self.count_lookups(found.is_some() as u64, found.is_none() as u64);
         found
     }
-    /// As `read`, leaving hits, misses and recency alone (TTL, TYPE, OBJECT, EXISTS per Redis's NOTOUCH commands).
+    /// As `read`, leaving hits, misses and recency alone.
     #[inline]
     pub fn peek(&self, key: Key<'_>) -> Option<Entry<'t>> {
         let entry = self.table()?.get(key, self.guard)?;
@@ -96,7 +162,14 @@ impl<'t> Keys<'t> {
         }
         Some(entry)
     }
+    /// Counts keys that a command found and did not find.
+    #[inline]
+    pub fn count_lookups(&self, hits: u64, misses: u64) {
+        self.stats.hits.add(hits);
+        self.stats.misses.add(misses);
+    }
     /// Removes `key` if it is past its deadline.
+    #[cold]
     pub fn expire(&self, key: Key<'_>) {
         let Some(table) = self.table() else { return };
         let removed = table.update(key, self.guard, |old| match old {
@@ -108,24 +181,90 @@ impl<'t> Keys<'t> {
     /// Reads, decides and changes one key atomically; an expired entry is shown as None. `f` may run several times, the
     /// last time with the (frozen) entry that its change is applied to; it must have no side effects but its result.
     /// A Put whose deadline is in the past is the caller's business (store nothing, Remove instead).
-    /// Registers deadlines with the expiry wheel and retires the old entry.
     #[inline]
     pub fn update<R>(&self, key: Key<'_>, mut f: impl FnMut(Option<Entry<'t>>) -> (Change, R)) -> R {
         let table = self.space.roots.get_or_create(self.db.0 as usize, self.guard);
-        table.update(key, self.guard, |old| match old {
-            Some(entry) if self.is_dead(entry) => match f(None) {
-                (Change::Keep, result) => (Change::Remove, result),
-                other => other,
-            },
-            other => f(other),
-        })
+        // Both are of the run whose change was applied: the last one.
+        let mut is_expired = false;
+        let mut due = None;
+        let result = table.update(key, self.guard, |old| {
+            let live = self.live(old);
+            is_expired = old.is_some() && live.is_none();
+            let (change, result) = f(live);
+            due = self.to_register(live, &change);
+            match change {
+                Change::Keep if is_expired => (Change::Remove, result),
+                change => (change, result),
+            }
+        });
+        if is_expired {
+            self.stats.expired.add(1);
+        }
+        if let Some(deadline) = due {
+            self.local.expiry.register(table.id(), key.hash, deadline, self.now);
+        }
+        result
+    }
+    /// The deadline that the wheel must learn of after `change`: one where there was none, or an earlier one than before. A
+    /// later one is found when the wheel comes to the earlier.
+    #[inline]
+    fn to_register(&self, live: Option<Entry<'t>>, change: &Change) -> Option<WallMs> {
+        let Change::Put(new) = change else { return None };
+        if let Some(old) = live
+            && self.local.recency.is_lfu()
+        {
+            new.view().set_recency(self.local.recency.inherited(old));
+        }
+        let deadline = new.view().expires_at()?;
+        let known = live.and_then(Entry::expires_at);
+        known.is_none_or(|known| deadline < known).then_some(deadline)
+    }
+    /// Moves the deadline of an entry that has one, in place, if it still is `seen`. False: it changed meanwhile, or the
+    /// entry is being replaced; then `update` decides.
+    #[inline]
+    pub fn move_deadline(&self, key: Key<'_>, entry: Entry<'t>, seen: WallMs, to: WallMs) -> bool {
+        let is_moved = entry.move_deadline(seen, to);
+        if is_moved
+            && to < seen
+            && let Some(table) = self.table()
+        {
+            self.local.expiry.register(table.id(), key.hash, to, self.now);
+        }
+        is_moved
     }
     /// Several keys, all or nothing, at one instant (MSET, MSETNX, DEL k…, RENAME, COPY, BITOP): see `table::Txn`. Keys may
-    /// be of several databases. `f` may run several times; it asks `live` for entries that count.
-    pub fn transact<R>(&self, keys: &[(DbIndex, Key<'_>)], f: impl FnMut(&mut Txn<'t>) -> R) -> R {
+    /// be of several databases. `f` may run several times; it asks `live` for entries that count. Expired entries for which
+    /// it decides nothing are removed.
+    pub fn transact<R>(&self, keys: &[(DbIndex, Key<'_>)], mut f: impl FnMut(&mut Txn<'t>) -> R) -> R {
         let keys: Vec<_> =
             keys.iter().map(|(db, key)| (self.space.roots.get_or_create(db.0 as usize, self.guard), *key)).collect();
-        transact(&keys, self.guard, f)
+        // As in `update`.
+        let mut expired = 0;
+        let mut due = Vec::new();
+        let result = transact(&keys, self.guard, |txn| {
+            expired = 0;
+            due.clear();
+            for index in 0..keys.len() {
+                if txn.old(index).is_some_and(|entry| self.is_dead(entry))
+                    && matches!(txn.decision(index), Change::Keep)
+                {
+                    txn.decide(index, Change::Remove);
+                    expired += 1;
+                }
+            }
+            let result = f(txn);
+            for (index, (table, key)) in keys.iter().enumerate() {
+                if let Some(deadline) = self.to_register(self.live(txn.old(index)), txn.decision(index)) {
+                    due.push((table.id(), key.hash, deadline));
+                }
+            }
+            result
+        });
+        self.stats.expired.add(expired);
+        for (table, hash, deadline) in due {
+            self.local.expiry.register(table, hash, deadline, self.now);
+        }
+        result
     }
     /// `entry` unless it is past its deadline: for entries that `transact` and `snapshot` show.
     #[inline]
@@ -148,14 +287,17 @@ impl<'t> Keys<'t> {
     pub fn volatile_count(&self) -> usize {
         self.table().map_or(0, |table| table.volatile_count())
     }
-    /// One SCAN step over live keys; returns the next cursor (0 = done).
+    /// One SCAN step over live keys; returns the next cursor (0 = done). Expired ones that it meets are removed.
     pub fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(Entry<'t>)) -> u64 {
         let Some(table) = self.table() else { return 0 };
-        table.scan(cursor, count, self.guard, |entry| {
-            if !self.is_dead(entry) {
-                visit(entry);
-            }
-        })
+        let mut dead = Vec::new();
+        let next = table.scan(cursor, count, self.guard, |entry| {
+            if self.is_dead(entry) { dead.push(entry.key()) } else { visit(entry) }
+        });
+        for key in dead {
+            self.expire(self.key(key, 0));
+        }
+        next
     }
     /// A uniformly random live entry.
     pub fn random(&self, prng: &mut Prng) -> Option<Entry<'t>> {

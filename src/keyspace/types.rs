@@ -145,12 +145,17 @@ pub fn new_filled(
 
 /// A copy of an entry, value and recency, with another deadline or none. A blob is shared, not copied.
 pub fn with_deadline(entry: Entry<'_>, expires_at: Option<WallMs>) -> NewEntry {
+    copy_as(entry, entry.key(), expires_at, entry.recency())
+}
+
+/// An entry's value under another key. A blob is shared, not copied.
+pub fn copy_as(entry: Entry<'_>, key: &[u8], expires_at: Option<WallMs>, recency: u32) -> NewEntry {
     let source = match entry.payload() {
         Payload::Inline(bytes) => Source::Inline(bytes),
         Payload::Cell(value) => Source::Cell(value),
         Payload::Blob(blob) => Source::Blob(blob.clone()),
     };
-    NewEntry::new(entry.kind(), entry.key(), expires_at, entry.recency(), source)
+    NewEntry::new(entry.kind(), key, expires_at, recency, source)
 }
 
 #[cfg(test)]

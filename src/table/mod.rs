@@ -67,6 +67,7 @@ pub struct Table {
     currents: Box<[AtomicUsize]>,
     counts: Box<[Counts]>,
     hasher: KeyHasher,
+    id: u64,
 }
 
 /// Asks the processor for a line that will be read soon.
@@ -89,12 +90,22 @@ fn chaos() {
 impl Table {
     /// An empty table: one group per shard.
     pub fn new(hasher: KeyHasher) -> Self {
+        Self::with_id(hasher, 0)
+    }
+    /// An empty table with an identity: an address may be used again, an id is not.
+    pub fn with_id(hasher: KeyHasher, id: u64) -> Self {
         let generation = |_| AtomicUsize::new(Generation::allocate(0, true).pack());
         Table {
             currents: (0..SHARDS).map(generation).collect(),
             counts: (0..SHARDS).map(|index| Counts::new(index, SHARDS)).collect(),
             hasher,
+            id,
         }
+    }
+    /// What tells this table from all others of its `Roots`, earlier ones included.
+    #[inline]
+    pub fn id(&self) -> u64 {
+        self.id
     }
     #[inline]
     fn shard_index(hash: u64) -> usize {

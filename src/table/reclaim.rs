@@ -55,8 +55,8 @@ impl Guard<'_> {
             self.put(Garbage::Entry(block), entry.memory());
         }
     }
-    /// Retires an owned object that others may still be reading.
-    pub(super) fn retire_boxed(&self, object: Box<dyn Send>, bytes: usize) {
+    /// Retires an owned object that others may still be reading: it is dropped when they no longer can.
+    pub fn retire_boxed(&self, object: Box<dyn Send>, bytes: usize) {
         self.put(Garbage::Boxed(object), bytes);
     }
 }

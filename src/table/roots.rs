@@ -6,19 +6,21 @@
 use super::Table;
 use super::reclaim::Guard;
 use crate::base::hash::KeyHasher;
-use crate::base::sync::{AtomicPtr, Ordering};
+use crate::base::sync::{AtomicPtr, AtomicU64, Ordering};
 use std::ptr::null_mut;
 
 /// The databases' tables.
 pub struct Roots {
     slots: Box<[AtomicPtr<Table>]>,
     hasher: KeyHasher,
+    /// Tables made so far: the next one's id.
+    made: AtomicU64,
 }
 
 impl Roots {
     /// `count` databases without a table.
     pub fn new(count: usize, hasher: KeyHasher) -> Self {
-        Roots { slots: (0..count).map(|_| AtomicPtr::new(null_mut())).collect(), hasher }
+        Roots { slots: (0..count).map(|_| AtomicPtr::new(null_mut())).collect(), hasher, made: AtomicU64::new(0) }
     }
     /// Number of databases.
     pub fn count(&self) -> usize {
@@ -40,7 +42,8 @@ impl Roots {
         if let Some(table) = self.get(index, guard) {
             return table;
         }
-        let fresh = Box::into_raw(Box::new(Table::new(self.hasher.clone())));
+        let id = self.made.fetch_add(1, Ordering::Relaxed); // Only unique.
+        let fresh = Box::into_raw(Box::new(Table::with_id(self.hasher.clone(), id)));
         let slot = &self.slots[index];
         let winner = match slot.compare_exchange(null_mut(), fresh, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => fresh,
@@ -52,6 +55,10 @@ impl Roots {
         };
         // SAFETY: as in `get`.
         unsafe { &*winner }
+    }
+    /// The table with this id: it may be another database's by now (SWAPDB), or gone (FLUSHDB).
+    pub fn by_id<'g>(&self, id: u64, guard: &'g Guard<'_>) -> Option<&'g Table> {
+        (0..self.count()).find_map(|index| self.get(index, guard).filter(|table| table.id() == id))
     }
     /// Takes the table of database `index` away, leaving an empty database. The caller holds a safepoint and hands the
     /// table to a place that drops it after the guards of this turn are gone.

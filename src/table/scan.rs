@@ -131,6 +131,10 @@ impl Table {
         class << SHARD_BITS | shard as u64
     }
 
+    /// The shard that a scan goes on with at `cursor`: all keys that it sees belong to this shard or later ones.
+    pub fn scan_shard(cursor: u64) -> u64 {
+        cursor & (SHARDS as u64 - 1)
+    }
     /// Visits every entry: a whole SCAN at once.
     pub fn scan_all<'g>(&self, guard: &'g Guard<'_>, mut visit: impl FnMut(Entry<'g>)) {
         let mut cursor = 0;

@@ -177,6 +177,10 @@ impl<'g> Txn<'g> {
     pub fn decide(&mut self, index: usize, change: Change) {
         self.changes[self.record_of[index] as usize] = change;
     }
+    /// What has been decided for key `index` so far.
+    pub fn decision(&self, index: usize) -> &Change {
+        &self.changes[self.record_of[index] as usize]
+    }
 }
 
 /// Locks `keys` (each with its table; duplicates share one lock), runs `f`, and commits all its decisions at one instant.

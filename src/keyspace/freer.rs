@@ -1,0 +1,93 @@
+//! The freer: a thread that frees the tables of flushed databases, so that no loop does.
+//!
+//! A table may be freed only when the guards that existed when it was taken away are gone. So it goes the way of all garbage:
+//! it is retired, and what the collector drops when the time has come is an envelope that sends the table to the thread.
+//! An idle server would never get there, because epochs advance with turns; therefore the thread is told that something is
+//! on its way, and advances them until it has arrived.
+
+use crate::table::roots::OldTable;
+use crate::table::{Guard, Participant};
+use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+/// How often the thread tries to advance the epochs: at first, and after a while.
+const PATIENCE_MIN: Duration = Duration::from_millis(1);
+const PATIENCE_MAX: Duration = Duration::from_millis(100);
+/// Counted as garbage of this size, a table is handed over at once.
+const ENVELOPE_BYTES: usize = 1 << 30;
+
+enum Letter {
+    /// So many tables are on their way.
+    Expect(usize),
+    Table(OldTable),
+}
+
+/// A table that sends itself to the freer when it is dropped.
+struct Envelope {
+    table: Option<OldTable>,
+    freer: Sender<Letter>,
+}
+
+impl Drop for Envelope {
+    fn drop(&mut self) {
+        if let Some(table) = self.table.take() {
+            // No thread, no receiver: the letter comes back in the error and frees its table here.
+            let _ = self.freer.send(Letter::Table(table));
+        }
+    }
+}
+
+/// See the module header. The thread starts with the first flush.
+#[derive(Default)]
+pub(super) struct Freer {
+    sender: OnceLock<Sender<Letter>>,
+}
+
+impl Freer {
+    /// Frees `tables` after the present guards are gone.
+    pub fn free(&self, tables: Vec<OldTable>, guard: &Guard<'_>) {
+        if tables.is_empty() {
+            return;
+        }
+        let sender = self.sender.get_or_init(start);
+        let _ = sender.send(Letter::Expect(tables.len()));
+        for table in tables {
+            guard.retire_boxed(Box::new(Envelope { table: Some(table), freer: sender.clone() }), ENVELOPE_BYTES);
+        }
+        guard.flush();
+    }
+}
+
+fn start() -> Sender<Letter> {
+    let (sender, receiver) = channel();
+    // If there is no thread to be had, the receiver is gone, and whoever drops an envelope frees the table.
+    let _ = std::thread::Builder::new().name("ringdb-freer".into()).spawn(move || work(&receiver));
+    sender
+}
+
+fn work(letters: &Receiver<Letter>) {
+    let seat = Participant::new();
+    let mut expected = 0;
+    let mut patience = PATIENCE_MIN;
+    loop {
+        let letter = if expected == 0 {
+            letters.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        } else {
+            seat.pin().flush();
+            letters.recv_timeout(patience)
+        };
+        match letter {
+            Ok(Letter::Expect(count)) => {
+                expected += count;
+                patience = PATIENCE_MIN;
+            }
+            Ok(Letter::Table(table)) => {
+                drop(table);
+                expected -= 1;
+            }
+            Err(RecvTimeoutError::Timeout) => patience = (patience * 2).min(PATIENCE_MAX),
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}

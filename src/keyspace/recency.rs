@@ -1,0 +1,184 @@
+//! Recency: what 20 bits of an entry remember about its use, for eviction and for OBJECT IDLETIME and FREQ.
+//!
+//! ```text
+//! LRU (default)   seconds20                    the second of the last use
+//! LFU             minutes12 | counter8         minute of the last use, logarithmic count of uses
+//! ```
+//! Which of the two it is follows from `maxmemory-policy`; after a change of the policy the old contents are misread until
+//! the keys are used again, as in Redis.
+//!
+//! A use writes only if the stored value changes: in LRU at most once per second and key, in LFU ever more rarely as the
+//! counter grows; a hot key's line stays shared between cores. The fields wrap: an idle time is right up to 12 days
+//! (2^20 s), a decay up to 68 hours (2^12 minutes); beyond, the key looks used more recently than it was.
+//!
+//! The clock and the parameters are looked up once per turn, not per key.
+
+use crate::admin::config::Config;
+use crate::admin::params::Id;
+use crate::base::clock::WallMs;
+use crate::base::prng::Prng;
+use crate::table::Entry;
+use std::cell::{Cell, RefCell};
+
+const SECONDS_MASK: u32 = (1 << 20) - 1;
+const MINUTES_MASK: u32 = (1 << 12) - 1;
+const COUNTER_BITS: u32 = 8;
+const COUNTER_MAX: u32 = (1 << COUNTER_BITS) - 1;
+/// The counter of a new key: it must not be the first to be evicted. Source: Redis, `LFU_INIT_VAL`.
+const COUNTER_NEW: u32 = 5;
+
+/// The recency clock of one loop during one turn.
+pub struct Recency {
+    is_lfu: Cell<bool>,
+    /// Seconds or minutes, by the mode.
+    clock: Cell<u32>,
+    log_factor: Cell<u32>,
+    decay_minutes: Cell<u32>,
+    /// Of the configuration that was read; None before the first turn.
+    generation: Cell<Option<u32>>,
+    dice: RefCell<Prng>,
+}
+
+impl Recency {
+    /// `seed` differs from loop to loop.
+    pub fn new(seed: u64) -> Self {
+        Recency {
+            is_lfu: Cell::new(false),
+            clock: Cell::new(0),
+            log_factor: Cell::new(10),
+            decay_minutes: Cell::new(1),
+            generation: Cell::new(None),
+            dice: RefCell::new(Prng::seeded(seed)),
+        }
+    }
+    /// At the start of a turn: reads the clock, and the parameters if they have changed.
+    #[inline]
+    pub fn begin_turn(&self, config: &Config, now: WallMs) {
+        if self.generation.get() != Some(config.generation()) {
+            self.configure(config);
+        }
+        self.clock.set(if self.is_lfu.get() { minutes(now) } else { seconds(now) });
+    }
+    #[cold]
+    fn configure(&self, config: &Config) {
+        self.generation.set(Some(config.generation()));
+        self.is_lfu.set(config.word(Id::MAXMEMORY_POLICY).ends_with("-lfu"));
+        self.log_factor.set(config.number(Id::LFU_LOG_FACTOR) as u32);
+        self.decay_minutes.set(config.number(Id::LFU_DECAY_TIME) as u32);
+    }
+    /// Is it a count of uses that is kept, not the time of the last one?
+    pub fn is_lfu(&self) -> bool {
+        self.is_lfu.get()
+    }
+    /// The field of a new key.
+    #[inline]
+    pub fn fresh(&self) -> u32 {
+        let clock = self.clock.get();
+        if self.is_lfu.get() { clock << COUNTER_BITS | COUNTER_NEW } else { clock }
+    }
+    /// The field of a value that replaces another one under the same key: the count of uses stays the key's.
+    #[inline]
+    pub fn inherited(&self, old: Entry<'_>) -> u32 {
+        if self.is_lfu.get() { old.recency() } else { self.clock.get() }
+    }
+    /// Notes a use.
+    /// Cost: a load and a compare; a CAS if the field changes.
+    #[inline]
+    pub fn touch(&self, entry: Entry<'_>) {
+        if self.is_lfu.get() {
+            self.touch_lfu(entry);
+        } else {
+            entry.set_recency(self.clock.get());
+        }
+    }
+    fn touch_lfu(&self, entry: Entry<'_>) {
+        let counter = self.frequency(entry);
+        let chances = counter.saturating_sub(COUNTER_NEW) as u64 * self.log_factor.get() as u64 + 1;
+        let grows = counter < COUNTER_MAX && self.dice.borrow_mut().chance(1, chances);
+        entry.set_recency(self.clock.get() << COUNTER_BITS | (counter + grows as u32));
+    }
+    /// The logarithmic count of uses, less one for each decay time since the last use (LFU).
+    pub fn frequency(&self, entry: Entry<'_>) -> u32 {
+        let field = entry.recency();
+        let elapsed = self.clock.get().wrapping_sub(field >> COUNTER_BITS) & MINUTES_MASK;
+        let periods = elapsed.checked_div(self.decay_minutes.get()).unwrap_or(0); // Decay time 0: never.
+        (field & COUNTER_MAX).saturating_sub(periods)
+    }
+    /// Seconds since the last use (LRU).
+    pub fn idle_seconds(&self, entry: Entry<'_>) -> u32 {
+        self.clock.get().wrapping_sub(entry.recency()) & SECONDS_MASK
+    }
+}
+
+fn seconds(now: WallMs) -> u32 {
+    (now.0 / 1000) as u32 & SECONDS_MASK
+}
+
+fn minutes(now: WallMs) -> u32 {
+    (now.0 / 60_000) as u32 & MINUTES_MASK
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::{Kind, NewEntry, Source};
+
+    const START: WallMs = WallMs(1_700_000_000_000);
+
+    fn after(seconds: u64) -> WallMs {
+        WallMs(START.0 + seconds * 1000)
+    }
+    fn entry(recency: u32) -> NewEntry {
+        NewEntry::new(Kind(0), b"k", None, recency, Source::Inline(b"v"))
+    }
+    fn lfu_config() -> Config {
+        let config = Config::new();
+        config.set(&[(b"maxmemory-policy", b"allkeys-lfu")]).unwrap();
+        config
+    }
+
+    #[test]
+    fn idle_time_counts_from_the_last_touch() {
+        let (recency, config) = (Recency::new(1), Config::new());
+        recency.begin_turn(&config, START);
+        let key = entry(recency.fresh());
+        recency.begin_turn(&config, after(90));
+        assert_eq!(recency.idle_seconds(key.view()), 90);
+        recency.touch(key.view());
+        recency.begin_turn(&config, after(93));
+        assert_eq!(recency.idle_seconds(key.view()), 3);
+        recency.begin_turn(&config, after(90 + (1 << 20)));
+        assert_eq!(recency.idle_seconds(key.view()), 0, "the field wraps after 12 days");
+    }
+
+    #[test]
+    fn the_frequency_grows_logarithmically_and_decays_with_time() {
+        let (recency, config) = (Recency::new(1), lfu_config());
+        recency.begin_turn(&config, START);
+        assert!(recency.is_lfu());
+        let key = entry(recency.fresh());
+        assert_eq!(recency.frequency(key.view()), 5);
+        let mut counts = [0; 4];
+        for (power, count) in counts.iter_mut().enumerate() {
+            (0..10u64.pow(power as u32 + 2)).for_each(|_| recency.touch(key.view()));
+            *count = recency.frequency(key.view());
+        }
+        // Redis's table for a factor of 10: about 10 after 100 uses, 18 after 1 000, 142 after 100 000.
+        assert!((7..14).contains(&counts[0]) && (14..28).contains(&counts[1]), "{counts:?}");
+        assert!((120..170).contains(&counts[3]), "{counts:?}");
+        recency.begin_turn(&config, after(600));
+        assert_eq!(recency.frequency(key.view()), counts[3] - 10);
+        recency.begin_turn(&config, after(60 * 300));
+        assert_eq!(recency.frequency(key.view()), 0);
+    }
+
+    #[test]
+    fn a_change_of_the_policy_is_seen_in_the_next_turn() {
+        let (recency, config) = (Recency::new(1), Config::new());
+        recency.begin_turn(&config, START);
+        assert!(!recency.is_lfu());
+        config.set(&[(b"maxmemory-policy", b"volatile-lfu")]).unwrap();
+        recency.begin_turn(&config, START);
+        assert!(recency.is_lfu());
+    }
+}
