@@ -241,10 +241,10 @@ fn push_number_line(buf: &mut Vec<u8>, sigil: u8, number: i64) {
 /// The digits of a number below 10^8, computed side by side in one word: halves of four, then pairs, then digits.
 fn push_short_number(buf: &mut Vec<u8>, number: u32) {
     let halves = (number / 10_000) as u64 | ((number % 10_000) as u64) << 32;
-    let hundreds = (halves * 10_486 >> 20) & 0x7f_0000_007f; // Each half / 100, exact below 10 000.
-    let pairs = hundreds | (halves - 100 * hundreds) << 16;
-    let tens = (pairs * 103 >> 10) & 0x000f_000f_000f_000f; // Each pair / 10, exact below 100.
-    let digits = tens | (pairs - 10 * tens) << 8;
+    let hundreds = ((halves * 10_486) >> 20) & 0x7f_0000_007f; // Each half / 100, exact below 10 000.
+    let pairs = hundreds | ((halves - 100 * hundreds) << 16);
+    let tens = ((pairs * 103) >> 10) & 0x000f_000f_000f_000f; // Each pair / 10, exact below 100.
+    let digits = tens | ((pairs - 10 * tens) << 8);
     // The first digit is the lowest byte; leading zeros are shifted out.
     let zeros = digits.trailing_zeros() / 8;
     let text = (digits | 0x3030_3030_3030_3030) >> (8 * zeros);
