@@ -153,8 +153,10 @@ impl Generation {
         // SAFETY: `index` is within the allocation; a private generation (see callers).
         unsafe { self.line_ptr(index).write(line) };
     }
+    /// A quarter of the groups, less what the head takes: head, groups and arena then fill a size class of the allocator
+    /// (5/4 of a power of two) exactly.
     fn arena_count(log2: u32) -> usize {
-        ((1usize << log2) / 4 + 1).min(SPILL_MASK as usize - 1)
+        ((1usize << log2) / 4).saturating_sub(HEAD_SIZE / size_of::<Line>()).clamp(1, SPILL_MASK as usize - 1)
     }
     fn line_count(log2: u32) -> usize {
         (1 << log2) + Self::arena_count(log2)

@@ -10,7 +10,7 @@ use crate::base::sync::{AtomicUsize, Ordering};
 
 /// Keys per group at which the shard with the latest trigger grows. Source: TABLE.md §1.2, spill statistics.
 #[cfg(not(loom))]
-const LOAD_MAX: f64 = 6.0;
+const LOAD_MAX: f64 = 8.0;
 #[cfg(loom)]
 const LOAD_MAX: f64 = 1e9; // Models resize when they say so.
 
