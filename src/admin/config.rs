@@ -225,7 +225,7 @@ impl Config {
                     b"no".to_vec()
                 }
             }
-            Kind::Int { .. } => number.to_string().into_bytes(),
+            Kind::Int { .. } | Kind::Clamped { .. } => number.to_string().into_bytes(),
             Kind::Memory { .. } => (number as u64).to_string().into_bytes(),
             Kind::MemoryOrPercent if number < 0 => format!("{}%", -number).into_bytes(),
             Kind::MemoryOrPercent => number.to_string().into_bytes(),
@@ -287,6 +287,10 @@ fn parse_kind(kind: Kind, words: &[Vec<u8>]) -> Result<Value, Reason> {
         Kind::Int { min, max } => {
             let number = parse_i64(first).ok_or("argument couldn't be parsed into an integer")?;
             within(number as i128, min as i128, max as i128).map(|()| Value::Number(number))
+        }
+        Kind::Clamped { min, max } => {
+            let number = parse_i64(first).ok_or("argument couldn't be parsed into an integer")?;
+            within(number as i128, 0, i32::MAX as i128).map(|()| Value::Number(number.clamp(min, max)))
         }
         Kind::Memory { min, max } => {
             let number = parse_memory(first).ok_or("argument must be a memory value")?;
@@ -483,6 +487,7 @@ mod tests {
             ("list-max-listpack-size", "-5", "-5"),
             ("requirepass", "a b", "a b"),
             ("save", "", ""),
+            ("hz", "1000", "500"),
         ] {
             set(&config, &[(name, value)]).unwrap();
             assert_eq!(get(&config, name), shown, "{name}");

@@ -4,6 +4,7 @@
 
 pub mod clients;
 pub mod config;
+pub mod log;
 pub mod memory;
 pub mod params;
 pub mod stats;

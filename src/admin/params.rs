@@ -28,6 +28,11 @@ pub enum Kind {
         min: i64,
         max: i64,
     },
+    /// Any natural number, brought between two bounds.
+    Clamped {
+        min: i64,
+        max: i64,
+    },
     /// Bytes, with units on the way in.
     Memory {
         min: u64,
@@ -87,11 +92,6 @@ impl Kind {
     pub fn takes_words(self) -> bool {
         use Kind::*;
         matches!(self, Words | SavePoints | OutputLimits | Percentiles | OomScores | Flags(_))
-    }
-    /// Is the value a number, kept in an atomic?
-    pub fn is_number(self) -> bool {
-        use Kind::*;
-        matches!(self, Bool | Int { .. } | Memory { .. } | MemoryOrPercent | Octal { .. } | Enum(_))
     }
 }
 
@@ -165,11 +165,14 @@ pub const PARAMS: &[Param] = &[
         .help("COUNT", "Number of databases for SELECT"),
     param("timeout", NATURAL, "0").works().help("SECONDS", "Close a client that is idle for so long; 0: never"),
     param("tcp-keepalive", NATURAL, "300").works().help("SECONDS", "Probe silent peers after so long; 0: never"),
+    param("protected-mode", Bool, "yes").works().help("yes|no", "Without a password, serve this machine only"),
     param("tcp-backlog", NATURAL, "511").at_start().works().help("COUNT", "Connections that may wait to be accepted"),
     param("proto-max-bulk-len", Memory { min: 1 << 20, max: u32::MAX as u64 }, "512mb")
         .works()
         .help("SIZE", "Longest argument and longest string value"),
-    param("hz", NATURAL, "10").works().help("COUNT", "Background rounds per second while there is work, 1 to 500"),
+    param("hz", Kind::Clamped { min: 1, max: 500 }, "10")
+        .works()
+        .help("COUNT", "Background rounds per second while there is work, 1 to 500"),
     param("loglevel", Enum(&["debug", "verbose", "notice", "warning", "nothing"]), "notice")
         .works()
         .help("LEVEL", "debug, verbose, notice, warning or nothing"),
@@ -292,7 +295,6 @@ pub const PARAMS: &[Param] = &[
     param("oom-score-adj-values", Kind::OomScores, "0 200 800"),
     param("proc-title-template", Text, "{title} {listen-addr} {server-mode}"),
     param("propagation-error-behavior", Enum(&["ignore", "panic", "panic-on-replicas"]), "ignore"),
-    param("protected-mode", Bool, "yes"),
     param("rdb-del-sync-files", Bool, "no"),
     param("rdb-save-incremental-fsync", Bool, "yes"),
     param("rdbchecksum", Bool, "yes").at_start(),
@@ -381,6 +383,7 @@ impl Id {
     pub const DATABASES: Id = id("databases");
     pub const TIMEOUT: Id = id("timeout");
     pub const TCP_KEEPALIVE: Id = id("tcp-keepalive");
+    pub const PROTECTED_MODE: Id = id("protected-mode");
     pub const TCP_BACKLOG: Id = id("tcp-backlog");
     pub const PROTO_MAX_BULK_LEN: Id = id("proto-max-bulk-len");
     pub const HZ: Id = id("hz");

@@ -281,6 +281,6 @@ mod tests {
             rates.sample(tick * 100, || total(tick * 10));
         }
         assert_eq!(rates.per_second(4000, total(400)).commands, 100);
-        assert_eq!(rates.per_second(4000 + 3600_000, total(400)).commands, 0);
+        assert_eq!(rates.per_second(4000 + 3_600_000, total(400)).commands, 0);
     }
 }

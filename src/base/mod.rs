@@ -1,7 +1,6 @@
 //! Layer 0: what every layer may use and what knows nothing of Redis or of the kernel's rings.
 
 pub mod clock;
-pub mod extended;
 pub mod glob;
 pub mod hash;
 pub mod heap;

@@ -2,9 +2,7 @@
 //!
 //! Redis has one strict integer form for everything that a client sends as a number (`parse_i64`), a lax one where the C
 //! library does the reading (`parse_u64_lax`: cursors, stream ids), and floats in C's grammar, hexadecimal included.
-//! INCRBYFLOAT computes in 80 bits: see extended.rs.
-
-use super::extended::Extended;
+//! INCRBYFLOAT computes in 80 bits: see value/long_double.rs.
 
 /// Longest text of an i64: `-9223372036854775808`.
 pub const INT_TEXT_LEN_MAX: usize = 20;
@@ -57,9 +55,9 @@ pub fn parse_u64_lax(text: &[u8]) -> Option<u64> {
 /// vanishes. Source: Redis `string2d`.
 pub fn parse_f64(text: &[u8]) -> Option<f64> {
     let (negative, magnitude) = split_sign(text);
-    if magnitude.len() > 1 && magnitude[1].eq_ignore_ascii_case(&b'x') {
-        let value = Extended::parse(text)?.to_f64();
-        return (value.is_finite() && (value != 0.0 || Extended::parse(text)?.is_zero())).then_some(value);
+    if let [b'0', b'x' | b'X', digits @ ..] = magnitude {
+        let value = parse_hex(digits)?;
+        return Some(if negative { -value } else { value });
     }
     let value: f64 = std::str::from_utf8(magnitude).ok()?.parse().ok()?;
     let named = magnitude.first().is_some_and(u8::is_ascii_alphabetic);
@@ -70,6 +68,46 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
         return None;
     }
     Some(if negative { -value } else { value })
+}
+
+/// The hexadecimal float behind `0x`: digits with at most one point, then perhaps `p` and a power of two.
+fn parse_hex(text: &[u8]) -> Option<f64> {
+    let (digits, power) = match text.iter().position(|byte| matches!(byte, b'p' | b'P')) {
+        Some(at) => (&text[..at], parse_power(&text[at + 1..])?),
+        None => (text, 0),
+    };
+    let point = digits.iter().position(|&byte| byte == b'.');
+    let (whole, fraction) = point.map_or((digits, &[][..]), |at| (&digits[..at], &digits[at + 1..]));
+    if whole.is_empty() && fraction.is_empty() {
+        return None;
+    }
+    let (mut mantissa, mut power) = (0u64, power - 4 * fraction.len() as i64);
+    for &byte in whole.iter().chain(fraction) {
+        let digit = (byte as char).to_digit(16)? as u64;
+        if mantissa >> 56 == 0 {
+            mantissa = mantissa << 4 | digit;
+        } else {
+            mantissa |= (digit != 0) as u64; // Below what rounding sees, only "not zero" counts.
+            power += 4;
+        }
+    }
+    let mut value = mantissa as f64;
+    while power != 0 && value != 0.0 && value.is_finite() {
+        let step = power.clamp(-1000, 1000);
+        value *= 2f64.powi(step as i32);
+        power -= step;
+    }
+    (value.is_finite() && (value != 0.0 || mantissa == 0)).then_some(value)
+}
+
+/// A decimal exponent; huge ones are clamped.
+fn parse_power(text: &[u8]) -> Option<i64> {
+    let (negative, digits) = split_sign(text);
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let power = digits.iter().fold(0, |power: i64, &digit| (power * 10 + (digit - b'0') as i64).min(1 << 40));
+    Some(if negative { -power } else { power })
 }
 
 /// A double as a reply shows it: `inf`, `-inf`, `nan`, an integer without a point, else the shortest text that reads back
@@ -154,7 +192,7 @@ pub fn parse_memory(text: &[u8]) -> Option<u64> {
 }
 
 /// Splits an optional sign off: true for `-`.
-pub(super) fn split_sign(text: &[u8]) -> (bool, &[u8]) {
+fn split_sign(text: &[u8]) -> (bool, &[u8]) {
     match text {
         [b'-', rest @ ..] => (true, rest),
         [b'+', rest @ ..] => (false, rest),
@@ -205,6 +243,8 @@ mod tests {
             ("+2", 2.0),
             ("0x10", 16.0),
             ("-0x1.8p1", -3.0),
+            ("0x.fffffffffffffffffp-10", 0.0009765625),
+            ("0x0p99999999999", 0.0),
             ("inf", f64::INFINITY),
             ("-Infinity", f64::NEG_INFINITY),
             ("5e-324", 5e-324),

@@ -2,6 +2,7 @@
 
 use super::command::{Command, Cx, Flow, KeySpec, acl, cmd, flag};
 use super::edit::{self, bulk_len_max, int, string_of, update, with_list};
+use super::keyspec::bitfield_access;
 use super::{bitfield, edit::NO_KEY};
 use crate::base::hash::Key;
 use crate::base::ids::DbIndex;
@@ -49,6 +50,7 @@ pub static ROWS: &[Command] = &[
         .flags(flag::WRITE | flag::DENYOOM)
         .acl(acl::BITMAP)
         .keys(&[KeySpec::one(1, &["RW", "update", "access", "variable_flags"])])
+        .key_flags(bitfield_access)
         .group("bitmap", "3.2.0"),
     cmd("bitfield_ro", bitfield::bitfield_ro)
         .arity(-2)

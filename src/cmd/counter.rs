@@ -83,7 +83,7 @@ pub(super) fn incrbyfloat(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, Reply
             Some(value) => float(value.bytes(&mut itoa::Buffer::new()))?,
         };
         let sum = match (old, float(args.get(2))?) {
-            (Parsed::Finite(old), Parsed::Finite(increment)) => old.add(increment),
+            (Parsed::Finite(old), Parsed::Finite(increment)) => old.checked_add(increment),
             _ => None,
         };
         let text = sum.ok_or(ReplyError::text("ERR increment would produce NaN or Infinity"))?.text();

@@ -132,10 +132,12 @@ pub(super) fn with_list<T: Copy, R>(
         list.iter_mut().enumerate().for_each(|(index, item)| *item = make(index));
         list
     }
-    match count {
-        ..=FEW_ITEMS_MAX => run(fill(&mut [blank; FEW_ITEMS_MAX], count, make)),
-        ..=STACK_ITEMS_MAX => run(fill(&mut [blank; STACK_ITEMS_MAX], count, make)),
-        _ => run(&(0..count).map(make).collect::<Vec<_>>()),
+    if count <= FEW_ITEMS_MAX {
+        run(fill(&mut [blank; FEW_ITEMS_MAX], count, make))
+    } else if count <= STACK_ITEMS_MAX {
+        run(fill(&mut [blank; STACK_ITEMS_MAX], count, make))
+    } else {
+        run(&(0..count).map(make).collect::<Vec<_>>())
     }
 }
 

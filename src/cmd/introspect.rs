@@ -365,6 +365,20 @@ mod tests {
     }
 
     #[test]
+    fn getkeys_finds_keys_and_their_access() {
+        check(
+            "
+            COMMAND GETKEYS GET a => ['a']
+            COMMAND GETKEYS mset a 1 b 2 => ['a', 'b']
+            COMMAND GETKEYS GET a b => ERR Invalid number of arguments specified for command
+            COMMAND GETKEYSANDFLAGS SET a b => [['a', [OW, update]]] || [['a', ~[OW, update]]]
+            COMMAND GETKEYSANDFLAGS SET a b GET => [['a', [RW, access, update]]] || [['a', ~[RW, access, update]]]
+            COMMAND GETKEYS MEMORY USAGE a => ['a']
+        ",
+        );
+    }
+
+    #[test]
     fn getkeys_refuses_what_has_no_keys() {
         check(
             "

@@ -140,6 +140,28 @@ fn extent(find: Find, first: usize, args: &Args<'_>) -> Result<(usize, usize, us
     }
 }
 
+const READS: &[&str] = &["RO", "access"];
+const REPLACES: &[&str] = &["OW", "update"];
+const READS_AND_WRITES: &[&str] = &["RW", "access", "update"];
+
+/// What SET does with its key: with GET it reads it, too.
+pub fn set_access(args: &Args<'_>) -> &'static [&'static str] {
+    if (3..args.count()).any(|index| args.is(index, "get")) { READS_AND_WRITES } else { REPLACES }
+}
+
+/// What BITFIELD does with its key: it reads, unless some part writes or is not understood.
+pub fn bitfield_access(args: &Args<'_>) -> &'static [&'static str] {
+    let mut at = 2;
+    while at < args.count() {
+        at += match args.count() - at - 1 {
+            2.. if args.is(at, "get") => 3,
+            1.. if args.is(at, "overflow") => 2,
+            _ => return READS_AND_WRITES,
+        };
+    }
+    READS
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,6 +201,18 @@ mod tests {
         const BACKWARDS: KeySpec =
             KeySpec::new(Begin::Keyword("KEYS", -2), Find::Range { last: -1, step: 1, limit: 0 }, ANY);
         assert_eq!(keys_of(&[BACKWARDS], "migrate h 1 keys a keys b"), Ok(vec![6]));
+    }
+
+    #[test]
+    fn some_options_change_what_happens_to_the_key() {
+        let access = |line: &str| match Line::new(line) {
+            line if line.args().is(0, "set") => set_access(&line.args())[0],
+            line => bitfield_access(&line.args())[0],
+        };
+        assert_eq!((access("set a b"), access("set a b NX Get"), access("set a get")), ("OW", "RW", "OW"));
+        assert_eq!(access("bitfield a get u8 0 overflow sat get u8 1"), "RO");
+        assert_eq!(access("bitfield a get u8 0 set u8 0 1"), "RW");
+        assert_eq!(access("bitfield a nonsense"), "RW");
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl Pairs {
     /// All arguments from `first` on; an error if one is left over.
     fn rest(args: &Args<'_>, first: usize, uneven: &'static str) -> Result<Self, ReplyError> {
         let rest = args.count() - first;
-        if rest % 2 == 0 { Ok(Pairs { first, count: rest / 2 }) } else { Err(ReplyError::text(uneven)) }
+        if rest.is_multiple_of(2) { Ok(Pairs { first, count: rest / 2 }) } else { Err(ReplyError::text(uneven)) }
     }
     /// The argument behind the last pair.
     fn end(self) -> usize {

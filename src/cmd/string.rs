@@ -6,6 +6,7 @@
 
 use super::command::{Begin, Command, Cx, Find, Flow, KeySpec, acl, cmd, flag};
 use super::edit::{self, Value, check_len, int, reply_optional, reply_part, string_of, update};
+use super::keyspec::set_access;
 use super::options::{self, Condition, Expiry, Options, Unit};
 use super::{counter, lcs, multi_string};
 use crate::base::clock::WallMs;
@@ -28,6 +29,7 @@ pub static ROWS: &[Command] = &[
         .flags(flag::WRITE | flag::DENYOOM)
         .acl(acl::STRING)
         .keys(&[KeySpec::one(1, &["RW", "access", "update", "variable_flags"])])
+        .key_flags(set_access)
         .group("string", "1.0.0"),
     cmd("setnx", setnx)
         .arity(3)

@@ -10,8 +10,7 @@
 use super::command::{Command, Cx, Flow, acl, flag};
 use super::keyspec;
 use crate::resp::args::Args;
-use crate::resp::error::ReplyError;
-use std::fmt::Write;
+use crate::resp::error::{ReplyError, escaped};
 use std::sync::OnceLock;
 
 /// Families in the order of COMMAND's reply. A new family file adds its line here.
@@ -107,20 +106,22 @@ const ECHO_LEN_MAX: usize = 128;
 
 #[cold]
 fn unknown_command(args: &Args<'_>) -> ReplyError {
-    let mut given = String::new();
+    let mut given = Vec::new();
     for arg in args.iter_from(1) {
         if given.len() >= ECHO_LEN_MAX {
             break;
         }
-        let _ = write!(given, "'{}' ", clipped(arg, ECHO_LEN_MAX - given.len())); // Writing to a String cannot fail.
+        given.push(b'\'');
+        given.extend_from_slice(clipped(arg, ECHO_LEN_MAX - (given.len() - 1)));
+        given.extend_from_slice(b"' ");
     }
-    let name = clipped(args.get(0), ECHO_LEN_MAX);
+    let (name, given) = (escaped(clipped(args.get(0), ECHO_LEN_MAX)), escaped(&given));
     ReplyError::owned(format!("ERR unknown command '{name}', with args beginning with: {given}"))
 }
 
 #[cold]
 fn unknown_subcommand(container: &Command, word: &[u8]) -> ReplyError {
-    let (word, container) = (clipped(word, ECHO_LEN_MAX), container.name.to_uppercase());
+    let (word, container) = (escaped(clipped(word, ECHO_LEN_MAX)), container.name.to_uppercase());
     ReplyError::owned(format!("ERR unknown subcommand '{word}'. Try {container} HELP."))
 }
 
@@ -130,10 +131,10 @@ pub fn wrong_arity(row: &Command) -> ReplyError {
     ReplyError::owned(format!("ERR wrong number of arguments for '{}' command", row.full_name))
 }
 
-/// The first `len_max` bytes up to a zero byte, as text.
-fn clipped(bytes: &[u8], len_max: usize) -> String {
+/// The first `len_max` bytes up to a zero byte.
+fn clipped(bytes: &[u8], len_max: usize) -> &[u8] {
     let bytes = &bytes[..bytes.len().min(len_max)];
-    String::from_utf8_lossy(bytes.split(|&byte| byte == 0).next().unwrap_or_default()).into_owned()
+    bytes.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 
 /// `name` or `container|word`, as COMMAND INFO and ACL rules write them.

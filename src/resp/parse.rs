@@ -18,7 +18,7 @@
 //! Errors and results do not depend on where the stream was cut (parse_fuzz.rs holds it to that).
 
 use super::args::{Arg, LARGE};
-use super::error::ReplyError;
+use super::error::{ReplyError, escaped};
 use super::inline::{Word, split};
 use crate::base::num::parse_i64;
 use bytes::Bytes;
@@ -98,8 +98,8 @@ impl ProtocolError {
             Self::UnauthenticatedLen => "ERR Protocol error: unauthenticated bulk length",
             Self::UnbalancedQuotes => "ERR Protocol error: unbalanced quotes in request",
             Self::ExpectedBulk(byte) => {
-                // Latin-1, so that the byte is shown as some character; a reply line must stay a line and valid text.
-                return ReplyError::owned(format!("ERR Protocol error: expected '$', got '{}'", byte as char));
+                let byte = escaped(&[byte]);
+                return ReplyError::owned(format!("ERR Protocol error: expected '$', got '{byte}'"));
             }
         })
     }

@@ -74,9 +74,14 @@ fn consume(
                 meaning.requests.push(args.iter_from(0).map(<[u8]>::to_vec).collect());
                 input.drain(..consumed);
             }
-            Step::Skip { consumed } => drop(input.drain(..consumed)),
-            Step::Incomplete => break,
-            Step::Large { keep } => input.truncate(keep),
+            step => {
+                assert_eq!(items.len(), base, "only a command appends items");
+                match step {
+                    Step::Skip { consumed } => drop(input.drain(..consumed)),
+                    Step::Large { keep } => input.truncate(keep),
+                    _ => break,
+                }
+            }
         }
         assert!(parser.held_len() < 4 * BULK_LEN_MAX as usize * 4, "memory follows what arrived");
     }
@@ -178,16 +183,29 @@ fn make_stream(prng: &mut Prng) -> Vec<u8> {
             }
         }
         4 => drop(stream.remove(prng.below(stream.len() as u64) as usize)),
-        5 => {
-            let header: &[&str] =
-                &["*", "*1\r\n$", "", "*2\r\n$1\r\nx\r\n$", "*3\r\nabc\r\n", "*1\r\n$200001\r\n", "*2147483648\r\n"];
-            stream.extend(pick(prng, header).bytes());
-            stream.extend(std::iter::repeat_n(*pick(prng, b"19a\0"), LINE_LEN_MAX - 2 + prng.below(6) as usize));
-            stream.extend(b"\r\n");
-        }
+        5 => make_long_line(prng, &mut stream),
+        6 => stream.extend(
+            pick(
+                prng,
+                &["*01\r\n", "*1\r\n$04\r\nPING\r\n", "*1\r\n$+1\r\nx\r\n", "*1\r\n$-0\r\n", "*1\r\n$00\r\n\r\n"],
+            )
+            .bytes(),
+        ),
         _ => {}
     }
     stream
+}
+
+/// A line about as long as a line may be.
+fn make_long_line(prng: &mut Prng, stream: &mut Vec<u8>) {
+    if prng.chance(1, 2) {
+        stream.clear();
+    }
+    let starts =
+        ["*", "*1\r\n$", "", "", "*2\r\n$1\r\nx\r\n$", "*3\r\nabc\r\n", "*1\r\n$200001\r\n", "*2147483648\r\n"];
+    stream.extend(pick(prng, &starts).bytes());
+    stream.extend(std::iter::repeat_n(*pick(prng, b"19a\0"), LINE_LEN_MAX - 2 + prng.below(6) as usize));
+    stream.extend(pick(prng, &["\r\n", "\n"]).bytes());
 }
 
 fn pick<'a, T>(prng: &mut Prng, from: &'a [T]) -> &'a T {

@@ -3,7 +3,7 @@
 //! Small replies are appended to a contiguous tail. A large string value is not copied: a reference to its bytes is noted
 //! at its place in the stream, and the send gathers buffer pieces and references in order.
 
-use super::error::ReplyError;
+use super::error::{ReplyError, unescape};
 use crate::base::num::f64_text;
 use bytes::Bytes;
 
@@ -90,7 +90,7 @@ impl Reply {
     /// An error line. CR and LF inside are replaced by spaces, as Redis does.
     pub fn error(&mut self, error: &ReplyError) {
         self.raw(b"-");
-        self.out.buf.extend(error.line().bytes().map(|b| if b == b'\r' || b == b'\n' { b' ' } else { b }));
+        unescape(error.line(), &mut self.out.buf);
         self.raw(b"\r\n");
     }
     /// `:n`

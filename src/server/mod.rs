@@ -1,5 +1,42 @@
 //! Layer 7: from the command line to running loops, and back to the shell.
+//!
+//! ```text
+//! parameters ▶ log ▶ descriptors ▶ engine (probed) ▶ sockets ▶ threads, each with its engine ▶ start screen ▶ loops turn
+//!                                                          SIGTERM, SIGINT, SHUTDOWN ▶ loops drain ▶ files removed ▶ exit 0
+//! ```
+//! Whatever prevents a start is told in one sentence with its cause and one with its remedy, and the exit code is 1.
 
 #![forbid(unsafe_code)]
 
+mod boot;
+mod cores;
+mod error;
+mod limits;
+mod listen;
 pub mod options;
+mod screen;
+mod signals;
+mod threads;
+
+use options::Request;
+
+/// Runs the server until it is stopped. Returns the process's exit code.
+pub fn run() -> i32 {
+    match options::parse(std::env::args_os().skip(1)) {
+        Ok(Request::Print(text)) => {
+            print!("{text}");
+            0
+        }
+        Ok(Request::Run(settings)) => match boot::serve(*settings) {
+            Ok(()) => 0,
+            Err(error) => {
+                eprintln!("error: {error}");
+                1
+            }
+        },
+        Err(error) => {
+            eprintln!("{error}");
+            1
+        }
+    }
+}

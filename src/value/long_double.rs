@@ -44,7 +44,7 @@ impl LongDouble {
         LongDouble { negative, mantissa: mantissa << zeros, exponent: exponent - zeros as i32 }
     }
     /// The sum; None if it is too large to be finite.
-    pub fn add(self, other: Self) -> Option<Self> {
+    pub fn checked_add(self, other: Self) -> Option<Self> {
         if self.mantissa == 0 || other.mantissa == 0 {
             let rest = if self.mantissa == 0 { other } else { self };
             return Some(LongDouble {
@@ -99,8 +99,8 @@ impl LongDouble {
             return Some(Parsed::Infinite);
         }
         let number = match body {
-            [b'0', b'x' | b'X', digits @ ..] => Numeral::read(digits, 16)?.from_hexadecimal(negative),
-            digits => Numeral::read(digits, 10)?.from_decimal(negative),
+            [b'0', b'x' | b'X', digits @ ..] => Numeral::read(digits, 16)?.hexadecimal(negative),
+            digits => Numeral::read(digits, 10)?.decimal(negative),
         };
         number.map(Parsed::Finite)
     }
@@ -166,7 +166,7 @@ impl<'t> Numeral<'t> {
         let value = |&byte: &u8| (byte as char).to_digit(16);
         self.whole.iter().chain(self.fraction).filter_map(value).skip_while(|&digit| digit == 0)
     }
-    fn from_decimal(self, negative: bool) -> Option<LongDouble> {
+    fn decimal(self, negative: bool) -> Option<LongDouble> {
         let mut number = Big::default();
         let mut count = 0;
         for digit in self.digits() {
@@ -195,7 +195,7 @@ impl<'t> Numeral<'t> {
         }
         number.round(negative, exponent, inexact)
     }
-    fn from_hexadecimal(self, negative: bool) -> Option<LongDouble> {
+    fn hexadecimal(self, negative: bool) -> Option<LongDouble> {
         let mut number = Big::default();
         self.digits().for_each(|digit| number.multiply_add(16, digit));
         if number.bits() == 0 {
@@ -315,7 +315,7 @@ mod tests {
         }
     }
     fn sum(a: &str, b: &str) -> String {
-        number(a).add(number(b)).map_or("infinite".into(), LongDouble::text)
+        number(a).checked_add(number(b)).map_or("infinite".into(), LongDouble::text)
     }
 
     #[test]

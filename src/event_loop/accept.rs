@@ -1,0 +1,92 @@
+//! New connections: a place among `maxclients`, the loop with the fewest clients, a session.
+
+use super::EventLoop;
+use super::conn::Conn;
+use super::fleet::Mail;
+use crate::admin::clients::Endpoints;
+use crate::admin::params::Id;
+use crate::base::clock::WallMs;
+use crate::cmd::auth;
+use crate::cmd::session::Session;
+use crate::ring::{Engine, Errno};
+use nix::sys::socket::{MsgFlags, SockaddrStorage, getpeername, getsockname, send};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+const TOO_MANY_CLIENTS: &[u8] = b"-ERR max number of clients reached\r\n";
+const PROTECTED: &[u8] = b"-DENIED ringdb runs in protected mode: no password is set, so only clients of this machine are \
+served. To connect from elsewhere set a password (requirepass), or switch protected-mode off, in the configuration file, \
+on the command line, or with CONFIG SET from this machine.\r\n";
+
+impl<E: Engine> EventLoop<E> {
+    /// Takes a new connection in, or tells it that there is no place.
+    pub(super) fn on_accepted(&mut self, listener: u16, result: io::Result<OwnedFd>, now: WallMs) {
+        let Ok(socket) = result else { return }; // The engine tries again by itself.
+        let stats = self.stats();
+        if self.deadline.is_some() {
+            return; // Stopping: dropping the socket closes it.
+        }
+        let Ok(endpoints) = self.endpoints(listener, &socket) else { return }; // The peer has gone already.
+        if !self.world.clients.reserve(self.world.config.number(Id::MAXCLIENTS) as usize) {
+            return self.turn_away(&socket, TOO_MANY_CLIENTS);
+        }
+        if !endpoints.is_local() && self.is_protected() {
+            self.world.clients.give_back();
+            return self.turn_away(&socket, PROTECTED);
+        }
+        stats.connections.add(1);
+        match self.fleet.place(self.id) {
+            home if home == self.id => self.adopt(socket, endpoints, now),
+            home => self.fleet.mailbox(home).send(Mail::Adopt { socket, endpoints }),
+        }
+    }
+
+    /// Tells a connection why it is not served. Dropping the socket closes it.
+    fn turn_away(&self, socket: &OwnedFd, reason: &[u8]) {
+        self.stats().rejected_connections.add(1);
+        // A courtesy: whether it arrives does not matter.
+        let _ = send(socket.as_raw_fd(), reason, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL);
+    }
+
+    /// Only clients of this machine are welcome: nobody has chosen a password.
+    fn is_protected(&self) -> bool {
+        self.world.config.number(Id::PROTECTED_MODE) != 0 && !auth::is_password_set(self.world)
+    }
+
+    /// Serves a connection that has its place.
+    pub(super) fn adopt(&mut self, socket: OwnedFd, endpoints: Endpoints, now: WallMs) {
+        if self.deadline.is_some() {
+            self.fleet.leave(self.id);
+            return self.world.clients.give_back();
+        }
+        let info = self.world.clients.add(self.id, socket.as_raw_fd(), endpoints, now);
+        let session = Session::new(info, !auth::is_password_set(self.world));
+        let token = self.conns.insert(|token| Conn::new(token, session));
+        self.engine.open(token, socket);
+    }
+
+    fn endpoints(&self, listener: u16, socket: &OwnedFd) -> Result<Endpoints, Errno> {
+        if let Some(path) = self.fleet.unix_path.as_ref().filter(|_| self.fleet.unix_listener == Some(listener)) {
+            return Ok(Endpoints::Unix(path.clone()));
+        }
+        let peer = tcp_address(getpeername(socket.as_raw_fd())?)?;
+        let local = tcp_address(getsockname(socket.as_raw_fd())?)?;
+        Ok(Endpoints::Tcp { peer, local })
+    }
+
+    /// Stops taking new connections.
+    pub(super) fn stop_listening(&mut self) {
+        for listener in std::mem::take(&mut self.listeners) {
+            self.engine.stop_listening(listener);
+        }
+    }
+}
+
+fn tcp_address(address: SockaddrStorage) -> Result<SocketAddr, Errno> {
+    if let Some(v4) = address.as_sockaddr_in() {
+        return Ok(SocketAddr::from((v4.ip(), v4.port())));
+    }
+    let v6 = address.as_sockaddr_in6().ok_or(Errno::EAFNOSUPPORT)?;
+    Ok(SocketAddr::from((v6.ip(), v6.port())))
+}

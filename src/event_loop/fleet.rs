@@ -1,0 +1,72 @@
+//! What the loops know of each other: their mailboxes and how many connections each has.
+
+use super::mailbox::Mailbox;
+use crate::admin::clients::Endpoints;
+use crate::base::ids::{ClientId, LoopId};
+use crate::base::sync::{AtomicUsize, Ordering::Relaxed};
+use crate::ring::Waker;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// A message from one loop, or from the server's own threads, to another loop.
+#[derive(Debug)]
+pub enum Mail {
+    /// A fresh connection that this loop shall serve. Its place among `maxclients` is reserved.
+    Adopt { socket: OwnedFd, endpoints: Endpoints },
+    /// Close a client at once.
+    Kill(ClientId),
+    /// Send what waits, close everything, end.
+    Shutdown,
+}
+
+/// One loop in the eyes of the others. 128-aligned: counting a connection disturbs no other loop's line.
+#[repr(align(128))]
+struct Seat {
+    mailbox: Mailbox<Mail, Waker>,
+    /// Connections that the loop has or was given.
+    load: AtomicUsize,
+}
+
+/// All loops.
+pub struct Fleet {
+    seats: Box<[Seat]>,
+    /// The path of the Unix socket, as clients that came through it are shown.
+    pub unix_path: Option<Arc<str>>,
+    /// The number of the Unix socket among the listeners.
+    pub unix_listener: Option<u16>,
+}
+
+impl Fleet {
+    /// One loop per waker, in the order of their ids.
+    pub fn new(wakers: Vec<Waker>) -> Self {
+        let seats =
+            wakers.into_iter().map(|waker| Seat { mailbox: Mailbox::new(waker), load: AtomicUsize::new(0) }).collect();
+        Fleet { seats, unix_path: None, unix_listener: None }
+    }
+    /// The mailbox of a loop.
+    pub fn mailbox(&self, id: LoopId) -> &Mailbox<Mail, Waker> {
+        &self.seats[id.0 as usize].mailbox
+    }
+    /// Sends every loop the mail that `make` gives.
+    pub fn broadcast(&self, make: impl Fn() -> Mail) {
+        self.seats.iter().for_each(|seat| seat.mailbox.send(make()));
+    }
+    /// The loop for a new connection: the one with the fewest, `me` among equals (no hand-over). Counts it there.
+    /// Order: Relaxed: two loops that choose at the same moment may choose the same one; the next choice evens it out.
+    pub fn place(&self, me: LoopId) -> LoopId {
+        let load = |index: usize| self.seats[index].load.load(Relaxed);
+        let mut best = me.0 as usize;
+        for step in 1..self.seats.len() {
+            let index = (me.0 as usize + step) % self.seats.len();
+            if load(index) < load(best) {
+                best = index;
+            }
+        }
+        self.seats[best].load.fetch_add(1, Relaxed);
+        LoopId(best as u16)
+    }
+    /// A connection of loop `id` is gone.
+    pub fn leave(&self, id: LoopId) {
+        self.seats[id.0 as usize].load.fetch_sub(1, Relaxed);
+    }
+}

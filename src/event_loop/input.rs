@@ -1,0 +1,205 @@
+//! A client's bytes that are not yet commands, and the cutting of commands out of them.
+//!
+//! What arrives lies in the engine's buffers, which go back at the end of the turn. Commands are cut out of them in place;
+//! only what is left over, an incomplete command or what the client's budget did not cover, is copied to the client's own
+//! bytes. Once a client has bytes of its own, whatever arrives goes behind them, until all of it is used up.
+//!
+//! ```text
+//! arrivals   first ─▶ next ─▶ last           buffers of the engine, in order; `at` bytes of the first are used
+//! kept       [ used | rest ]                 the client's own bytes; empty for nearly every client
+//! ```
+//! While a window of commands is being run nothing moves: bytes are only appended, so offsets stay good.
+
+use crate::resp::args::Arg;
+use crate::resp::parse::{Limits, Parser, ProtocolError, Step};
+use crate::ring::{Engine, Filled};
+use bytes::Bytes;
+
+/// No arrival.
+pub const NO_ARRIVAL: u32 = u32::MAX;
+
+/// Buffers that were received in this turn, each linked to the client's next one.
+#[derive(Default)]
+pub struct Arrivals {
+    list: Vec<(Filled, u32)>,
+}
+
+impl Arrivals {
+    /// Links a buffer behind the others of its client.
+    #[inline]
+    pub fn push(&mut self, input: &mut Input, filled: Filled) {
+        let index = self.list.len() as u32;
+        self.list.push((filled, NO_ARRIVAL));
+        match input.last {
+            NO_ARRIVAL => input.first = index,
+            last => self.list[last as usize].1 = index,
+        }
+        input.last = index;
+    }
+    /// The received bytes of arrival `index`.
+    #[inline]
+    pub fn bytes<'e, E: Engine>(&self, engine: &'e E, index: u32) -> &'e [u8] {
+        engine.bytes(&self.list[index as usize].0)
+    }
+    /// Returns all buffers. Every client has settled.
+    pub fn give_back<E: Engine>(&mut self, engine: &mut E) {
+        self.list.drain(..).for_each(|(filled, _)| engine.give_back(filled));
+    }
+}
+
+/// See the module header.
+pub struct Input {
+    kept: Vec<u8>,
+    /// Bytes of `kept` that are used up.
+    used: usize,
+    /// This turn's arrivals that are not used up.
+    pub first: u32,
+    pub last: u32,
+    /// Bytes of the first arrival that are used up.
+    at: usize,
+}
+
+/// Where a command lies.
+#[derive(Clone, Copy, Debug)]
+pub enum Place {
+    /// In an arrival, from this offset on.
+    Arrival(u32, usize),
+    /// In the client's own bytes, from this offset on.
+    Kept(usize),
+}
+
+/// A command that was cut out.
+pub struct Cut {
+    pub place: Place,
+    pub item_count: usize,
+    pub large: Vec<Bytes>,
+}
+
+impl Input {
+    /// Nothing has come in.
+    pub fn new() -> Self {
+        Input { kept: Vec::new(), used: 0, first: NO_ARRIVAL, last: NO_ARRIVAL, at: 0 }
+    }
+    /// Bytes of the client's own that are not used up.
+    pub fn len(&self) -> usize {
+        self.kept.len() - self.used
+    }
+    /// Room behind them.
+    pub fn room(&self) -> usize {
+        self.kept.capacity() - self.kept.len()
+    }
+    /// The client's own bytes from an offset that `Place::Kept` names.
+    #[inline]
+    pub fn kept_from(&self, offset: usize) -> &[u8] {
+        &self.kept[offset..]
+    }
+
+    /// Cuts the next whole command, its arguments appended to `items`. None: what is here holds no further one.
+    /// Errors: the client breaks the protocol.
+    #[inline]
+    pub fn cut<E: Engine>(
+        &mut self,
+        parser: &mut Parser,
+        arrivals: &Arrivals,
+        engine: &E,
+        limits: &Limits,
+        items: &mut Vec<Arg>,
+    ) -> Result<Option<Cut>, ProtocolError> {
+        while self.first != NO_ARRIVAL && self.used == self.kept.len() && !parser.is_filling() {
+            let index = self.first;
+            let bytes = &arrivals.bytes(engine, index)[self.at..];
+            match parser.next(bytes, limits, items)? {
+                Step::Command { consumed, item_count } => {
+                    let place = Place::Arrival(index, self.at);
+                    self.consume(arrivals, consumed, bytes.len());
+                    return Ok(Some(Cut { place, item_count, large: parser.take_large() }));
+                }
+                Step::Skip { consumed } => self.consume(arrivals, consumed, bytes.len()),
+                Step::Incomplete => {
+                    self.kept.extend_from_slice(bytes);
+                    self.next_arrival(arrivals);
+                }
+                Step::Large { keep } => {
+                    self.kept.extend_from_slice(&bytes[..keep]);
+                    self.next_arrival(arrivals);
+                }
+            }
+        }
+        self.absorb(parser, arrivals, engine);
+        self.cut_kept(parser, limits, items)
+    }
+
+    /// The same out of the client's own bytes.
+    fn cut_kept(
+        &mut self,
+        parser: &mut Parser,
+        limits: &Limits,
+        items: &mut Vec<Arg>,
+    ) -> Result<Option<Cut>, ProtocolError> {
+        while self.used < self.kept.len() {
+            match parser.next(&self.kept[self.used..], limits, items)? {
+                Step::Command { consumed, item_count } => {
+                    let place = Place::Kept(self.used);
+                    self.used += consumed;
+                    return Ok(Some(Cut { place, item_count, large: parser.take_large() }));
+                }
+                Step::Skip { consumed } => self.used += consumed,
+                Step::Incomplete => return Ok(None),
+                Step::Large { keep } => {
+                    self.kept.truncate(self.used + keep);
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    #[inline]
+    fn consume(&mut self, arrivals: &Arrivals, consumed: usize, rest_len: usize) {
+        if consumed == rest_len {
+            self.next_arrival(arrivals);
+        } else {
+            self.at += consumed;
+        }
+    }
+    #[inline]
+    fn next_arrival(&mut self, arrivals: &Arrivals) {
+        self.first = arrivals.list[self.first as usize].1;
+        self.at = 0;
+        if self.first == NO_ARRIVAL {
+            self.last = NO_ARRIVAL;
+        }
+    }
+    /// Copies what has arrived and is not used up behind the client's own bytes, or into the large bulk under way.
+    fn absorb<E: Engine>(&mut self, parser: &mut Parser, arrivals: &Arrivals, engine: &E) {
+        while self.first != NO_ARRIVAL {
+            let mut bytes = &arrivals.bytes(engine, self.first)[self.at..];
+            if parser.is_filling() {
+                bytes = &bytes[parser.fill(bytes)..];
+            }
+            self.kept.extend_from_slice(bytes);
+            self.next_arrival(arrivals);
+        }
+    }
+
+    /// At the end of a turn: nothing of the client lies in the engine's buffers any more, and its own bytes are freed or
+    /// moved to the front. The rest is moved only when the used part is as long, so the work stays linear.
+    #[inline]
+    pub fn settle<E: Engine>(&mut self, parser: &mut Parser, arrivals: &Arrivals, engine: &E) {
+        if self.first != NO_ARRIVAL {
+            self.absorb(parser, arrivals, engine);
+        }
+        if self.kept.capacity() == 0 {
+            return;
+        }
+        let rest = self.len();
+        if rest == 0 {
+            self.kept = Vec::new();
+            self.used = 0;
+        } else if rest <= self.used {
+            self.kept.drain(..self.used);
+            self.kept.shrink_to(rest * 2);
+            self.used = 0;
+        }
+    }
+}

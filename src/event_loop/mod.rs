@@ -1,0 +1,350 @@
+//! Layer 6: the event loop. One per core, each with its own engine, sockets, buffers and clients; all work on one keyspace.
+//!
+//! ```text
+//! reap    file completions: bytes to the client's input, send progress, new sockets, mail
+//! cut     cut commands out of the input in place, of all clients, up to a window of 64
+//! look    find rows, hash keys, prefetch                     ┐ repeated until every ready client
+//! run     strictly in each client's order                    ┘ was visited once
+//! settle  copy what is left of the input, decide about reading on, give the receive buffers back
+//! flush   one message per client with output; then submit and wait in ONE call
+//! ```
+//! One epoch pin per turn, from the first window to the last, never held while waiting. One reading of the wall clock.
+//!
+//! A turn is bounded. A client's visit ends after 256 commands or 100 µs; what is left of its input
+//! waits at the back of the next turn's list. A client that does not read its replies is neither run nor read beyond
+//! `OUTPUT_SOFT_MAX`.
+
+#![forbid(unsafe_code)]
+
+mod accept;
+mod conn;
+pub mod fleet;
+mod input;
+pub mod mailbox;
+mod send;
+mod slab;
+mod timers;
+mod window;
+
+use crate::admin::clients::Seen;
+use crate::admin::params::Id;
+use crate::admin::stats::LoopStats;
+use crate::base::clock::{MonoNs, WallMs};
+use crate::base::ids::LoopId;
+use crate::base::prng::Prng;
+use crate::cmd::command::Effects;
+use crate::cmd::world::World;
+use crate::exec::effects;
+use crate::resp::parse::Limits;
+use crate::ring::{Completion, End, Engine, Errno, Filled, Message, Token};
+use crate::table::Participant;
+use conn::{Conn, Life};
+use fleet::{Fleet, Mail};
+use input::{Arrivals, Input};
+use send::Pool;
+use slab::Slab;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
+use timers::Timers;
+use window::Window;
+
+/// Bytes that may wait for a client before it is neither run nor read.
+const OUTPUT_SOFT_MAX: usize = 1 << 20;
+/// Bytes of whole commands that may wait before their client is not read any further.
+const BACKLOG_MAX: usize = 64 << 10;
+/// How long a loop that stops waits for its clients to take their last replies.
+const DRAIN_TIME: Duration = Duration::from_secs(1);
+
+/// See the module header.
+pub struct EventLoop<E: Engine> {
+    id: LoopId,
+    engine: E,
+    world: &'static World,
+    fleet: &'static Fleet,
+    listeners: Vec<u16>,
+    conns: Slab,
+    completions: Vec<Completion>,
+    arrivals: Arrivals,
+    window: Window,
+    /// Clients to visit in this turn, and those that are to be visited again in the next.
+    ready: Vec<Token>,
+    later: Vec<Token>,
+    /// Clients that may have something to send.
+    dirty: Vec<Token>,
+    pool: Pool,
+    timers: Timers,
+    seat: Rc<Participant>,
+    prng: Prng,
+    effects: Effects,
+    /// Set when the loop stops: until then it waits for its clients.
+    deadline: Option<MonoNs>,
+}
+
+impl<E: Engine> EventLoop<E> {
+    /// A loop around `engine`, on the thread that made the engine. `seed` differs from loop to loop.
+    pub fn new(id: LoopId, engine: E, world: &'static World, fleet: &'static Fleet, seed: u64) -> Self {
+        EventLoop {
+            id,
+            engine,
+            world,
+            fleet,
+            listeners: Vec::new(),
+            conns: Slab::default(),
+            completions: Vec::new(),
+            arrivals: Arrivals::default(),
+            window: Window::default(),
+            ready: Vec::new(),
+            later: Vec::new(),
+            dirty: Vec::new(),
+            pool: Pool::default(),
+            timers: Timers::default(),
+            seat: Rc::new(Participant::new()),
+            prng: Prng::seeded(seed),
+            effects: Effects::default(),
+            deadline: None,
+        }
+    }
+    /// Accepts connections on a listening socket.
+    pub fn listen(&mut self, listener: u16, socket: OwnedFd) {
+        self.listeners.push(listener);
+        self.engine.listen(listener, socket);
+    }
+    fn stats(&self) -> &'static LoopStats {
+        &self.world.stats[self.id.0 as usize]
+    }
+    /// What clients may send, before and after authentication.
+    fn limits(&self) -> [Limits; 2] {
+        let bulk_len_max = self.world.config.number(Id::PROTO_MAX_BULK_LEN) as u64;
+        [false, true].map(|authenticated| Limits::new(bulk_len_max, authenticated))
+    }
+
+    /// Turns until the server stops.
+    /// Errors: the engine is unusable.
+    pub fn run(mut self) -> io::Result<()> {
+        self.world.safepoint.leave_kernel(self.id);
+        loop {
+            let clock = MonoNs::now();
+            let now = self.world.keyspace.now.refresh();
+            self.file(now);
+            if !self.ready.is_empty() {
+                let stop = self.visit_all(clock, now);
+                self.settle(now);
+                self.hand_over_effects();
+                if stop {
+                    self.fleet.broadcast(|| Mail::Shutdown);
+                }
+            }
+            self.flush();
+            self.house_keeping(now);
+            if self.deadline.is_some_and(|deadline| self.conns.count() == 0 || MonoNs::now() >= deadline) {
+                break;
+            }
+            self.wait(now)?;
+        }
+        self.world.safepoint.enter_kernel(self.id);
+        Ok(())
+    }
+
+    /// Submits everything and sleeps until there is something to do.
+    fn wait(&mut self, now: WallMs) -> io::Result<()> {
+        let (mailbox, safepoint) = (self.fleet.mailbox(self.id), &self.world.safepoint);
+        let sleeps = self.ready.is_empty() && mailbox.prepare_sleep();
+        let timeout = if sleeps { self.sleep_time(now) } else { Duration::ZERO };
+        if sleeps && self.seat.limbo_bytes() > 0 {
+            self.seat.pin().flush(); // Garbage does not wait for this loop to wake up again.
+        }
+        safepoint.enter_kernel(self.id);
+        let result = self.engine.wait(Some(timeout), &mut self.completions);
+        safepoint.leave_kernel(self.id);
+        mailbox.woke_up();
+        result
+    }
+
+    /// Files what the last wait brought. No command runs here.
+    fn file(&mut self, now: WallMs) {
+        let mut completions = std::mem::take(&mut self.completions);
+        for completion in completions.drain(..) {
+            match completion {
+                Completion::Received { token, filled } => self.on_received(token, filled),
+                Completion::Sent { token, result, message } => self.on_sent(token, result, message),
+                Completion::Closed { token, end } => self.on_closed(token, end),
+                Completion::Accepted { listener, result } => self.on_accepted(listener, result, now),
+                Completion::Woken => {}
+            }
+        }
+        self.completions = completions; // Its room is used again.
+        for mail in self.fleet.mailbox(self.id).take() {
+            match mail {
+                Mail::Adopt { socket, endpoints } => self.adopt(socket, endpoints, now),
+                Mail::Kill(id) => self.kill(id),
+                Mail::Shutdown => self.drain_all(),
+            }
+        }
+    }
+
+    fn on_received(&mut self, token: Token, filled: Filled) {
+        self.stats().bytes_in.add(filled.len() as u64);
+        match self.conns.get(token) {
+            Some(conn) if conn.may_run() => {
+                self.arrivals.push(&mut conn.input, filled);
+                make_ready(&mut self.ready, conn);
+            }
+            _ => self.engine.give_back(filled),
+        }
+    }
+
+    fn on_sent(&mut self, token: Token, result: Result<usize, Errno>, message: Message) {
+        self.pool.put(message.small);
+        let Some(conn) = self.conns.get(token) else { return };
+        conn.sending_len = 0;
+        match result {
+            Ok(len) => {
+                if !conn.reply.is_empty() || conn.life == Life::Draining {
+                    make_dirty(&mut self.dirty, conn);
+                }
+                if conn.is_paused || conn.is_stalled {
+                    make_ready(&mut self.ready, conn); // It may go on now.
+                }
+                self.stats().bytes_out.add(len as u64);
+            }
+            Err(_) if conn.life == Life::Draining => self.close(token),
+            Err(_) => {
+                conn.advance(Life::Broken);
+                make_ready(&mut self.ready, conn);
+            }
+        }
+    }
+
+    /// The peer sends no more. Commands that are here still run, and are answered if the peer still listens.
+    fn on_closed(&mut self, token: Token, end: End) {
+        let Some(conn) = self.conns.get(token) else { return };
+        conn.advance(match end {
+            End::Eof => Life::PeerDone,
+            End::Failed(_) => Life::Broken,
+        });
+        make_ready(&mut self.ready, conn);
+    }
+
+    /// After the visits: what is left of each client's input becomes its own, and the receive buffers go back.
+    fn settle(&mut self, now: WallMs) {
+        let input_max = self.world.config.number(Id::QUERY_BUFFER_LIMIT) as usize;
+        let mut visited = std::mem::take(&mut self.ready);
+        for token in visited.drain(..) {
+            let Some(conn) = self.conns.get(token) else { continue };
+            if !conn.may_run() {
+                (conn.input, conn.parser) = (Input::new(), Default::default()); // Nobody will ask for it.
+            }
+            conn.input.settle(&mut conn.parser, &self.arrivals, &self.engine);
+            let input_len = conn.input.len() + conn.parser.held_len();
+            let output_len = conn.output_len();
+            let (row, input_cap) = (conn.session.info.row(), conn.input.room());
+            conn.session.info.seen(Seen { now, row, input_len, input_cap, output_len });
+            let is_done = !conn.is_ready && !conn.is_stalled;
+            match conn.life {
+                Life::Open => {
+                    let has_backlog = conn.is_ready && conn.input.len() > BACKLOG_MAX;
+                    let pause = output_len >= OUTPUT_SOFT_MAX || has_backlog;
+                    if pause != conn.is_paused {
+                        conn.is_paused = pause;
+                        if pause { self.engine.pause_recv(token) } else { self.engine.resume_recv(token) }
+                    }
+                }
+                Life::PeerDone if is_done => {
+                    conn.advance(Life::Draining);
+                    make_dirty(&mut self.dirty, conn);
+                }
+                Life::Broken => {
+                    conn.reply.take(); // Nobody will read it.
+                    make_dirty(&mut self.dirty, conn);
+                }
+                _ => {}
+            }
+            if input_len > input_max {
+                self.close(token);
+            }
+        }
+        self.arrivals.give_back(&mut self.engine);
+        self.ready = std::mem::replace(&mut self.later, visited);
+    }
+
+    /// Passes on what the turn's commands changed.
+    fn hand_over_effects(&mut self) {
+        let (stats, fleet) = (self.stats(), self.fleet);
+        effects::hand_over(&mut self.effects, stats, |home, id| fleet.mailbox(home).send(Mail::Kill(id)));
+    }
+
+    /// Sends what waits: one message per client, none while another is in flight. Closes clients that are done.
+    fn flush(&mut self) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for token in dirty.drain(..) {
+            let Some(conn) = self.conns.get(token) else { continue };
+            conn.is_dirty = false;
+            if conn.life == Life::Broken && !conn.is_ready {
+                self.close(token);
+                continue;
+            }
+            if conn.sending_len > 0 {
+                continue; // `on_sent` brings it back here.
+            }
+            if !conn.reply.is_empty() {
+                conn.sending_len = conn.reply.pending_len();
+                self.engine.send(token, send::message(conn.reply.take()));
+                continue;
+            }
+            self.pool.put(conn.reply.take().buf);
+            if conn.life == Life::Draining {
+                self.close(token);
+            }
+        }
+        self.dirty = dirty; // Its room is used again.
+    }
+
+    /// Ends a connection at once.
+    fn close(&mut self, token: Token) {
+        let Some(conn) = self.conns.remove(token) else { return };
+        self.engine.close(token);
+        self.world.clients.remove(&conn.session.info);
+        self.fleet.leave(self.id);
+    }
+
+    /// Closes a client that somebody wants gone. What it has not been sent is lost, as in Redis.
+    fn kill(&mut self, id: crate::base::ids::ClientId) {
+        let found = self.conns.iter().find(|conn| conn.session.id == id).map(|conn| conn.token);
+        if let Some(token) = found {
+            self.close(token);
+        }
+    }
+
+    /// The server stops: no new clients, no more commands; what waits is sent.
+    fn drain_all(&mut self) {
+        if self.deadline.is_some() {
+            return;
+        }
+        self.deadline = Some(MonoNs(MonoNs::now().0 + DRAIN_TIME.as_nanos() as u64));
+        self.stop_listening();
+        for conn in self.conns.iter() {
+            conn.advance(Life::Draining);
+            make_dirty(&mut self.dirty, conn);
+        }
+    }
+}
+
+/// Puts a connection on the list of those to be visited.
+#[inline]
+fn make_ready(ready: &mut Vec<Token>, conn: &mut Conn) {
+    if !conn.is_ready {
+        conn.is_ready = true;
+        ready.push(conn.token);
+    }
+}
+
+/// Puts a connection on the list of those that may have something to send.
+#[inline]
+fn make_dirty(dirty: &mut Vec<Token>, conn: &mut Conn) {
+    if !conn.is_dirty {
+        conn.is_dirty = true;
+        dirty.push(conn.token);
+    }
+}

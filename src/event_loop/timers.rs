@@ -1,0 +1,85 @@
+//! What a loop does by the clock. Idle costs nothing: a loop without work sleeps for a second at a time, however many
+//! clients it has. Only where a `timeout` for idle clients is set it looks at a slice of them ten times a second.
+
+use super::EventLoop;
+use super::conn::Life;
+use crate::admin::log;
+use crate::admin::params::Id;
+use crate::admin::stats::Totals;
+use crate::base::clock::WallMs;
+use crate::ring::{Engine, Token};
+use std::time::Duration;
+
+/// Longest sleep: parameters that another loop has changed (CONFIG SET timeout) are noticed within it.
+const SLEEP_MS_MAX: u64 = 1000;
+/// Time between two rounds while nothing else happens, whatever `hz` says.
+const IDLE_ROUND_MS: u64 = 100;
+/// Every client is looked at once in so many milliseconds.
+const SWEEP_MS: u64 = 1000;
+
+/// See the module header.
+#[derive(Default)]
+pub struct Timers {
+    last_round: WallMs,
+    next_round: WallMs,
+    /// The slot at which the next slice of clients begins.
+    sweep_at: usize,
+    generation: u32,
+}
+
+impl<E: Engine> EventLoop<E> {
+    /// How long the loop may sleep when nobody wants anything.
+    pub(super) fn sleep_time(&self, now: WallMs) -> Duration {
+        let sweeps = self.world.config.number(Id::TIMEOUT) != 0 && self.conns.count() > 0;
+        let rest = self.timers.next_round.0.saturating_sub(now.0);
+        Duration::from_millis(if sweeps { rest.max(IDLE_ROUND_MS) } else { SLEEP_MS_MAX })
+    }
+
+    /// Does what is due. Called once per turn.
+    /// Cost: one comparison if nothing is.
+    #[inline]
+    pub(super) fn house_keeping(&mut self, now: WallMs) {
+        if now >= self.timers.next_round {
+            self.round(now);
+        }
+    }
+
+    #[cold]
+    fn round(&mut self, now: WallMs) {
+        let config = &self.world.config;
+        let round_ms = 1000 / config.number(Id::HZ).clamp(1, 500) as u64;
+        let elapsed_ms = now.0.saturating_sub(self.timers.last_round.0).min(SWEEP_MS);
+        (self.timers.last_round, self.timers.next_round) = (now, WallMs(now.0 + round_ms));
+        self.pool.shrink();
+        if self.id.0 == 0 {
+            self.world.rates.sample(now.0, || Totals::of(&self.world.stats));
+            if self.timers.generation != config.generation() {
+                self.timers.generation = config.generation();
+                log::set_level(config.number(Id::LOGLEVEL) as u32);
+            }
+        }
+        let timeout_ms = config.number(Id::TIMEOUT) as u64 * 1000;
+        if timeout_ms > 0 {
+            self.close_idle(now, timeout_ms, elapsed_ms);
+        }
+    }
+
+    /// Closes clients that have been idle for too long, among the slice of them that is due after `elapsed_ms`.
+    fn close_idle(&mut self, now: WallMs, timeout_ms: u64, elapsed_ms: u64) {
+        let slots = self.conns.slot_count();
+        let slice = (slots as u64 * elapsed_ms).div_ceil(SWEEP_MS) as usize;
+        let mut idle: Vec<Token> = Vec::new();
+        for _ in 0..slice.min(slots) {
+            self.timers.sweep_at = (self.timers.sweep_at + 1) % slots;
+            let Some(conn) = self.conns.at(self.timers.sweep_at) else { continue };
+            let since = conn.session.info.last_seen();
+            if conn.life == Life::Open && now.0.saturating_sub(since.0) > timeout_ms {
+                idle.push(conn.token);
+            }
+        }
+        for token in idle {
+            log::write(log::Level::Verbose, format_args!("Closing idle client"));
+            self.close(token);
+        }
+    }
+}

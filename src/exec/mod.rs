@@ -1,0 +1,16 @@
+//! Layer 5: from a parsed command to its reply.
+//!
+//! ```text
+//! look      for a window of commands of all clients: row, hash of the keys, prefetch of what the keys lie in
+//! gate      may this command run for this client now? One ordered list of checks
+//! dispatch  run the handler; undo the half reply of one that failed; count
+//! effects   what the commands of a turn changed, handed over at its end
+//! ```
+//! Nothing here knows one command from another: a special case is a missing column of the row.
+
+#![forbid(unsafe_code)]
+
+pub mod dispatch;
+pub mod effects;
+pub mod gate;
+pub mod look;

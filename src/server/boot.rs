@@ -1,0 +1,130 @@
+//! The start, step by step, and the end.
+
+use super::error::StartError;
+use super::listen::Listeners;
+use super::options::Settings;
+use super::{cores, limits, screen, signals, threads};
+use crate::admin::config::Config;
+use crate::admin::log;
+use crate::admin::params::Id;
+use crate::base::hash::KeyHasher;
+use crate::cmd::world::{Boot, World};
+use crate::event_loop::fleet::{Fleet, Mail};
+use crate::ring::{Kind, epoll, probe, uring};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+use std::{fs, io};
+
+/// Starts the server and stays until it has stopped.
+/// Errors: it could not start, or a loop's engine failed.
+pub fn serve(settings: Settings) -> Result<(), StartError> {
+    signals::block();
+    let config = settings.config;
+    open_files(&config)?;
+    settings.warnings.iter().for_each(|warning| log::warning(format_args!("{warning}")));
+    let allowed = cores::allowed();
+    let loops = match config.number(Id::THREADS) {
+        0 => cores::usable(allowed.len()),
+        count => count as usize,
+    };
+    config.set_number(Id::THREADS, loops as i64);
+    let clients = limits::make_room(config.number(Id::MAXCLIENTS) as u64, loops)?;
+    config.set_number(Id::MAXCLIENTS, clients as i64);
+    let (kind, reason) = probe::choose(requested(&config)).map_err(StartError)?;
+    let listeners = Listeners::open(&config, loops)?;
+    // A loop per core stays on its core; otherwise the scheduler knows better who else runs here.
+    let pinned = (loops == allowed.len()).then_some(allowed.as_slice());
+    let seats = match kind {
+        Kind::Uring => threads::seats::<uring::Uring>(loops, pinned),
+        Kind::Epoll => threads::seats::<epoll::Epoll>(loops, pinned),
+    };
+    let seats = seats.map_err(|error| {
+        StartError(format!(
+            "A loop's {kind} engine cannot be made: {error}. Try fewer with --threads, or --io-engine epoll."
+        ))
+    })?;
+    let boot = Boot {
+        loops,
+        databases: config.number(Id::DATABASES) as usize,
+        engine: if kind == Kind::Uring { "uring" } else { "epoll" },
+        engine_reason: reason,
+        config_file: settings.file,
+    };
+    let mut fleet = Fleet::new(threads::wakers(&seats));
+    if let Some(path) = &listeners.unix {
+        fleet.unix_path = Some(path.to_string_lossy().into());
+        fleet.unix_listener = Some(listeners.tcp.len() as u16);
+    }
+    // Both live as long as the process: the loops reach them without counting references.
+    let world: &'static World = Box::leak(Box::new(World { config, ..World::new(boot, KeyHasher::random()) }));
+    let fleet: &'static Fleet = Box::leak(Box::new(fleet));
+    signals::watch(|| fleet.broadcast(|| Mail::Shutdown))
+        .map_err(|error| StartError(format!("A thread for signals cannot be made: {error}. Raise `ulimit -u`.")))?;
+    screen::show(world, kind, &listeners, pinned);
+    let Listeners { per_loop, unix, .. } = listeners;
+    let pidfile = write_pidfile(&world.config);
+    let outcome = join(threads::start(seats, world, fleet, per_loop));
+    for path in unix.iter().chain(&pidfile) {
+        log::notice(format_args!("Removing {}", path.display()));
+        let _ = fs::remove_file(path); // Somebody else may have removed it.
+    }
+    outcome?;
+    log::warning(format_args!("ringdb is now ready to exit, bye bye..."));
+    Ok(())
+}
+
+/// Waits until every loop has stopped.
+fn join(threads: Vec<JoinHandle<io::Result<()>>>) -> Result<(), StartError> {
+    for thread in threads {
+        // A panic has aborted the process, so a thread that can be joined has returned.
+        if let Ok(Err(error)) = thread.join() {
+            return Err(StartError(format!(
+                "A loop's engine failed: {error}. Restart, if need be with --io-engine epoll."
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Goes to the working directory and opens the log.
+fn open_files(config: &Config) -> Result<(), StartError> {
+    let dir = path_of(config, Id::DIR).unwrap_or_else(|| ".".into());
+    std::env::set_current_dir(&dir).map_err(|error| {
+        StartError(format!("Cannot go to the directory {}: {error}. Correct --dir.", dir.display()))
+    })?;
+    if let Ok(dir) = std::env::current_dir() {
+        config.set_text(Id::DIR, dir.as_os_str().as_bytes());
+    }
+    let path = path_of(config, Id::LOGFILE);
+    log::open(path.as_deref(), config.number(Id::LOGLEVEL) as u32).map_err(|error| {
+        let path = path.unwrap_or_default();
+        StartError(format!("Cannot open the log {}: {error}. Correct --logfile.", path.display()))
+    })
+}
+
+fn path_of(config: &Config, id: Id) -> Option<PathBuf> {
+    let text = config.text(id);
+    (!text.is_empty()).then(|| Path::new(OsStr::from_bytes(&text)).to_path_buf())
+}
+
+fn requested(config: &Config) -> probe::Requested {
+    match config.word(Id::IO_ENGINE) {
+        "uring" => probe::Requested::Uring,
+        "epoll" => probe::Requested::Epoll,
+        _ => probe::Requested::Auto,
+    }
+}
+
+/// Writes the process id. A pidfile that cannot be written is a nuisance, not a reason to stop.
+fn write_pidfile(config: &Config) -> Option<PathBuf> {
+    let path = path_of(config, Id::PIDFILE)?;
+    match fs::write(&path, format!("{}\n", std::process::id())) {
+        Ok(()) => Some(std::path::absolute(&path).unwrap_or(path)),
+        Err(error) => {
+            log::warning(format_args!("Cannot write the pidfile {}: {error}", path.display()));
+            None
+        }
+    }
+}
