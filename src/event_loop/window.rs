@@ -228,7 +228,10 @@ impl<E: Engine> EventLoop<E> {
                     match turn.run(*row, &mut conn.session, &mut conn.reply, args) {
                         Flow::Done => {}
                         Flow::Close => conn.advance(Life::Draining),
-                        Flow::Shutdown => stop = true,
+                        Flow::Shutdown => {
+                            conn.advance(Life::Draining);
+                            stop = true;
+                        }
                     }
                 }
                 Job::Refuse(error) => {
