@@ -32,9 +32,11 @@ use crate::admin::stats::LoopStats;
 use crate::base::clock::{MonoNs, WallMs};
 use crate::base::ids::LoopId;
 use crate::base::prng::Prng;
+use crate::base::sync::Ordering;
 use crate::cmd::command::Effects;
 use crate::cmd::world::World;
 use crate::exec::effects;
+use crate::keyspace::{Local, expire};
 use crate::resp::parse::Limits;
 use crate::ring::{Completion, End, Engine, Errno, Filled, Message, Token};
 use crate::table::Participant;
@@ -54,6 +56,8 @@ use window::Window;
 const OUTPUT_SOFT_MAX: usize = 1 << 20;
 /// Bytes of whole commands that may wait before their client is not read any further.
 const BACKLOG_MAX: usize = 64 << 10;
+/// Time for removing what has expired, per turn: no client waits longer for it.
+const EXPIRE_TIME: Duration = Duration::from_micros(250);
 /// How long a loop that stops waits for its clients to take their last replies.
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 
@@ -76,6 +80,7 @@ pub struct EventLoop<E: Engine> {
     pool: Pool,
     timers: Timers,
     seat: Rc<Participant>,
+    local: Local,
     prng: Prng,
     effects: Effects,
     /// Set when the loop stops: until then it waits for its clients.
@@ -101,6 +106,7 @@ impl<E: Engine> EventLoop<E> {
             pool: Pool::default(),
             timers: Timers::default(),
             seat: Rc::new(Participant::new()),
+            local: Local::new(!seed),
             prng: Prng::seeded(seed),
             effects: Effects::default(),
             deadline: None,
@@ -128,14 +134,7 @@ impl<E: Engine> EventLoop<E> {
             let clock = MonoNs::now();
             let now = self.world.keyspace.now.refresh();
             self.file(now);
-            if !self.ready.is_empty() {
-                let stop = self.visit_all(clock, now);
-                self.settle(now);
-                self.hand_over_effects();
-                if stop {
-                    self.fleet.broadcast(|| Mail::Shutdown);
-                }
-            }
+            self.work(clock, now);
             self.flush();
             self.house_keeping(now);
             if self.deadline.is_some_and(|deadline| self.conns.count() == 0 || MonoNs::now() >= deadline) {
@@ -145,6 +144,30 @@ impl<E: Engine> EventLoop<E> {
         }
         self.world.safepoint.enter_kernel(self.id);
         Ok(())
+    }
+
+    /// What a turn does with data, under one guard: the clients' commands, then what has expired.
+    fn work(&mut self, clock: MonoNs, now: WallMs) {
+        let seat = self.seat.clone();
+        let guard = seat.pin();
+        if !self.ready.is_empty() {
+            self.local.recency.begin_turn(&self.world.config, now);
+            let stop = self.visit_all(&guard, clock, now);
+            self.settle(now);
+            self.hand_over_effects();
+            if stop {
+                self.fleet.broadcast(|| Mail::Shutdown);
+            }
+        }
+        if self.expires() {
+            let (space, all, stats) = (&self.world.keyspace, &self.world.stats, self.stats());
+            self.local.expiry.run(expire::Run { space, guard: &guard, all, stats, now }, EXPIRE_TIME);
+        }
+    }
+
+    /// Is active expiry on?
+    fn expires(&self) -> bool {
+        self.world.active_expire.load(Ordering::Relaxed) != 0
     }
 
     /// Submits everything and sleeps until there is something to do.

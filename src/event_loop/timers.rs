@@ -32,7 +32,8 @@ impl<E: Engine> EventLoop<E> {
     pub(super) fn sleep_time(&self, now: WallMs) -> Duration {
         let sweeps = self.world.config.number(Id::TIMEOUT) != 0 && self.conns.count() > 0;
         let rest = self.timers.next_round.0.saturating_sub(now.0);
-        Duration::from_millis(if sweeps { rest.max(IDLE_ROUND_MS) } else { SLEEP_MS_MAX })
+        let sleep = Duration::from_millis(if sweeps { rest.max(IDLE_ROUND_MS) } else { SLEEP_MS_MAX });
+        self.local.expiry.sleep_time(now, self.expires()).map_or(sleep, |until_due| sleep.min(until_due))
     }
 
     /// Does what is due. Called once per turn.

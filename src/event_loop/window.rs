@@ -92,9 +92,7 @@ enum Leave {
 
 impl<E: Engine> EventLoop<E> {
     /// Visits every ready client once. Returns true if a command stopped the server.
-    pub(super) fn visit_all(&mut self, started: MonoNs, now: WallMs) -> bool {
-        let seat = self.seat.clone();
-        let guard = seat.pin();
+    pub(super) fn visit_all(&mut self, guard: &Guard<'_>, started: MonoNs, now: WallMs) -> bool {
         let limits = self.limits();
         let mut window = std::mem::take(&mut self.window);
         let (mut clock, mut next, mut visit, mut stop) = (started, 0, None, false);
@@ -104,8 +102,8 @@ impl<E: Engine> EventLoop<E> {
             if window.items.is_empty() {
                 break;
             }
-            window.ahead.prefetch(&self.world.keyspace, &guard);
-            stop |= self.run_window(&mut window, &guard, now);
+            window.ahead.prefetch(&self.world.keyspace, guard);
+            stop |= self.run_window(&mut window, guard, now);
             let finished = MonoNs::now();
             window.adapt(finished.since(clock));
             clock = finished;
@@ -208,6 +206,7 @@ impl<E: Engine> EventLoop<E> {
             world: self.world,
             guard,
             stats: &self.world.stats[self.id.0 as usize],
+            local: &self.local,
             now,
             prng: &mut self.prng,
             effects: &mut self.effects,

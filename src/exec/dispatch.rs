@@ -7,7 +7,7 @@ use crate::base::prng::Prng;
 use crate::cmd::command::{Command, Cx, Effects, Flow};
 use crate::cmd::session::Session;
 use crate::cmd::world::World;
-use crate::keyspace::Keys;
+use crate::keyspace::{Keys, Local};
 use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
 use crate::resp::reply::{Mark, Reply};
@@ -18,6 +18,8 @@ pub struct Turn<'t> {
     pub world: &'t World,
     pub guard: &'t Guard<'t>,
     pub stats: &'t LoopStats,
+    /// What this loop has of its own for the keyspace.
+    pub local: &'t Local,
     pub now: WallMs,
     pub prng: &'t mut Prng,
     pub effects: &'t mut Effects,
@@ -60,7 +62,8 @@ impl Turn<'_> {
     ) -> Flow {
         session.info.set_row(row.index as u32);
         let mut cx = Cx {
-            keys: Keys::new(&self.world.keyspace, session.db, self.guard, self.stats, self.now),
+            keys: Keys::new(&self.world.keyspace, session.db, self.guard, self.stats, self.local, self.now)
+                .no_touch(session.no_touch),
             reply,
             session,
             world: self.world,
