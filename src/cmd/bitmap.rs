@@ -207,8 +207,7 @@ fn bitop(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         |list| combine(cx, operation, list),
     )?;
     let sources = args.count() as u64 - 3;
-    keys.stats.hits.add(hits);
-    keys.stats.misses.add(sources - hits);
+    keys.count_lookups(hits, sources - hits);
     cx.effects.dirty += changes;
     cx.reply.int(len as i64);
     Ok(Flow::Done)
@@ -241,10 +240,11 @@ fn operation(args: &Args<'_>) -> Result<Operation, ReplyError> {
 fn combine(cx: &Cx<'_>, operation: Operation, list: &[(DbIndex, Key<'_>)]) -> Result<(usize, u64, u64), ReplyError> {
     let keys = cx.keys;
     keys.transact(list, |txn| {
-        txn.decide(0, Change::Keep); // What an earlier run decided does not count.
         let mut values = Vec::with_capacity(list.len() - 1);
         for index in 1..list.len() {
-            values.push(string_of(keys.live(txn.old(index)))?);
+            let source = keys.live(txn.old(index));
+            source.into_iter().for_each(|entry| keys.touch(entry));
+            values.push(string_of(source)?);
         }
         let hits = values.iter().flatten().count() as u64;
         let mut digits = vec![itoa::Buffer::new(); values.len()];

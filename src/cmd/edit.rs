@@ -1,6 +1,7 @@
 //! What the string and bitmap families share: reading string values, editing one key, checking arguments.
 
 use super::command::Cx;
+use crate::admin::params::Id;
 use crate::base::clock::WallMs;
 use crate::base::hash::Key;
 use crate::base::num::parse_i64;
@@ -44,11 +45,6 @@ pub(super) fn string_of(entry: Option<Entry<'_>>) -> Result<Option<Str<'_>>, Wro
     entry.map(Str::of).transpose()
 }
 
-/// Counts a lookup of a key that was read while it was changed (GETSET, GETDEL, SET with GET).
-pub(super) fn count_lookup(cx: &Cx<'_>, found: bool) {
-    if found { cx.keys.stats.hits.add(1) } else { cx.keys.stats.misses.add(1) }
-}
-
 /// Replies a string value, a large one by reference.
 #[inline]
 pub(super) fn reply_string(reply: &mut Reply, value: Str<'_>) {
@@ -87,8 +83,8 @@ pub(super) fn check_len(cx: &Cx<'_>, len: u64) -> Result<(), ReplyError> {
 }
 
 /// `proto-max-bulk-len`, in bytes.
-pub(super) fn bulk_len_max(_cx: &Cx<'_>) -> u64 {
-    512 << 20
+pub(super) fn bulk_len_max(cx: &Cx<'_>) -> u64 {
+    cx.world.config.number(Id::PROTO_MAX_BULK_LEN) as u64
 }
 
 /// A value that a client sent, ready to be stored. Made once; the entry may be built several times.

@@ -43,11 +43,13 @@ pub(super) fn lcs(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
 fn values<'a>(cx: &Cx<'a>, args: &Args<'_>) -> Result<[Option<Str<'a>>; 2], ReplyError> {
     let keys = cx.keys;
     let found = keys.snapshot(&[cx.key(args, 1), cx.key(args, 2)], |entries| {
-        [0, 1].map(|index| keys.live(entries[index])).map(|entry| (entry.is_some(), string_of(entry)))
+        [0, 1].map(|index| keys.live(entries[index])).map(|entry| {
+            entry.into_iter().for_each(|entry| keys.touch(entry));
+            (entry.is_some(), string_of(entry))
+        })
     });
     let hits = found.iter().filter(|(present, _)| *present).count() as u64;
-    keys.stats.hits.add(hits);
-    keys.stats.misses.add(2 - hits);
+    keys.count_lookups(hits, 2 - hits);
     let no_string = ReplyError::text("ERR The specified keys must contain string values");
     match found {
         [(_, Ok(a)), (_, Ok(b))] => Ok([a, b]),

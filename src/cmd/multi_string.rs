@@ -7,11 +7,10 @@ use crate::base::clock::WallMs;
 use crate::base::hash::Key;
 use crate::base::ids::DbIndex;
 use crate::base::num::parse_i64;
-use crate::keyspace::types::Str;
+use crate::keyspace::types::{Str, WrongType};
 use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
 use crate::table::{Change, Entry};
-use std::collections::HashMap;
 
 /// Reply the values of several keys as they were at one instant; what is absent or no string is null.
 pub(super) fn mget(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
@@ -26,23 +25,27 @@ pub(super) fn mget(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> 
             keys.snapshot(list, |entries| {
                 cx.reply.truncate(mark); // The closure may run again, with newer entries.
                 cx.reply.array(count);
-                entries.iter().filter(|&&entry| reply_entry(cx, keys.live(entry))).count()
+                entries.iter().filter(|&&entry| reply_entry(cx, keys.live(entry))).count() as u64
             })
         },
     );
-    keys.stats.hits.add(hits as u64);
-    keys.stats.misses.add((count - hits) as u64);
+    keys.count_lookups(hits, count as u64 - hits);
     Ok(Flow::Done)
 }
 
 /// Replies one entry's value; was there an entry?
 #[inline]
 fn reply_entry(cx: &mut Cx<'_>, entry: Option<Entry<'_>>) -> bool {
-    match entry.map(Str::of) {
-        Some(Ok(value)) => reply_string(cx.reply, value),
-        _ => cx.reply.null(),
+    let Some(entry) = entry else {
+        cx.reply.null();
+        return false;
+    };
+    cx.keys.touch(entry);
+    match Str::of(entry) {
+        Ok(value) => reply_string(cx.reply, value),
+        Err(WrongType) => cx.reply.null(),
     }
-    entry.is_some()
+    true
 }
 
 /// Store several values.
@@ -123,51 +126,32 @@ impl Pairs {
         deadline: Option<WallMs>,
     ) -> Option<u64> {
         let keys = cx.keys;
-        let places = duplicates(list);
-        let place = |index: usize| places.as_ref().map_or(index, |places| places[index]);
         let is_past = deadline.is_some_and(|at| at <= keys.now);
         keys.transact(list, |txn| {
-            let mut changes = 0;
             let blocked = match options.condition {
-                Condition::IfAbsent => (0..list.len()).any(|index| keys.live(txn.old(place(index))).is_some()),
-                Condition::IfPresent => (0..list.len()).any(|index| keys.live(txn.old(place(index))).is_none()),
+                Condition::IfAbsent => (0..list.len()).any(|index| keys.live(txn.old(index)).is_some()),
+                Condition::IfPresent => (0..list.len()).any(|index| keys.live(txn.old(index)).is_none()),
                 _ => false,
             };
             if blocked {
-                // What an earlier run decided does not count.
-                (0..list.len()).for_each(|index| txn.decide(place(index), Change::Keep));
                 return None;
             }
+            let mut changes = 0;
             for (index, (_, key)) in list.iter().enumerate() {
-                let place = place(index);
+                let old = keys.live(txn.old(index));
                 let change = if is_past {
-                    changes += (place == index && keys.live(txn.old(place)).is_some()) as u64;
+                    // A key that is named twice is removed once.
+                    changes += (old.is_some() && !matches!(txn.decision(index), Change::Remove)) as u64;
                     Change::Remove
                 } else {
                     changes += 1;
-                    let kept = (options.expiry == Expiry::Keep).then(|| keys.live(txn.old(place))).flatten();
+                    let kept = old.filter(|_| options.expiry == Expiry::Keep);
                     let at = kept.map_or(deadline, Entry::expires_at);
                     Change::Put(Value::of(args, self.first + index * 2 + 1).entry(cx, *key, at))
                 };
-                txn.decide(place, change); // Of equal keys the last value counts.
+                txn.decide(index, change); // Of equal keys the last value counts.
             }
             Some(changes)
         })
     }
-}
-
-/// For each key the index of its first occurrence; None if no key occurs twice.
-fn duplicates(list: &[(DbIndex, Key<'_>)]) -> Option<Vec<usize>> {
-    /// Up to here comparing each with each is cheaper than a hash table.
-    const SCAN_COUNT_MAX: usize = 64;
-    let same = |a: usize, b: usize| list[a].1.hash == list[b].1.hash && list[a].1.bytes == list[b].1.bytes;
-    let first_of = |index: usize| (0..index).find(|&other| same(other, index));
-    if list.len() <= SCAN_COUNT_MAX {
-        let any = (1..list.len()).any(|index| first_of(index).is_some());
-        return any.then(|| (0..list.len()).map(|index| first_of(index).unwrap_or(index)).collect());
-    }
-    let mut seen = HashMap::with_capacity_and_hasher(list.len(), ahash::RandomState::new());
-    let places: Vec<usize> =
-        list.iter().enumerate().map(|(index, (_, key))| *seen.entry(key.bytes).or_insert(index)).collect();
-    (seen.len() < list.len()).then_some(places)
 }

@@ -205,7 +205,7 @@ fn set(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let deadline = options.expiry.deadline(cx.keys.now, "set")?;
     let outcome = store(cx, &args, 2, options, deadline)?;
     if options.get {
-        edit::count_lookup(cx, outcome.old.is_some());
+        cx.keys.count_lookups(outcome.old.is_some() as u64, outcome.old.is_none() as u64);
         reply_optional(cx.reply, outcome.old);
     } else if outcome.stored {
         cx.reply.ok();
@@ -289,7 +289,7 @@ fn store_for(cx: &mut Cx<'_>, args: Args<'_>, unit: Unit, command: &str) -> Resu
 /// Store a value and reply the old one.
 fn getset(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let outcome = store(cx, &args, 2, Options { get: true, ..Options::NONE }, None)?;
-    edit::count_lookup(cx, outcome.old.is_some());
+    cx.keys.count_lookups(outcome.old.is_some() as u64, outcome.old.is_none() as u64);
     reply_optional(cx.reply, outcome.old);
     Ok(Flow::Done)
 }
@@ -297,7 +297,7 @@ fn getset(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
 /// Remove a key and reply its value.
 fn getdel(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let old = update(cx, cx.key(&args, 1), |entry| Ok((Change::Remove, string_of(entry)?)))?;
-    edit::count_lookup(cx, old.is_some());
+    cx.keys.count_lookups(old.is_some() as u64, old.is_none() as u64);
     cx.effects.dirty += old.is_some() as u64;
     reply_optional(cx.reply, old);
     Ok(Flow::Done)
@@ -324,7 +324,7 @@ fn getex(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         };
         Ok((change, (Some(value), 1)))
     })?;
-    edit::count_lookup(cx, old.is_some());
+    cx.keys.count_lookups(old.is_some() as u64, old.is_none() as u64);
     cx.effects.dirty += changes;
     reply_optional(cx.reply, old);
     Ok(Flow::Done)
