@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 
 pub mod expire;
+#[cfg(all(test, not(loom)))]
+mod expire_fuzz;
 mod freer;
 pub mod recency;
 pub mod safepoint;
