@@ -33,8 +33,8 @@ impl Counter {
 #[derive(Default)]
 pub struct CommandStats {
     pub calls: Counter,
-    /// Microseconds spent in the handler.
-    pub usec: Counter,
+    /// Nanoseconds spent in the handler; estimated from samples while the loop is busy.
+    pub ns: Counter,
     /// Refused before the handler ran: arity, authentication.
     pub rejected: Counter,
     /// The handler replied with an error.
@@ -111,7 +111,7 @@ impl LoopStats {
             &self.bytes_out,
             &self.errors,
         ];
-        let commands = self.by_command.iter().flat_map(|c| [&c.calls, &c.usec, &c.rejected, &c.failed]);
+        let commands = self.by_command.iter().flat_map(|c| [&c.calls, &c.ns, &c.rejected, &c.failed]);
         commands.chain(counters).for_each(|counter| counter.set(0));
         self.expire_lag.reset();
         self.errors_by_code().clear();

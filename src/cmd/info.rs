@@ -100,7 +100,8 @@ fn server(text: &mut Text, cx: &Cx<'_>) {
     text.field("redis_version", REDIS_VERSION);
     text.field("server_name", "ringdb");
     text.field("ringdb_version", VERSION);
-    text.fields(&[("redis_git_sha1", 0), ("redis_git_dirty", 0)]);
+    text.field("redis_git_sha1", "00000000");
+    text.field("redis_git_dirty", 0);
     text.field("redis_mode", "standalone");
     text.field("os", operating_system());
     text.field("arch_bits", usize::BITS);
@@ -272,10 +273,10 @@ fn command_stats(text: &mut Text, cx: &Cx<'_>) {
     for row in table::all() {
         let of_loops = cx.world.stats.iter().filter_map(|stats| stats.command(row.index));
         let total = |counter: fn(&CommandStats) -> &Counter| of_loops.clone().map(|s| counter(s).get()).sum::<u64>();
-        let (calls, usec) = (total(|s| &s.calls), total(|s| &s.usec));
+        let (calls, ns) = (total(|s| &s.calls), total(|s| &s.ns));
         let (rejected, failed) = (total(|s| &s.rejected), total(|s| &s.failed));
         if calls + rejected + failed > 0 {
-            let per_call = ratio(usec, calls);
+            let (usec, per_call) = (ns / 1000, ratio(ns, calls) / 1000.0);
             text.field(
                 &format!("cmdstat_{}", row.full_name),
                 format_args!(

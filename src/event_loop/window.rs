@@ -23,6 +23,8 @@ use std::time::Duration;
 const COMMANDS_MAX: usize = 64;
 /// A window that took longer makes the next ones shorter.
 const LONG: Duration = Duration::from_micros(500);
+/// Windows up to this are sparse: the turn's system calls cost far more than timing each command.
+const SPARSE_MAX: usize = 8;
 /// Commands and time of one client in one turn; then it goes to the back of the list.
 const VISIT_COMMANDS: usize = 256;
 const VISIT_TIME: Duration = Duration::from_micros(100);
@@ -203,6 +205,7 @@ impl<E: Engine> EventLoop<E> {
     #[inline]
     fn run_window(&mut self, window: &mut Window, guard: &Guard<'_>, now: WallMs) -> bool {
         let mut turn = Turn {
+            is_sparse: window.items.len() <= SPARSE_MAX,
             world: self.world,
             guard,
             stats: &self.world.stats[self.id.0 as usize],
