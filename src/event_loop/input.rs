@@ -88,10 +88,13 @@ impl Input {
     pub fn room(&self) -> usize {
         self.kept.capacity() - self.kept.len()
     }
-    /// The client's own bytes from an offset that `Place::Kept` names.
+    /// The bytes from `place` on.
     #[inline]
-    pub fn kept_from(&self, offset: usize) -> &[u8] {
-        &self.kept[offset..]
+    pub fn at<'b, E: Engine>(&'b self, place: &Place, arrivals: &Arrivals, engine: &'b E) -> &'b [u8] {
+        match *place {
+            Place::Arrival(index, at) => &arrivals.bytes(engine, index)[at..],
+            Place::Kept(at) => &self.kept[at..],
+        }
     }
 
     /// Cuts the next whole command, its arguments appended to `items`. None: what is here holds no further one.

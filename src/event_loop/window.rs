@@ -9,6 +9,8 @@ use super::conn::{Conn, Life};
 use super::input::{Cut, Place};
 use super::{EventLoop, OUTPUT_SOFT_MAX, make_dirty};
 use crate::base::clock::{MonoNs, WallMs};
+use crate::base::hash::KeyHasher;
+use crate::base::ids::DbIndex;
 use crate::cmd::command::{Command, Flow};
 use crate::exec::dispatch::Turn;
 use crate::exec::look::Ahead;
@@ -29,23 +31,31 @@ const SPARSE_MAX: usize = 8;
 const VISIT_COMMANDS: usize = 256;
 const VISIT_TIME: Duration = Duration::from_micros(100);
 
-/// One thing to do for a client.
-struct Item {
+/// Commands of one client that stand side by side.
+struct Stretch {
     token: Token,
-    job: Job,
+    /// Its commands in the window's list, from `from` up to where the next stretch begins.
+    from: u32,
+    /// The client broke the protocol behind these commands.
+    refusal: Option<ProtocolError>,
 }
 
-enum Job {
-    /// Run a command: where it lies, its arguments in the window's list, and its row.
-    Run { place: Place, items_at: u32, item_count: u32, large: Vec<Bytes>, row: Option<&'static Command> },
-    /// The client broke the protocol behind its commands so far.
-    Refuse(ProtocolError),
+/// A command: where it lies, its arguments and large bulks in the window's lists, and its row.
+struct Item {
+    place: Place,
+    args_at: u32,
+    args_count: u32,
+    large_at: u32,
+    large_count: u32,
+    row: Option<&'static Command>,
 }
 
 /// See the module header. Its vectors keep their room from window to window.
 pub(super) struct Window {
+    stretches: Vec<Stretch>,
     items: Vec<Item>,
     args: Vec<Arg>,
+    large: Vec<Bytes>,
     ahead: Ahead,
     /// At most so many commands, by experience.
     cap: usize,
@@ -54,19 +64,47 @@ pub(super) struct Window {
 
 impl Default for Window {
     fn default() -> Self {
-        Window { items: Vec::new(), args: Vec::new(), ahead: Ahead::default(), cap: COMMANDS_MAX, is_closed: false }
+        Window {
+            stretches: Vec::new(),
+            items: Vec::new(),
+            args: Vec::new(),
+            large: Vec::new(),
+            ahead: Ahead::default(),
+            cap: COMMANDS_MAX,
+            is_closed: false,
+        }
     }
 }
 
 impl Window {
     fn clear(&mut self) {
+        self.stretches.clear();
         self.items.clear();
         self.args.clear();
+        self.large.clear();
         self.ahead.clear();
         self.is_closed = false;
     }
     fn is_full(&self) -> bool {
         self.is_closed || self.items.len() >= self.cap
+    }
+    /// Adds a command that was cut out of `buf`, whose arguments are the list's from `args_at` on, and looks ahead.
+    #[inline]
+    fn push(&mut self, cut: Cut, args_at: usize, buf: &[u8], hasher: &KeyHasher, db: DbIndex) {
+        let Cut { place, item_count, large } = cut;
+        let row = self.ahead.note(hasher, db, buf, &mut self.args[args_at..], &large);
+        let (large_at, large_count) = (self.large.len() as u32, large.len() as u32);
+        if large_count > 0 {
+            self.large.extend(large);
+        }
+        let (args_at, args_count) = (args_at as u32, item_count as u32);
+        self.items.push(Item { place, args_at, args_count, large_at, large_count, row });
+    }
+    /// The client of the last stretch broke the protocol.
+    fn refuse(&mut self, error: ProtocolError) {
+        if let Some(stretch) = self.stretches.last_mut() {
+            stretch.refusal = Some(error);
+        }
     }
     /// Learns from how long a window took.
     fn adapt(&mut self, took: Duration) {
@@ -101,11 +139,11 @@ impl<E: Engine> EventLoop<E> {
         loop {
             window.clear();
             self.fill(&mut window, &mut visit, &mut next, &limits, clock);
-            if window.items.is_empty() {
+            if window.stretches.is_empty() {
                 break;
             }
             window.ahead.prefetch(&self.world.keyspace, guard);
-            stop |= self.run_window(&mut window, guard, now);
+            stop |= self.run_window(&window, guard, now);
             let finished = MonoNs::now();
             window.adapt(finished.since(clock));
             clock = finished;
@@ -168,33 +206,26 @@ impl<E: Engine> EventLoop<E> {
         if clock > visit.until {
             return Some(Leave::Again);
         }
-        let authenticated = conn.session.authenticated;
+        let (authenticated, db) = (conn.session.authenticated, conn.session.db);
+        let hasher = &self.world.keyspace.hasher;
+        window.stretches.push(Stretch { token: visit.token, from: window.items.len() as u32, refusal: None });
         while !window.is_full() {
             if visit.commands_left == 0 {
                 return Some(Leave::Again);
             }
             visit.commands_left -= 1;
-            let items_at = window.args.len();
-            let Conn { input, parser, session, .. } = &mut *conn;
-            let cut =
-                input.cut(parser, &self.arrivals, &self.engine, &limits[authenticated as usize], &mut window.args);
-            let job = match cut {
-                Ok(Some(Cut { place, item_count, large })) => {
-                    let buf = match place {
-                        Place::Arrival(index, at) => &self.arrivals.bytes(&self.engine, index)[at..],
-                        Place::Kept(at) => input.kept_from(at),
-                    };
-                    let args = &mut window.args[items_at..];
-                    let row = window.ahead.note(&self.world.keyspace.hasher, session.db, buf, args, &large);
-                    Job::Run { place, items_at: items_at as u32, item_count: item_count as u32, large, row }
+            let args_at = window.args.len();
+            let Conn { input, parser, .. } = &mut *conn;
+            match input.cut(parser, &self.arrivals, &self.engine, &limits[authenticated as usize], &mut window.args) {
+                Ok(Some(cut)) => {
+                    let buf = input.at(&cut.place, &self.arrivals, &self.engine);
+                    window.push(cut, args_at, buf, hasher, db);
                 }
                 Ok(None) => return Some(Leave::Idle),
-                Err(error) => Job::Refuse(error),
-            };
-            let is_refusal = matches!(job, Job::Refuse(_));
-            window.items.push(Item { token: visit.token, job });
-            if is_refusal {
-                return Some(Leave::Idle);
+                Err(error) => {
+                    window.refuse(error);
+                    return Some(Leave::Idle);
+                }
             }
             window.is_closed = !authenticated;
         }
@@ -203,7 +234,7 @@ impl<E: Engine> EventLoop<E> {
 
     /// Runs the window's commands. Returns true if one of them stopped the server.
     #[inline]
-    fn run_window(&mut self, window: &mut Window, guard: &Guard<'_>, now: WallMs) -> bool {
+    fn run_window(&mut self, window: &Window, guard: &Guard<'_>, now: WallMs) -> bool {
         let mut turn = Turn {
             is_sparse: window.items.len() <= SPARSE_MAX,
             world: self.world,
@@ -215,31 +246,31 @@ impl<E: Engine> EventLoop<E> {
             effects: &mut self.effects,
         };
         let mut stop = false;
-        for Item { token, job } in &window.items {
-            let Some(conn) = self.conns.get(*token).filter(|conn| conn.may_run()) else { continue };
+        let ends = window.stretches.iter().skip(1).map(|next| next.from as usize).chain([window.items.len()]);
+        for (stretch, end) in window.stretches.iter().zip(ends) {
+            let items = &window.items[stretch.from as usize..end];
+            if items.is_empty() && stretch.refusal.is_none() {
+                continue;
+            }
+            let Some(conn) = self.conns.get(stretch.token).filter(|conn| conn.may_run()) else { continue };
             self.pool.equip(&mut conn.reply.out);
             make_dirty(&mut self.dirty, conn);
-            match job {
-                Job::Run { place, items_at, item_count, large, row } => {
-                    let buf = match *place {
-                        Place::Arrival(index, at) => &self.arrivals.bytes(&self.engine, index)[at..],
-                        Place::Kept(at) => conn.input.kept_from(at),
-                    };
-                    let items = &window.args[*items_at as usize..][..*item_count as usize];
-                    let args = Args { buf, items, large };
-                    match turn.run(*row, &mut conn.session, &mut conn.reply, args) {
-                        Flow::Done => {}
-                        Flow::Close => conn.advance(Life::Draining),
-                        Flow::Shutdown => {
-                            conn.advance(Life::Draining);
-                            stop = true;
-                        }
-                    }
-                }
-                Job::Refuse(error) => {
-                    turn.refuse(&mut conn.reply, &error.reply());
+            for item in items {
+                let args = Args {
+                    buf: conn.input.at(&item.place, &self.arrivals, &self.engine),
+                    items: &window.args[item.args_at as usize..][..item.args_count as usize],
+                    large: &window.large[item.large_at as usize..][..item.large_count as usize],
+                };
+                let flow = turn.run(item.row, &mut conn.session, &mut conn.reply, args);
+                if flow != Flow::Done {
+                    stop |= flow == Flow::Shutdown;
                     conn.advance(Life::Draining);
+                    break;
                 }
+            }
+            if let Some(error) = stretch.refusal.filter(|_| conn.may_run()) {
+                turn.refuse(&mut conn.reply, &error.reply());
+                conn.advance(Life::Draining);
             }
         }
         stop
