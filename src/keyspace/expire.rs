@@ -200,11 +200,12 @@ impl Book {
         self.purge.is_some()
     }
 
-    /// Settles a portion of items. Equal ones collapse; in order of place, neighbours share cache lines.
+    /// Settles a portion of items. Equal ones collapse; all their lines are asked for before the first is read.
     fn settle_all(&mut self, run: Run<'_>, table: &Table, portion: &mut Vec<Item>) {
         portion.sort_unstable();
         portion.dedup();
         portion.iter().for_each(|item| table.prefetch_near(item.place()));
+        portion.iter().for_each(|item| table.prefetch_entries_near(item.place(), run.guard));
         for item in portion.drain(..) {
             if let Some(deadline) = settle(run, table, item.place()) {
                 let tick = tick_of(deadline, run.now);

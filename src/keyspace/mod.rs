@@ -274,12 +274,18 @@ impl<'t> Keys<'t> {
         entry.filter(|&entry| !self.is_dead(entry))
     }
     /// Reads several keys as they were at one instant (MGET, EXISTS k…, LCS). Entries past their deadline are shown: ask
-    /// `live`.
+    /// `live`. They are removed afterwards.
     pub fn snapshot<R>(&self, keys: &[Key<'_>], mut f: impl FnMut(&[Option<Entry<'t>>]) -> R) -> R {
-        match self.table() {
-            Some(table) => snapshot(table, keys, self.guard, f),
-            None => f(&vec![None; keys.len()]),
+        let Some(table) = self.table() else { return f(&vec![None; keys.len()]) };
+        let mut any_dead = false;
+        let result = snapshot(table, keys, self.guard, |entries| {
+            any_dead = entries.iter().flatten().any(|&entry| self.is_dead(entry));
+            f(entries)
+        });
+        if any_dead {
+            keys.iter().for_each(|&key| self.expire(key));
         }
+        result
     }
     /// Number of keys, as DBSIZE counts them.
     pub fn count(&self) -> usize {

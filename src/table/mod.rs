@@ -9,7 +9,8 @@
 //! - `group`    lines, spills, headers, generations      - `probe`    find, insert, replace, remove: the protocol
 //! - `bundle`   more than 21 keys in one group           - `resize`   moving a shard to another size, unit by unit
 //! - `staged`   several keys at one instant              - `reclaim`  when removed things are freed
-//! - `scan`     SCAN's cursor, RANDOMKEY                 - `roots`    the databases
+//! - `scan`     SCAN's cursor, RANDOMKEY                 - `locate`   finding keys again by 32 bits of their hash
+//! - `roots`    the databases
 //!
 //! The table does not know what a string is, nor what time it is: expiry is decided a layer above.
 //!
@@ -23,6 +24,7 @@
 mod bundle;
 pub mod entry;
 mod group;
+mod locate;
 mod probe;
 pub mod reclaim;
 mod resize;

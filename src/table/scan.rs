@@ -1,4 +1,4 @@
-//! Walking the table: SCAN's cursor, RANDOMKEY, and the look around a hash that active expiry takes.
+//! Walking the table: SCAN's cursor, RANDOMKEY.
 //!
 //! A cursor is `group << 10 | shard`: shard by shard, and inside a shard by groups in **reversed binary order**, as Redis
 //! does it. A group's keys are exactly those whose low hash bits equal its index, and a resize only splits or merges groups
@@ -53,7 +53,7 @@ fn group_words(generation: Generation, group: usize, words: &mut Vec<Word>) -> b
 }
 
 /// The live words of all groups that hold keys of class `class` modulo the smaller of the two generations.
-fn class_words(generation: Generation, class: usize, words: &mut Vec<Word>) {
+pub(super) fn class_words(generation: Generation, class: usize, words: &mut Vec<Word>) {
     let Some(next) = generation.next() else {
         if !group_words(generation, class, words) {
             // A move began and finished between the two loads: the next generation is there now.
@@ -208,30 +208,9 @@ impl Table {
         }
         None
     }
-
-    /// Where a hash's keys live, in 32 bits: shard and the low bits of the group. Many hashes share a locator.
-    pub fn locator(hash: u64) -> u32 {
-        (hash as u32) << SHARD_BITS | Self::shard_index(hash) as u32
-    }
-    /// Visits the entries around a locator: all keys whose hash has it, and their neighbours in the same group.
-    pub fn visit_near<'g>(&self, locator: u32, guard: &'g Guard<'_>, mut visit: impl FnMut(Entry<'g>)) {
-        let generation = self.shard_at(locator as usize & (SHARDS - 1)).generation();
-        let mut words = Vec::new();
-        let small =
-            generation.next().map_or(generation.group_count(), |n| n.group_count().min(generation.group_count()));
-        // Generations beyond 2^22 groups a shard (25 G keys) would need more bits: visit every class that agrees.
-        let class = (locator >> SHARD_BITS) as usize & (small - 1);
-        class_words(generation, class, &mut words);
-        emit(&words, guard, &mut visit);
-    }
-    /// Prefetches the group of a locator.
-    pub fn prefetch_near(&self, locator: u32) {
-        let generation = self.shard_at(locator as usize & (SHARDS - 1)).generation();
-        super::prefetch(generation.group_address((locator >> SHARD_BITS) as u64));
-    }
 }
 
-fn emit<'g>(words: &[Word], _guard: &'g Guard<'_>, visit: &mut impl FnMut(Entry<'g>)) {
+pub(super) fn emit<'g>(words: &[Word], _guard: &'g Guard<'_>, visit: &mut impl FnMut(Entry<'g>)) {
     for &word in words {
         // SAFETY: collected under `_guard`.
         let word = unsafe { resolved(word) };

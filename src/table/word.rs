@@ -49,6 +49,16 @@ impl Word {
     pub fn bundle<T>(pointer: *mut T) -> Word {
         Self::pack(pointer, SPECIAL)
     }
+    /// The tag of a live word.
+    #[inline]
+    pub fn tag(self) -> u16 {
+        Self::tag_of(self.0)
+    }
+    /// The tag that words of keys with this hash have.
+    #[inline]
+    pub fn tag_of(hash: u64) -> u16 {
+        (hash >> 49) as u16
+    }
     /// Could this be the entry or record of a key with this hash? False for EMPTY, UNINIT with another tag, and bundles.
     #[inline]
     pub fn matches(self, hash: u64) -> bool {
