@@ -149,10 +149,10 @@ impl<E: Engine> EventLoop<E> {
     /// What a turn does with data, under one guard: the clients' commands, then what has expired.
     fn work(&mut self, clock: MonoNs, now: WallMs) {
         let seat = self.seat.clone();
-        let guard = seat.pin();
+        let mut guard = seat.pin();
         if !self.ready.is_empty() {
             self.local.recency.begin_turn(&self.world.config, now);
-            let stop = self.visit_all(&guard, clock, now);
+            let stop = self.visit_all(&mut guard, clock, now);
             self.settle(now);
             self.hand_over_effects();
             if stop {
@@ -175,8 +175,8 @@ impl<E: Engine> EventLoop<E> {
         let (mailbox, safepoint) = (self.fleet.mailbox(self.id), &self.world.safepoint);
         let sleeps = self.ready.is_empty() && mailbox.prepare_sleep();
         let timeout = if sleeps { self.sleep_time(now) } else { Duration::ZERO };
-        if sleeps && self.seat.limbo_bytes() > 0 {
-            self.seat.pin().flush(); // Garbage does not wait for this loop to wake up again.
+        if sleeps {
+            self.seat.rest(); // Garbage does not wait for this loop to wake up again.
         }
         safepoint.enter_kernel(self.id);
         let result = self.engine.wait(Some(timeout), &mut self.completions);

@@ -132,7 +132,7 @@ enum Leave {
 
 impl<E: Engine> EventLoop<E> {
     /// Visits every ready client once. Returns true if a command stopped the server.
-    pub(super) fn visit_all(&mut self, guard: &Guard<'_>, started: MonoNs, now: WallMs) -> bool {
+    pub(super) fn visit_all(&mut self, guard: &mut Guard<'_>, started: MonoNs, now: WallMs) -> bool {
         let limits = self.limits();
         let mut window = std::mem::take(&mut self.window);
         let (mut clock, mut next, mut visit, mut stop) = (started, 0, None, false);
@@ -144,6 +144,7 @@ impl<E: Engine> EventLoop<E> {
             }
             window.ahead.prefetch(&self.world.keyspace, guard);
             stop |= self.run_window(&window, guard, now);
+            guard.quiesce(); // Nothing that this window read is held any more.
             let finished = MonoNs::now();
             window.adapt(finished.since(clock));
             clock = finished;

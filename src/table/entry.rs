@@ -19,10 +19,10 @@
 //! in its slot is an ordinary entry with constant value, and whoever wants to change it replaces it, waiting for nobody.
 //! Proof: loom-tests/tests/freeze.rs.
 
+use super::recycle;
 use crate::base::clock::WallMs;
 use crate::base::sync::{AtomicU32, AtomicU64, Ordering};
 use bytes::Bytes;
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
@@ -280,6 +280,11 @@ impl<'g> Entry<'g> {
         let header = self.header();
         header.shape().key + self.key().len() + header.inline_len()
     }
+    /// The allocation's bytes if it can be freed without looking into it: no blob to be dropped.
+    #[inline]
+    pub(super) fn recyclable_len(self) -> Option<usize> {
+        (self.header().payload_kind() != PAYLOAD_BLOB).then(|| self.alloc_len())
+    }
     /// Bytes that unlinking this entry gives back: the allocation and, for a blob, its bytes.
     pub fn memory(self) -> usize {
         self.alloc_len() + if let Payload::Blob(blob) = self.payload() { blob.len() } else { 0 }
@@ -373,10 +378,10 @@ impl NewEntry {
         let fixed = payload << 30 | (kind.0 as u32) << 26 | ttl | klen << 16 | inline_len as u32;
         let header = Header { live: AtomicU32::new(recency << 12), fixed };
         let at = header.shape();
-        let layout = entry_layout(at.key + key.len() + inline_len);
-        // SAFETY: the layout is never empty: it holds a header.
-        let block = unsafe { alloc(layout) };
-        let Some(block) = NonNull::new(block.cast::<Header>()) else { handle_alloc_error(layout) };
+        let len = at.key + key.len() + inline_len; // Never 0: there is a header.
+        let Some(block) = NonNull::new(recycle::take(len).cast::<Header>()) else {
+            unreachable!("a failed allocation does not return")
+        };
         // SAFETY: fresh, 8-aligned, large enough.
         unsafe { block.write(header) };
         let entry = NewEntry(block);
@@ -428,23 +433,14 @@ impl Drop for NewEntry {
     #[inline]
     fn drop(&mut self) {
         let entry = self.view();
-        let layout = entry_layout(entry.alloc_len());
+        let len = entry.alloc_len();
         if entry.header().payload_kind() == PAYLOAD_BLOB {
             let place = entry.at::<Bytes>(entry.header().shape().payload).cast_mut();
             // SAFETY: payload Blob holds an initialised handle, dropped exactly here.
             unsafe { place.drop_in_place() };
         }
-        // SAFETY: allocated in `allocate` with the layout that the header still describes.
-        unsafe { dealloc(self.0.as_ptr().cast(), layout) };
-    }
-}
-
-#[inline]
-fn entry_layout(len: usize) -> Layout {
-    // 8-aligned: three low bits of a slot word are flags.
-    match Layout::from_size_align(len, align_of::<AtomicU64>()) {
-        Ok(layout) => layout,
-        Err(_) => unreachable!("keys and inline values are bounded by the protocol's limits"),
+        // SAFETY: taken in `allocate` with the length that the header still describes.
+        unsafe { recycle::give(self.0.as_ptr().cast(), len) };
     }
 }
 

@@ -27,6 +27,7 @@ mod group;
 mod locate;
 mod probe;
 pub mod reclaim;
+mod recycle;
 mod resize;
 pub mod roots;
 mod scan;

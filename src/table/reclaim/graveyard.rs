@@ -1,10 +1,14 @@
 //! The stand-in of reclamation under loom: what is retired stays until the next execution of the model.
 
-use super::Garbage;
+use super::{Entry, NewEntry};
+use std::any::Any;
 use std::cell::RefCell;
+use std::ptr::NonNull;
 
 // Per OS thread: loom runs all threads of one model on one of them, and the test harness runs models side by side.
-thread_local!(static GRAVES: RefCell<Vec<Garbage>> = const { RefCell::new(Vec::new()) });
+thread_local!(static GRAVES: RefCell<Vec<Box<dyn Any>>> = const { RefCell::new(Vec::new()) });
+
+struct Grave<T>(#[expect(dead_code, reason = "held to be dropped")] T);
 
 /// Frees what earlier executions retired. Called when a model starts.
 pub fn bury() {
@@ -28,12 +32,23 @@ impl Participant {
     pub fn limbo_bytes(&self) -> usize {
         0
     }
+    pub fn rest(&self) {}
 }
 
 impl Guard<'_> {
-    pub(super) fn put(&self, garbage: Garbage, _bytes: usize) {
-        GRAVES.with_borrow_mut(|graves| graves.push(garbage));
+    /// # Safety
+    /// As the real one's.
+    pub(in crate::table) unsafe fn retire(&self, entry: Entry<'_>) {
+        if let Some(block) = NonNull::new(entry.as_ptr()) {
+            // SAFETY: unlinked by the caller, and dropped when the execution is over.
+            let owned = unsafe { NewEntry::from_raw(block) };
+            GRAVES.with_borrow_mut(|graves| graves.push(Box::new(Grave(owned))));
+        }
+    }
+    pub fn retire_boxed(&self, object: Box<dyn Send>, _bytes: usize) {
+        GRAVES.with_borrow_mut(|graves| graves.push(Box::new(Grave(object))));
     }
     pub fn flush(&self) {}
+    pub fn quiesce(&mut self) {}
     pub fn repin(&mut self) {}
 }
