@@ -1,11 +1,12 @@
 //! COMMAND: the server describes its own commands, straight from the rows.
 //!
 //! Clients read key positions and flags from it (cluster clients, proxies, redis-cli's hints), so the shapes are those of
-//! Redis 7.2. What is not here yet is summaries and argument trees in COMMAND DOCS.
+//! Redis 7.2. COMMAND DOCS has summaries and arguments of our own; it has no complexity and no history.
 
 use super::command::{Begin, Command, Cx, Find, Flow, KeySpec, acl, cmd, flag};
 use super::help::help;
-use super::{keyspec, table};
+use super::usage::{self, Arg, Kind};
+use super::{docs, keyspec, table};
 use crate::base::glob;
 use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
@@ -305,24 +306,76 @@ fn documents(reply: &mut Reply, rows: &[&Command]) {
 }
 
 fn document(reply: &mut Reply, row: &Command) {
-    let fields = 2 + if row.deprecated.is_some() { 3 } else { 0 } + !row.subs.is_empty() as usize;
-    reply.map(fields);
-    reply.bulk(b"since");
-    reply.bulk(row.since.as_bytes());
-    reply.bulk(b"group");
-    reply.bulk(row.group.as_bytes());
+    let doc = docs::of(row);
+    let args = doc.as_ref().map_or(Vec::new(), |doc| usage::parse(doc.usage));
+    let deprecation = if row.deprecated.is_some() { 3 } else { 0 };
+    let parts = [doc.is_some(), !args.is_empty(), !row.subs.is_empty()];
+    reply.map(2 + deprecation + parts.iter().filter(|&&part| part).count());
+    if let Some(doc) = doc {
+        field(reply, "summary", doc.summary);
+    }
+    field(reply, "since", row.since);
+    field(reply, "group", row.group);
     if let Some((since, replaced_by)) = row.deprecated {
         reply.bulk(b"doc_flags");
         reply.set(1);
         reply.simple("deprecated");
-        reply.bulk(b"deprecated_since");
-        reply.bulk(since.as_bytes());
-        reply.bulk(b"replaced_by");
-        reply.bulk(replaced_by.as_bytes());
+        field(reply, "deprecated_since", since);
+        field(reply, "replaced_by", replaced_by);
+    }
+    if !args.is_empty() {
+        reply.bulk(b"arguments");
+        arguments(reply, row, &args);
     }
     if !row.subs.is_empty() {
         reply.bulk(b"subcommands");
         documents(reply, &row.subs.iter().collect::<Vec<_>>());
+    }
+}
+
+fn field(reply: &mut Reply, name: &str, value: &str) {
+    reply.bulk(name.as_bytes());
+    reply.bulk(value.as_bytes());
+}
+
+fn arguments(reply: &mut Reply, row: &Command, args: &[Arg]) {
+    reply.array(args.len());
+    args.iter().for_each(|arg| argument(reply, row, arg));
+}
+
+/// One argument with those that make it up. A key names the specification that finds it, if there is only one.
+fn argument(reply: &mut Reply, row: &Command, arg: &Arg) {
+    let (kind, inner) = match &arg.kind {
+        Kind::Word(kind) => (*kind, None),
+        Kind::OneOf(choices) => ("oneof", Some(choices)),
+        Kind::Block(args) => ("block", Some(args)),
+    };
+    let is_spec_known = kind == "key" && row.keys.len() == 1;
+    let flags = [(arg.is_optional, "optional"), (arg.is_multiple, "multiple")];
+    let flags: Vec<_> = flags.iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect();
+    let parts = [is_spec_known, arg.token.is_some(), !flags.is_empty()];
+    // Name, type, and either a text to show or the arguments inside.
+    reply.map(3 + parts.iter().filter(|&&part| part).count());
+    field(reply, "name", &arg.name);
+    field(reply, "type", kind);
+    if inner.is_none() {
+        field(reply, "display_text", &arg.name);
+    }
+    if is_spec_known {
+        reply.bulk(b"key_spec_index");
+        reply.int(0);
+    }
+    if let Some(token) = arg.token {
+        field(reply, "token", token);
+    }
+    if !flags.is_empty() {
+        reply.bulk(b"flags");
+        reply.set(flags.len());
+        flags.iter().for_each(|name| reply.simple(name));
+    }
+    if let Some(inner) = inner {
+        reply.bulk(b"arguments");
+        arguments(reply, row, inner);
     }
 }
 
@@ -336,7 +389,7 @@ mod tests {
             "
             COMMAND INFO nosuch 'command|nosuch' => [(nil), (nil)]
             COMMAND DOCS nosuch => [] || {}
-            COMMAND DOCS ping => ['ping', ['since', '1.0.0', 'group', 'connection']] || {'ping': {'since': '1.0.0', 'group': 'connection'}}
+            COMMAND DOCS strlen => ['strlen', ['summary', 'The length of a string.', 'since', '2.2.0', 'group', 'string', 'arguments', [['name', 'key', 'type', 'key', 'display_text', 'key', 'key_spec_index', 0]]]] || *
         ",
         );
     }

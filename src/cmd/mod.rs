@@ -4,12 +4,14 @@
 
 pub mod auth;
 pub mod command;
+pub mod docs;
 pub mod help;
 pub mod keyspec;
 pub mod session;
 pub mod table;
 #[cfg(test)]
 pub mod testkit;
+pub mod usage;
 pub mod world;
 
 pub mod bitmap;
