@@ -10,9 +10,9 @@
 //! ```
 //! One epoch pin per turn, from the first window to the last, never held while waiting. One reading of the wall clock.
 //!
-//! A turn is bounded. A client's visit ends after 256 commands or 100 µs; what is left of its input
-//! waits at the back of the next turn's list. A client that does not read its replies is neither run nor read beyond
-//! `OUTPUT_SOFT_MAX`.
+//! A turn is bounded. A client's visit ends after 256 commands or 100 µs; what is left of its input waits at the back of
+//! the next turn's list. After 2 ms those who were not visited yet wait for the next turn, as its first. A client that does
+//! not read its replies is neither run nor read beyond `OUTPUT_SOFT_MAX`.
 
 #![forbid(unsafe_code)]
 
@@ -27,6 +27,8 @@ mod timers;
 mod window;
 
 use crate::admin::clients::Seen;
+use crate::admin::config::ClientClass;
+use crate::admin::log;
 use crate::admin::params::Id;
 use crate::admin::stats::LoopStats;
 use crate::base::clock::{MonoNs, WallMs};
@@ -253,6 +255,7 @@ impl<E: Engine> EventLoop<E> {
     /// After the visits: what is left of each client's input becomes its own, and the receive buffers go back.
     fn settle(&mut self, now: WallMs) {
         let input_max = self.world.config.number(Id::QUERY_BUFFER_LIMIT) as usize;
+        let output_max = self.world.config.output_limit(ClientClass::Normal).hard as usize;
         let mut visited = std::mem::take(&mut self.ready);
         for token in visited.drain(..) {
             let Some(conn) = self.conns.get(token) else { continue };
@@ -265,6 +268,14 @@ impl<E: Engine> EventLoop<E> {
             let (row, input_cap) = (conn.session.info.row(), conn.input.room());
             conn.session.info.seen(Seen { now, row, input_len, input_cap, output_len });
             let is_done = !conn.is_ready && !conn.is_stalled;
+            if input_len > input_max || output_max > 0 && output_len > output_max {
+                log::warning(format_args!(
+                    "Closing client id={} for passing its limits: input {input_len}, output {output_len} bytes",
+                    conn.session.id.0
+                ));
+                self.close(token);
+                continue;
+            }
             match conn.life {
                 Life::Open => {
                     let has_backlog = conn.is_ready && conn.input.len() > BACKLOG_MAX;
@@ -283,9 +294,6 @@ impl<E: Engine> EventLoop<E> {
                     make_dirty(&mut self.dirty, conn);
                 }
                 _ => {}
-            }
-            if input_len > input_max {
-                self.close(token);
             }
         }
         self.arrivals.give_back(&mut self.engine);

@@ -112,7 +112,24 @@ impl Window {
     }
 }
 
-/// The client that is being visited.
+/// After so long a turn visits nobody else: replies go out, and arrivals are seen.
+const TURN_TIME: Duration = Duration::from_millis(2);
+
+/// The visits of one turn.
+struct Tour {
+    /// The client that is being visited.
+    visit: Option<Visit>,
+    /// The next one in the list of ready clients.
+    next: usize,
+    /// What clients may send, before and after authentication.
+    limits: [Limits; 2],
+    /// When the last window ended.
+    clock: MonoNs,
+    /// When no new visit begins.
+    end: MonoNs,
+}
+
+/// How long a client's turn may go on.
 struct Visit {
     token: Token,
     commands_left: usize,
@@ -133,12 +150,13 @@ enum Leave {
 impl<E: Engine> EventLoop<E> {
     /// Visits every ready client once. Returns true if a command stopped the server.
     pub(super) fn visit_all(&mut self, guard: &mut Guard<'_>, started: MonoNs, now: WallMs) -> bool {
-        let limits = self.limits();
+        let end = MonoNs(started.0 + TURN_TIME.as_nanos() as u64);
+        let mut tour = Tour { visit: None, next: 0, limits: self.limits(), clock: started, end };
         let mut window = std::mem::take(&mut self.window);
-        let (mut clock, mut next, mut visit, mut stop) = (started, 0, None, false);
+        let mut stop = false;
         loop {
             window.clear();
-            self.fill(&mut window, &mut visit, &mut next, &limits, clock);
+            self.fill(&mut window, &mut tour);
             if window.stretches.is_empty() {
                 break;
             }
@@ -146,57 +164,53 @@ impl<E: Engine> EventLoop<E> {
             stop |= self.run_window(&window, guard, now);
             guard.quiesce(); // Nothing that this window read is held any more.
             let finished = MonoNs::now();
-            window.adapt(finished.since(clock));
-            clock = finished;
+            window.adapt(finished.since(tour.clock));
+            tour.clock = finished;
         }
         self.window = window;
         let stats = self.stats();
         stats.turns.add(1);
-        stats.busy_ns.add(clock.since(started).as_nanos() as u64);
+        stats.busy_ns.add(tour.clock.since(started).as_nanos() as u64);
         stop
     }
 
     /// Cuts commands of ready clients until the window is full or all were visited.
-    fn fill(
-        &mut self,
-        window: &mut Window,
-        visit: &mut Option<Visit>,
-        next: &mut usize,
-        limits: &[Limits; 2],
-        clock: MonoNs,
-    ) {
+    fn fill(&mut self, window: &mut Window, tour: &mut Tour) {
         while !window.is_full() {
-            let current = match visit {
-                Some(current) => current,
+            let mut visit = match tour.visit.take() {
+                Some(visit) => visit,
+                None if tour.clock > tour.end => return self.put_off(tour),
                 None => {
-                    let Some(&token) = self.ready.get(*next) else { return };
-                    *next += 1;
-                    let until = MonoNs(clock.0 + VISIT_TIME.as_nanos() as u64);
-                    visit.insert(Visit { token, commands_left: VISIT_COMMANDS, until })
+                    let Some(&token) = self.ready.get(tour.next) else { return };
+                    tour.next += 1;
+                    let until = MonoNs(tour.clock.0 + VISIT_TIME.as_nanos() as u64);
+                    Visit { token, commands_left: VISIT_COMMANDS, until }
                 }
             };
-            let token = current.token;
-            if let Some(leave) = self.cut_some(window, current, limits, clock) {
-                *visit = None;
-                let Some(conn) = self.conns.get(token) else { continue };
-                conn.is_ready = leave == Leave::Again;
-                conn.is_stalled = leave == Leave::Stalled;
-                if conn.is_ready {
-                    self.later.push(token);
-                }
+            let Some(leave) = self.cut_some(window, &mut visit, tour) else {
+                tour.visit = Some(visit);
+                return;
+            };
+            let Some(conn) = self.conns.get(visit.token) else { continue };
+            conn.is_ready = leave == Leave::Again;
+            conn.is_stalled = leave == Leave::Stalled;
+            if conn.is_ready {
+                self.later.push(visit.token);
             }
         }
     }
 
+    /// Leaves those who were not visited for the next turn, before those who want more.
+    fn put_off(&mut self, tour: &mut Tour) {
+        let again_count = self.later.len();
+        self.later.extend_from_slice(&self.ready[tour.next..]);
+        self.later.rotate_left(again_count);
+        tour.next = self.ready.len();
+    }
+
     /// Cuts commands of one client into the window. None: the window is full and the visit not over.
     #[inline]
-    fn cut_some(
-        &mut self,
-        window: &mut Window,
-        visit: &mut Visit,
-        limits: &[Limits; 2],
-        clock: MonoNs,
-    ) -> Option<Leave> {
+    fn cut_some(&mut self, window: &mut Window, visit: &mut Visit, tour: &Tour) -> Option<Leave> {
         let Some(conn) = self.conns.get(visit.token) else { return Some(Leave::Idle) };
         if !conn.may_run() {
             return Some(Leave::Idle);
@@ -204,11 +218,12 @@ impl<E: Engine> EventLoop<E> {
         if conn.life != Life::Broken && conn.output_len() >= OUTPUT_SOFT_MAX {
             return Some(Leave::Stalled);
         }
-        if clock > visit.until {
+        if tour.clock > visit.until {
             return Some(Leave::Again);
         }
         let (authenticated, db) = (conn.session.authenticated, conn.session.db);
         let hasher = &self.world.keyspace.hasher;
+        let limits = &tour.limits[authenticated as usize];
         window.stretches.push(Stretch { token: visit.token, from: window.items.len() as u32, refusal: None });
         while !window.is_full() {
             if visit.commands_left == 0 {
@@ -217,7 +232,7 @@ impl<E: Engine> EventLoop<E> {
             visit.commands_left -= 1;
             let args_at = window.args.len();
             let Conn { input, parser, .. } = &mut *conn;
-            match input.cut(parser, &self.arrivals, &self.engine, &limits[authenticated as usize], &mut window.args) {
+            match input.cut(parser, &self.arrivals, &self.engine, limits, &mut window.args) {
                 Ok(Some(cut)) => {
                     let buf = input.at(&cut.place, &self.arrivals, &self.engine);
                     window.push(cut, args_at, buf, hasher, db);
