@@ -193,7 +193,7 @@ impl<'t> Keys<'t> {
             let live = self.live(old);
             is_expired = old.is_some() && live.is_none();
             let (change, result) = f(live);
-            due = self.to_register(live, &change);
+            due = self.registered(live, &change);
             match change {
                 Change::Keep if is_expired => (Change::Remove, result),
                 change => (change, result),
@@ -210,7 +210,7 @@ impl<'t> Keys<'t> {
     /// The deadline that the wheel must learn of after `change`: one where there was none, or an earlier one than before. A
     /// later one is found when the wheel comes to the earlier.
     #[inline]
-    fn to_register(&self, live: Option<Entry<'t>>, change: &Change) -> Option<WallMs> {
+    fn registered(&self, live: Option<Entry<'t>>, change: &Change) -> Option<WallMs> {
         let Change::Put(new) = change else { return None };
         if let Some(old) = live
             && self.local.recency.is_lfu()
@@ -256,7 +256,7 @@ impl<'t> Keys<'t> {
             }
             let result = f(txn);
             for (index, (table, key)) in keys.iter().enumerate() {
-                if let Some(deadline) = self.to_register(self.live(txn.old(index)), txn.decision(index)) {
+                if let Some(deadline) = self.registered(self.live(txn.old(index)), txn.decision(index)) {
                     due.push((table.id(), key.hash, deadline));
                 }
             }

@@ -21,8 +21,8 @@ impl Bundle {
     /// The words that a set-valued slot stands for.
     ///
     /// # Safety
-    /// `word` was loaded with Acquire from a slot under a guard that lives for `'g`.
-    pub unsafe fn words_of<'g>(word: Word, single: &'g mut [Word; 1]) -> &'g [Word] {
+    /// `word` was loaded with Acquire from a slot under a guard that outlives the answer.
+    pub unsafe fn words_of(word: Word, single: &mut [Word; 1]) -> &[Word] {
         if word.is_bundle() {
             // SAFETY: a bundle word points to a live bundle; it is retired through an epoch when replaced.
             return unsafe { &(*word.pointer::<Bundle>()).words };

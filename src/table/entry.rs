@@ -323,8 +323,8 @@ impl NewEntry {
         let entry = Self::allocate(kind, key, expires_at, recency, payload, inline_len);
         let view = entry.view();
         let at = view.header().shape();
-        // SAFETY: `allocate` made room for exactly these parts; nobody else sees the block yet.
         match source {
+            // SAFETY: `allocate` made room for exactly these parts; nobody else sees the block yet.
             Source::Inline(bytes) => unsafe { entry.write(at.key + key.len(), bytes) },
             Source::Joined(a, b) => {
                 // SAFETY: as above, first half.

@@ -149,10 +149,10 @@ impl Table {
     /// A uniformly random entry, None if the table is (nearly) empty.
     pub fn random<'g>(&self, prng: &mut Prng, guard: &'g Guard<'_>) -> Option<Entry<'g>> {
         let total = self.count();
-        if total >= SPARSE_COUNT {
-            if let Some(entry) = self.random_dense(prng, guard) {
-                return Some(entry);
-            }
+        if total >= SPARSE_COUNT
+            && let Some(entry) = self.random_dense(prng, guard)
+        {
+            return Some(entry);
         }
         // Few keys: choose a rank, find its shard by the counts, then a slot in it by rejection.
         for _ in 0..64 {

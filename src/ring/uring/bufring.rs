@@ -13,11 +13,11 @@
 
 use super::super::Filled;
 use super::super::bufs::{Mapping, Pool};
+use crate::base::sync::{AtomicU16, Ordering};
 use io_uring::{Submitter, types::BufRingEntry};
 use std::io;
 use std::mem::size_of;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU16, Ordering};
 
 /// Our only buffer group.
 pub(super) const GROUP: u16 = 0;
