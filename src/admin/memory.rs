@@ -1,6 +1,7 @@
 //! How much memory the process uses: as the allocator counts it and as the kernel does.
 
 use std::fs;
+use tikv_jemalloc_ctl::stats;
 
 /// Bytes at one moment.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,18 +18,23 @@ pub struct Memory {
 
 impl Memory {
     /// Measures now.
-    /// Cost: some 20 µs: jemalloc sums its arenas, and the kernel prints a file of /proc.
+    /// Cost: twice that of `allocated`: the kernel prints a file of /proc.
     pub fn measure() -> Self {
-        use tikv_jemalloc_ctl::{epoch, stats};
-        // The figures are cached until the epoch moves. Errors are impossible with a linked-in allocator; 0 says "unknown".
-        let _ = epoch::advance();
         Memory {
-            allocated: stats::allocated::read().unwrap_or(0) as u64,
+            allocated: allocated(),
             active: stats::active::read().unwrap_or(0) as u64,
             resident: stats::resident::read().unwrap_or(0) as u64,
             rss: kib_field("/proc/self/status", "VmRSS:").unwrap_or(0),
         }
     }
+}
+
+/// `used_memory` alone.
+/// Cost: some 20 µs, as jemalloc sums its arenas.
+pub fn allocated() -> u64 {
+    // The figures are cached until the epoch moves. Errors are impossible with a linked-in allocator; 0 says "unknown".
+    let _ = tikv_jemalloc_ctl::epoch::advance();
+    stats::allocated::read().unwrap_or(0) as u64
 }
 
 /// The machine's memory in bytes.

@@ -16,6 +16,12 @@ pub fn is_password_set(world: &World) -> bool {
     world.config.number(Id::REQUIREPASS) != 0 // Of a text: is there one?
 }
 
+/// Is this client still to log in? A password that was taken away is asked of nobody.
+#[inline]
+pub fn must_log_in(world: &World, session: &Session) -> bool {
+    !session.authenticated && is_password_set(world)
+}
+
 /// Marks the session as authenticated, if the pair is right.
 pub fn log_in(world: &World, session: &mut Session, login: &Login<'_>) -> Result<(), ReplyError> {
     let right = !is_password_set(world) || equal_in_constant_time(&world.config.text(Id::REQUIREPASS), login.password);

@@ -64,7 +64,7 @@ fn hello(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     if let Some(login) = &options.login {
         auth::log_in(cx.world, cx.session, login)?;
     }
-    if !cx.session.authenticated {
+    if auth::must_log_in(cx.world, cx.session) {
         return Err(ReplyError::text(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH \
              <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the \

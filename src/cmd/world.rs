@@ -3,11 +3,11 @@
 use super::table;
 use crate::admin::clients::Clients;
 use crate::admin::config::Config;
-use crate::admin::memory::Memory;
+use crate::admin::memory;
 use crate::admin::stats::{LoopStats, Rates};
 use crate::base::clock::{MonoNs, WallMs, wall_micros};
 use crate::base::hash::KeyHasher;
-use crate::base::sync::{AtomicU32, AtomicU64};
+use crate::base::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::keyspace::Keyspace;
 use crate::keyspace::safepoint::Safepoint;
 use std::fmt::Write;
@@ -77,8 +77,12 @@ impl World {
             started_mono: MonoNs::now(),
             active_expire: AtomicU32::new(1),
             used_memory_peak: AtomicU64::new(0),
-            startup_memory: Memory::measure().allocated,
+            startup_memory: memory::allocated(),
         }
+    }
+    /// Measures `used_memory` for the sake of its peak. One loop calls this once a second while it is awake.
+    pub fn note_memory(&self) {
+        self.used_memory_peak.fetch_max(memory::allocated(), Ordering::Relaxed);
     }
 }
 

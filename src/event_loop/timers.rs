@@ -50,10 +50,14 @@ impl<E: Engine> EventLoop<E> {
         let config = &self.world.config;
         let round_ms = 1000 / config.number(Id::HZ).clamp(1, 500) as u64;
         let elapsed_ms = now.0.saturating_sub(self.timers.last_round.0).min(SWEEP_MS);
+        let is_new_second = now.0 / 1000 != self.timers.last_round.0 / 1000;
         (self.timers.last_round, self.timers.next_round) = (now, WallMs(now.0 + round_ms));
         self.pool.shrink();
         if self.id.0 == 0 {
             self.world.rates.sample(now.0, || Totals::of(&self.world.stats));
+            if is_new_second {
+                self.world.note_memory();
+            }
             if self.timers.generation != config.generation() {
                 self.timers.generation = config.generation();
                 log::set_level(config.number(Id::LOGLEVEL) as u32);

@@ -44,7 +44,7 @@ impl Turn<'_> {
     ) -> Flow {
         let mark = reply.mark();
         session.before_reply();
-        let flow = match gate::admit(row, &args, session, self.stats) {
+        let flow = match gate::admit(row, &args, session, self.world, self.stats) {
             Ok(row) => self.call(row, session, reply, args, mark),
             Err(error) => {
                 self.refuse(reply, &error);

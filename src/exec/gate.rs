@@ -1,9 +1,11 @@
 //! The gate: may this command run for this client now? One list of checks, in the order in which Redis makes them.
 
 use crate::admin::stats::LoopStats;
+use crate::cmd::auth;
 use crate::cmd::command::{Command, flag};
 use crate::cmd::session::Session;
 use crate::cmd::table;
+use crate::cmd::world::World;
 use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
 
@@ -16,6 +18,7 @@ pub fn admit(
     row: Option<&'static Command>,
     args: &Args<'_>,
     session: &Session,
+    world: &World,
     stats: &LoopStats,
 ) -> Result<&'static Command, ReplyError> {
     // 1. The command exists and has a sensible number of arguments.
@@ -24,7 +27,7 @@ pub fn admit(
         _ => table::resolve(args).inspect_err(|_| reject(row, stats))?,
     };
     // 2. The client has logged in, if it must.
-    if !session.authenticated && !row.has(flag::NO_AUTH) {
+    if auth::must_log_in(world, session) && !row.has(flag::NO_AUTH) {
         reject(Some(row), stats);
         return Err(NOT_AUTHENTICATED);
     }
