@@ -1,0 +1,18 @@
+//! What black box tests share: servers that start and stop, a raw client, scenarios as text.
+//!
+//!     server    starts the real binary on a port of its own, and ends it; lends running ones to short tests
+//!     wire      bytes of a reply to a `Value`, and a command line to bytes of a request
+//!     client    one socket: send anything, read replies one by one or as raw bytes
+//!     scenario  `check("SET k v => OK")` over RESP2 and RESP3, on every engine
+
+pub mod client;
+pub mod random;
+pub mod scenario;
+pub mod server;
+pub mod wire;
+
+pub use client::Client;
+pub use random::Random;
+pub use scenario::{check, check_on, check_with};
+pub use server::{Engine, Server, engines};
+pub use wire::{Value, request, words};

@@ -1,0 +1,11 @@
+//! Black box tests: the real binary, real sockets, both engines. One program, so that it is linked once.
+//!
+//! - One file per command family, with scenarios as text (`harness::scenario`). The replies were taken from Redis.
+//! - `protocol`, `start_stop`, `clients`: bytes on the wire, life and death of the process, ordinary clients and tools.
+//! - `differential`: the same random commands to ringdb and to redis-server; every reply byte must be the same.
+//! - `linearizable`: recorded histories of several clients, and a checker that looks for an order that explains them.
+
+mod differential;
+mod harness;
+
+mod string;
