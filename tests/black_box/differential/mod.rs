@@ -58,6 +58,8 @@ impl Side {
         let mut state = Vec::new();
         for db in 0..DATABASES {
             client.run(&format!("SELECT {db}"));
+            // A key that was written with a deadline in the past goes when it is touched; until then Redis 7.0 counts it.
+            client.call(&[&[&b"EXISTS"[..]], grammar::KEYS].concat());
             state.push(format!("db {db}: {} keys", client.run("DBSIZE")));
             let mut keys: Vec<Vec<u8>> = client.run("KEYS *").items().iter().map(|key| key.bytes().to_vec()).collect();
             keys.sort();
@@ -68,7 +70,7 @@ impl Side {
                     client.call(&words)
                 };
                 let expires = match facts(&["PEXPIRETIME"]) {
-                    Value::Int(at) if at > 0 => format!("expires near {}", (at + 30_000) / 100_000),
+                    Value::Int(at) if at > 0 => format!("expires near {}", at.saturating_add(30_000) / 100_000),
                     other => other.to_string(),
                 };
                 state.push(format!(
@@ -96,7 +98,16 @@ fn same(command: &[Vec<u8>], ours: &[u8], theirs: &[u8]) -> bool {
         (b"PTTL" | b"PEXPIRETIME", Some(Value::Int(a)), Some(Value::Int(b))) => a > 0 && b > 0 && a.abs_diff(b) < 5000,
         (b"TTL" | b"EXPIRETIME", Some(Value::Int(a)), Some(Value::Int(b))) => a > 0 && b > 0 && a.abs_diff(b) < 5,
         // Order of keys is the order of a hash table.
-        (b"KEYS" | b"SCAN", Some(a), Some(b)) => sorted(a) == sorted(b),
+        (b"KEYS" | b"SCAN", Some(a), Some(b)) if !a.is_error() && !b.is_error() => sorted(a) == sorted(b),
+        // Since 7.2 wrong arguments are an error even if the key does not exist.
+        (b"BITCOUNT" | b"BITPOS", Some(Value::Error(_)), Some(Value::Int(-1..=0))) => true,
+        // Valkey 8 lets the end be left out, and looks at the unit before the end.
+        (b"BITCOUNT", Some(_), Some(Value::Error(_))) => command.len() != 4,
+        // Which oddly written cursors are numbers, and that an unknown type is an error, belongs to the version.
+        (b"SCAN", Some(Value::Error(text)), Some(_)) if text.starts_with(b"ERR unknown type name") => true,
+        (b"SCAN", Some(_), Some(_)) => command[1] != b"0",
+        // Redis cuts what it quotes at a NUL.
+        (_, Some(Value::Error(a)), Some(Value::Error(b))) => a.contains(&0) && a.starts_with(&b),
         _ => false,
     }
 }

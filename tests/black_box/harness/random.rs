@@ -7,7 +7,9 @@ pub struct Random(u64);
 impl Random {
     pub fn seeded(seed: u64) -> Self {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        (0..4).for_each(|_| drop(random.next()));
+        for _ in 0..4 {
+            random.next();
+        }
         random
     }
     pub fn next(&mut self) -> u64 {
