@@ -7,5 +7,6 @@
 
 mod differential;
 mod harness;
+mod linearizable;
 
 mod string;

@@ -225,9 +225,7 @@ impl Grammar {
             "bo" if odd => random.pick(&[&b"#x"[..], b"-1", b"#-1", b"4294967296", b"#9223372036854775807"]).to_vec(),
             "bo" if random.percent(40) => format!("#{}", random.below(20)).into_bytes(),
             "bo" => random.below(200).to_string().into_bytes(),
-            "off" if odd => {
-                random.pick(&[&b"-1"[..], b"4294967296", b"9223372036854775807", b"x"]).to_vec()
-            }
+            "off" if odd => random.pick(&[&b"-1"[..], b"4294967296", b"9223372036854775807", b"x"]).to_vec(),
             "off" => random.below(300).to_string().into_bytes(),
             "ttl" | "ttlms" | "at" | "atms" => self.deadline(kind),
             _ if odd => random.pick(ODD).to_vec(),

@@ -1,0 +1,152 @@
+//! What must hold at every moment, watched while others write as fast as they can.
+
+use crate::harness::{Client, Server, Value, engines};
+use std::collections::HashSet;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+const DURATION: Duration = Duration::from_millis(1500);
+
+/// Runs `writers` until `watch` has had its time with a connection of its own, on each engine with four loops.
+fn while_writing(
+    writers: &[&(dyn Fn(&mut Client, usize) + Sync)],
+    prepare: fn(&mut Client),
+    watch: impl Fn(&mut Client) + Sync,
+) {
+    for &engine in engines() {
+        let server = Server::start_on(engine, &["--threads", "4"]);
+        prepare(&mut server.client());
+        let stop = OnceLock::new();
+        std::thread::scope(|scope| {
+            for writer in writers {
+                let (server, stop) = (&server, &stop);
+                scope.spawn(move || {
+                    let mut client = server.client();
+                    (0..).take_while(|_| stop.get().is_none()).for_each(|turn| writer(&mut client, turn));
+                });
+            }
+            let watcher = scope.spawn(|| {
+                let (mut client, started) = (server.client(), Instant::now());
+                while started.elapsed() < DURATION {
+                    watch(&mut client);
+                }
+            });
+            let outcome = watcher.join();
+            stop.get_or_init(|| ());
+            if let Err(panic) = outcome {
+                std::panic::resume_unwind(panic);
+            }
+        });
+    }
+}
+
+#[test]
+fn keys_that_mset_writes_together_are_equal_in_every_mget() {
+    let write = |name: &'static str| {
+        move |client: &mut Client, turn: usize| {
+            let value = format!("{name}{turn}");
+            assert_eq!(client.run(&format!("MSET x {value} y {value} z {value}")).to_string(), "OK");
+        }
+    };
+    let delete = |client: &mut Client, _: usize| drop(client.run("DEL y x z"));
+    while_writing(
+        &[&write("a"), &write("b"), &delete],
+        |_| {},
+        |client| {
+            let values = client.run("MGET z x y").items();
+            assert!(values[0] == values[1] && values[1] == values[2], "half an MSET was seen: {values:?}");
+            let count = client.run("EXISTS x y z").int();
+            assert!(count == 0 || count == 3, "{count} of 3 keys exist");
+        },
+    );
+}
+
+#[test]
+fn a_token_that_is_renamed_around_a_ring_is_always_in_one_place() {
+    let rename = |client: &mut Client, turn: usize| {
+        let reply = client.run(&format!("RENAME r{} r{}", turn % 4, (turn + 1) % 4)).to_string();
+        assert!(reply == "OK" || reply == "ERR no such key", "{reply}");
+    };
+    while_writing(
+        &[&rename, &rename],
+        |client| drop(client.run("SET r0 token")),
+        |client| {
+            let count = client.run("EXISTS r0 r1 r2 r3").int();
+            assert_eq!(count, 1, "tokens");
+            let values = client.run("MGET r3 r2 r1 r0").items();
+            assert_eq!(values.iter().filter(|value| **value == Value::bulk("token")).count(), 1, "{values:?}");
+        },
+    );
+}
+
+#[test]
+fn counters_count_every_increment_once() {
+    for &engine in engines() {
+        let server = Server::start_on(engine, &["--threads", "4"]);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let mut client = server.client();
+                    for _ in 0..200 {
+                        client.send(&b"INCR n\r\nINCRBY m 3\r\nDECR d\r\nAPPEND s x\r\n".repeat(20));
+                        client.replies(80);
+                    }
+                });
+            }
+        });
+        let mut client = server.client();
+        assert_eq!(client.run("MGET n m d").to_string(), "['16000', '48000', '-16000']");
+        assert_eq!(client.run("STRLEN s").to_string(), "16000");
+    }
+}
+
+#[test]
+fn a_scan_finds_every_key_that_stays_while_the_table_grows_and_shrinks() {
+    let churn = |name: &'static str| {
+        move |client: &mut Client, turn: usize| {
+            // Grow by 20 000 keys, then take them away: many generations of each shard.
+            let command = if turn % 80 < 40 { "SET" } else { "DEL" };
+            let value = if command == "SET" { " v" } else { "" };
+            let keys = (turn % 40) * 500..(turn % 40 + 1) * 500;
+            let lines: String = keys.clone().map(|n| format!("{command} {name}:{n}{value}\r\n")).collect();
+            client.send(lines.as_bytes());
+            client.replies(keys.len());
+        }
+    };
+    let prepare = |client: &mut Client| {
+        client.send((0..2000).map(|n| format!("SET fixed:{n} v\r\n")).collect::<String>().as_bytes());
+        client.replies(2000);
+    };
+    while_writing(&[&churn("a"), &churn("b")], prepare, |client| {
+        let (mut cursor, mut found) = ("0".to_string(), HashSet::new());
+        loop {
+            let reply = client.run(&format!("SCAN {cursor} MATCH fixed:* COUNT 100")).items();
+            found.extend(reply[1].items().iter().map(Value::text));
+            cursor = reply[0].text();
+            if cursor == "0" {
+                break;
+            }
+        }
+        assert_eq!(found.len(), 2000, "keys that were there all the time");
+    });
+}
+
+#[test]
+fn keys_expire_soon_after_their_deadline_although_nobody_asks_for_them() {
+    for &engine in engines() {
+        let server = Server::start_on(engine, &[]);
+        let mut client = server.client();
+        for chunk in 0..20 {
+            let set = |n: usize| format!("SET t:{chunk}:{n} v PX {}\r\n", 200 + (n * 7) % 800);
+            client.send((0..1000).map(set).collect::<String>().as_bytes());
+            client.replies(1000);
+        }
+        let started = Instant::now();
+        while client.run("DBSIZE").int() > 0 {
+            assert!(started.elapsed() < Duration::from_secs(10), "{} keys are still there", client.run("DBSIZE"));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let stats = client.run("INFO stats").text();
+        assert!(stats.contains("expired_keys:20000\r\n"), "{stats}");
+    }
+}
