@@ -21,7 +21,7 @@
 //! twice as many items as there are volatile keys, each settles all its items ahead of time, in slices; equal items
 //! collapse. A table that is flushed takes its wheel along.
 //!
-//! *Time.* A run ends after its budget, to go on in the next turn. Measured: kernel-notes/30-expiry.md.
+//! *Time.* A run ends after its budget, to go on in the next turn. Measured: kernel-notes/07-expiry.md.
 
 use super::Keyspace;
 use super::wheel::{AHEAD_MAX, CHUNK_COUNT, Item, Step, TICK_MS, Tick, Walk, Wheel, tick_after, tick_at};
