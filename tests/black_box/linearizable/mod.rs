@@ -62,7 +62,7 @@ fn multiple(random: &mut Random, keys: &[String], value: &str) -> String {
 fn record(server: &Server, round: &Round, commands: impl Fn(usize) -> Vec<String> + Sync) -> Vec<Event<Call>> {
     let (start, clock) = (Barrier::new(round.clients), Instant::now());
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..round.clients).map(|client| {
+        let threads = (0..round.clients).map(|client| {
             let (commands, start) = (&commands, &start);
             scope.spawn(move || {
                 let (commands, mut socket) = (commands(client), server.client());
