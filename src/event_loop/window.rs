@@ -23,6 +23,10 @@ use std::time::Duration;
 
 /// Commands of a window. 64: enough for all waits on memory to overlap; their arguments stay in the first-level cache.
 const COMMANDS_MAX: usize = 64;
+/// Keys of a window. Each is a line of its group and one or two of its entry: what is prefetched must still be in the
+/// first-level cache when its command runs, and the blocks that a window's writes retire must fit the stock that
+/// `table::recycle` keeps.
+const KEYS_MAX: usize = 64;
 /// A window that took longer makes the next ones shorter.
 const LONG: Duration = Duration::from_micros(500);
 /// Windows up to this are sparse: the turn's system calls cost far more than timing each command.
@@ -86,7 +90,7 @@ impl Window {
         self.is_closed = false;
     }
     fn is_full(&self) -> bool {
-        self.is_closed || self.items.len() >= self.cap
+        self.is_closed || self.items.len() >= self.cap || self.ahead.key_count() >= KEYS_MAX
     }
     /// Adds a command that was cut out of `buf`, whose arguments are the list's from `args_at` on, and looks ahead.
     #[inline]

@@ -28,6 +28,12 @@ impl Ahead {
         self.keys.clear();
     }
 
+    /// Keys that were noted.
+    #[inline]
+    pub fn key_count(&self) -> usize {
+        self.keys.len()
+    }
+
     /// Finds the row of a command, hashes its keys into the arguments and notes them. None: there is no such command.
     #[inline]
     pub fn note(
