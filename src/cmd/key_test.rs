@@ -191,7 +191,10 @@ fn keys_and_scan_find_what_matches() {
         SCAN 0 COUNT 10000 TYPE hash => ['0', []]
         SCAN 0 TYPE nothing => ERR unknown type name 'nothing'
         SCAN x => ERR invalid cursor
-        SCAN -1 => ERR invalid cursor
+        SCAN -1 COUNT 10000 => *
+        SCAN '' COUNT 10000 MATCH b => ['0', ['b']]
+        SCAN ' 0' => ERR invalid cursor
+        SCAN - => ERR invalid cursor
         SCAN 18446744073709551616 => ERR invalid cursor
         SCAN 0 COUNT 0 => ERR syntax error
         SCAN 0 COUNT x => ERR value is not an integer or out of range

@@ -2,7 +2,7 @@
 
 use super::command::{Command, Cx, Flow, acl, cmd, flag};
 use crate::base::glob;
-use crate::base::num::{parse_i64, parse_u64_lax};
+use crate::base::num::parse_i64;
 use crate::keyspace::types::Type;
 use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
@@ -155,11 +155,29 @@ fn type_name(text: &[u8]) -> Result<&'static str, ReplyError> {
     found.ok_or_else(|| ReplyError::owned(format!("ERR unknown type name '{}'", String::from_utf8_lossy(text))))
 }
 
+/// A cursor as C's `strtoul` reads it, but without blanks in front: a sign is fine, `-` wraps around, nothing is 0.
+fn parse_cursor(text: &[u8]) -> Option<u64> {
+    let (is_negative, digits) = match text {
+        [] => return Some(0),
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    };
+    if digits.is_empty() {
+        return None;
+    }
+    let value = digits.iter().try_fold(0u64, |value, byte| {
+        let digit = byte.is_ascii_digit().then(|| (byte - b'0') as u64)?;
+        value.checked_mul(10)?.checked_add(digit)
+    })?;
+    Some(if is_negative { value.wrapping_neg() } else { value })
+}
+
 /// One step through all keys. A key that exists from the first to the last step is returned at least once.
 /// Shape:  `cursor [MATCH pattern] [COUNT count] [TYPE type]`
 /// Errors: cursor, options, count, type.
 fn scan(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
-    let cursor = parse_u64_lax(args.get(1)).ok_or(ReplyError::text("ERR invalid cursor"))?;
+    let cursor = parse_cursor(args.get(1)).ok_or(ReplyError::text("ERR invalid cursor"))?;
     let wanted = Wanted::parse(&args)?;
     let mut items = Items::default();
     let next = cx.keys.scan(cursor, wanted.count, |entry| {
