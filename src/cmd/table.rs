@@ -69,7 +69,7 @@ fn table() -> &'static CommandTable {
 }
 
 /// The row of a top-level command, ASCII case aside.
-/// Cost: about 5 ns.
+/// Cost: some 8 ns, measured over eight names of all lengths in turn.
 #[inline]
 pub fn lookup(name: &[u8]) -> Option<&'static Command> {
     let table = table();
