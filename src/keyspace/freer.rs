@@ -55,7 +55,7 @@ impl Freer {
         for table in tables {
             guard.retire_boxed(Box::new(Envelope { table: Some(table), freer: sender.clone() }), ENVELOPE_BYTES);
         }
-        guard.flush();
+        guard.collect();
     }
 }
 
@@ -74,7 +74,7 @@ fn work(letters: &Receiver<Letter>) {
         let letter = if expected == 0 {
             letters.recv().map_err(|_| RecvTimeoutError::Disconnected)
         } else {
-            seat.pin().flush();
+            seat.pin().collect();
             letters.recv_timeout(patience)
         };
         match letter {
@@ -88,6 +88,36 @@ fn work(letters: &Receiver<Letter>) {
             }
             Err(RecvTimeoutError::Timeout) => patience = (patience * 2).min(PATIENCE_MAX),
             Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::base::hash::{Key, KeyHasher};
+    use crate::table::roots::Roots;
+    use crate::table::{Change, Kind, NewEntry, Source};
+    use bytes::Bytes;
+    use std::time::Instant;
+
+    #[test]
+    fn a_discarded_table_is_freed_although_nobody_else_takes_a_turn() {
+        let (roots, freer, seat) = (Roots::new(1, KeyHasher::seeded(1)), Freer::default(), Participant::new());
+        let value = Bytes::from(vec![7; 20_000]);
+        let guard = seat.pin();
+        let key = Key::new(roots.hasher(), b"large");
+        roots.get_or_create(0, &guard).update(key, &guard, |_| {
+            (Change::Put(NewEntry::new(Kind(0), key.bytes, None, 0, Source::Blob(value.clone()))), ())
+        });
+        freer.free(roots.take(0).into_iter().collect(), &guard);
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(!value.is_unique(), "the guard of its time still lives");
+        drop(guard);
+        let start = Instant::now();
+        while !value.is_unique() {
+            assert!(start.elapsed() < Duration::from_secs(20), "the table is not freed");
+            std::thread::yield_now();
         }
     }
 }

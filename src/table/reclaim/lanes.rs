@@ -159,6 +159,10 @@ impl Guard<'_> {
             self.flush_boxed();
         }
     }
+    /// Lets boxed garbage of any thread move on, whether this one retired some or not.
+    pub fn collect(&self) {
+        self.flush_boxed();
+    }
     fn flush_boxed(&self) {
         self.seat.boxed_bytes.set(0);
         self.boxed.flush();
