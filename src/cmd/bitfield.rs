@@ -5,7 +5,7 @@ use super::command::{Cx, Flow};
 use super::edit::{self, int, string_of, update};
 use crate::base::hash::Key;
 use crate::base::num::parse_i64;
-use crate::keyspace::types::new_filled;
+use crate::keyspace::types::new_edited;
 use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
 use crate::table::{Change, Entry};
@@ -134,8 +134,7 @@ fn write_all(cx: &Cx<'_>, key: Key<'_>, steps: &[Step], last_bit: u64) -> Result
         let len = old.len().max((last_bit >> 3) as usize + 1);
         let grown = len != old.len();
         let mut outcome = (Vec::new(), 0);
-        let new = new_filled(key.bytes, entry.and_then(Entry::expires_at), cx.keys.recency(), len, |bytes| {
-            bytes[..old.len()].copy_from_slice(old);
+        let new = new_edited(key.bytes, entry.and_then(Entry::expires_at), cx.keys.recency(), old, len, |bytes| {
             outcome = apply(steps, bytes, grown);
         });
         let change = if outcome.1 == 0 && !grown && is_raw(entry) { Change::Keep } else { Change::Put(new) };

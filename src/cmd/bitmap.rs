@@ -7,7 +7,7 @@ use super::{bitfield, edit::NO_KEY};
 use crate::base::hash::Key;
 use crate::base::ids::DbIndex;
 use crate::base::num::parse_i64;
-use crate::keyspace::types::{RAW, Str, new_filled};
+use crate::keyspace::types::{RAW, Str, new_edited};
 use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
 use crate::table::{Change, Entry};
@@ -93,8 +93,7 @@ fn setbit(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         if !changed && is_raw(entry) {
             return Ok((Change::Keep, (was, 0)));
         }
-        let new = new_filled(key.bytes, entry.and_then(Entry::expires_at), cx.keys.recency(), len, |bytes| {
-            bytes[..old.len()].copy_from_slice(old);
+        let new = new_edited(key.bytes, entry.and_then(Entry::expires_at), cx.keys.recency(), old, len, |bytes| {
             bits::set(bytes, offset, on);
         });
         Ok((Change::Put(new), (was, changed as u64)))
@@ -258,7 +257,7 @@ fn combine(cx: &Cx<'_>, operation: Operation, list: &[(DbIndex, Key<'_>)]) -> Re
             txn.decide(0, Change::Remove);
             return Ok((0, keys.live(txn.old(0)).is_some() as u64, hits));
         }
-        let new = new_filled(list[0].1.bytes, None, keys.recency(), len, |out| {
+        let new = new_edited(list[0].1.bytes, None, keys.recency(), &[], len, |out| {
             bits::combine(operation, &sources, out);
         });
         txn.decide(0, Change::Put(new));

@@ -10,7 +10,7 @@ use super::keyspec::set_access;
 use super::options::{self, Condition, Expiry, Options, Unit};
 use super::{counter, lcs, multi_string};
 use crate::base::clock::WallMs;
-use crate::keyspace::types::{RAW, Str, new_blob, new_filled, with_deadline};
+use crate::keyspace::types::{RAW, Str, new_blob, new_edited, with_deadline};
 use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
 use crate::table::entry::BLOB_LEN_MIN;
@@ -397,8 +397,7 @@ fn setrange(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         let offset = offset as usize; // Below proto-max-bulk-len.
         let len = old.len().max(offset + patch.len());
         let at = entry.and_then(Entry::expires_at);
-        let new = new_filled(key.bytes, at, cx.keys.recency(), len, |bytes| {
-            bytes[..old.len()].copy_from_slice(old);
+        let new = new_edited(key.bytes, at, cx.keys.recency(), old, len, |bytes| {
             bytes[offset..][..patch.len()].copy_from_slice(patch);
         });
         Ok((Change::Put(new), (len, 1)))

@@ -127,20 +127,39 @@ pub fn new_blob(key: &[u8], value: Bytes, expires_at: Option<WallMs>, recency: u
     NewEntry::new(RAW, key, expires_at, recency, Source::Blob(value))
 }
 
-/// Builds the entry of a string of `len` bytes that `fill` writes over zeros (SETRANGE, SETBIT, BITOP): `RAW`.
-pub fn new_filled(
+/// Builds the entry of a string that was changed in part (SETRANGE, SETBIT, BITOP): `old`, zero-padded to `len` bytes, as
+/// `edit` leaves it. `RAW`.
+pub fn new_edited(
     key: &[u8],
     expires_at: Option<WallMs>,
     recency: u32,
+    old: &[u8],
     len: usize,
-    fill: impl FnOnce(&mut [u8]),
+    edit: impl FnOnce(&mut [u8]),
 ) -> NewEntry {
     if len < BLOB_LEN_MIN {
-        return NewEntry::filled(RAW, key, expires_at, recency, len, fill);
+        return NewEntry::filled(RAW, key, expires_at, recency, len, |bytes| {
+            bytes[..old.len()].copy_from_slice(old);
+            edit(bytes);
+        });
     }
-    let mut bytes = vec![0; len];
-    fill(&mut bytes);
+    let mut bytes = padded(old, len);
+    edit(&mut bytes);
     new_blob(key, bytes.into(), expires_at, recency)
+}
+
+/// A copy of `bytes` with zeros up to `len`. Zeros that are most of it come from fresh pages, untouched until they are
+/// written; otherwise nothing is zeroed that the copy overwrites.
+fn padded(bytes: &[u8], len: usize) -> Vec<u8> {
+    if bytes.len() < len / 2 {
+        let mut copy = vec![0; len];
+        copy[..bytes.len()].copy_from_slice(bytes);
+        return copy;
+    }
+    let mut copy = Vec::with_capacity(len);
+    copy.extend_from_slice(bytes);
+    copy.resize(len, 0);
+    copy
 }
 
 /// A copy of an entry, value and recency, with another deadline or none. A blob is shared, not copied.
@@ -174,7 +193,7 @@ mod tests {
         assert_eq!(encoding(&[b'x'; 44]), "embstr");
         assert_eq!(encoding(&[b'x'; 45]), "raw");
         assert_eq!(encoding(&[b'x'; 100_000]), "raw");
-        assert_eq!(encoding_name(new_filled(b"k", None, 0, 1, |bytes| bytes[0] = b'1').view()), "raw");
+        assert_eq!(encoding_name(new_edited(b"k", None, 0, b"", 1, |bytes| bytes[0] = b'1').view()), "raw");
     }
 
     #[test]
