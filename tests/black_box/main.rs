@@ -9,4 +9,5 @@ mod differential;
 mod harness;
 mod linearizable;
 
+mod bitmap;
 mod string;
