@@ -20,6 +20,8 @@ mod accept;
 mod conn;
 pub mod fleet;
 mod input;
+#[cfg(test)]
+mod loop_test;
 pub mod mailbox;
 mod send;
 mod slab;
@@ -133,12 +135,7 @@ impl<E: Engine> EventLoop<E> {
     pub fn run(mut self) -> io::Result<()> {
         self.world.safepoint.leave_kernel(self.id);
         loop {
-            let clock = MonoNs::now();
-            let now = self.world.keyspace.now.refresh();
-            self.file(now);
-            self.work(clock, now);
-            self.flush();
-            self.house_keeping(now);
+            let now = self.turn();
             if self.deadline.is_some_and(|deadline| self.conns.count() == 0 || MonoNs::now() >= deadline) {
                 break;
             }
@@ -146,6 +143,17 @@ impl<E: Engine> EventLoop<E> {
         }
         self.world.safepoint.enter_kernel(self.id);
         Ok(())
+    }
+
+    /// Everything between two waits. Returns the turn's time.
+    fn turn(&mut self) -> WallMs {
+        let clock = MonoNs::now();
+        let now = self.world.keyspace.now.refresh();
+        self.file(now);
+        self.work(clock, now);
+        self.flush();
+        self.house_keeping(now);
+        now
     }
 
     /// What a turn does with data, under one guard: the clients' commands, then what has expired.

@@ -1,0 +1,237 @@
+//! Tests of the event loop on an engine without a kernel: what arrives when is written down, nothing depends on time.
+
+use super::*;
+use crate::admin::clients::Endpoints;
+use crate::base::hash::KeyHasher;
+use crate::base::ids::ClientId;
+use crate::cmd::world::{Boot, World};
+use crate::ring::Sizes;
+use crate::ring::scripted::{Event, Scripted};
+use std::os::unix::net::UnixStream;
+
+/// A loop with its script.
+struct Rig {
+    event_loop: EventLoop<Scripted>,
+    peers: Vec<UnixStream>,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let engine = Scripted::new(&Sizes { buffer_count: 256, buffer_len: 4096, ..Sizes::default() }).unwrap();
+        // Leaked, as the server does.
+        let world: &'static World = Box::leak(Box::new(World::new(Boot::default(), KeyHasher::seeded(1))));
+        let fleet: &'static Fleet = Box::leak(Box::new(Fleet::new(vec![engine.waker()])));
+        Rig { event_loop: EventLoop::new(LoopId(0), engine, world, fleet, 7), peers: Vec::new() }
+    }
+    /// A connected client.
+    fn client(&mut self) -> Token {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        self.peers.push(theirs);
+        let event_loop = &mut self.event_loop;
+        assert!(event_loop.world.clients.reserve(1000));
+        event_loop.fleet.place(LoopId(0));
+        event_loop.adopt(ours.into(), Endpoints::Unix("test".into()), WallMs(0));
+        event_loop.conns.iter().map(|conn| conn.token).max_by_key(|token| token.slot).unwrap()
+    }
+    /// One wait that brings `events`, and the turn after it.
+    fn turn(&mut self, events: Vec<Event>) {
+        self.event_loop.engine.script.push_back(events);
+        self.event_loop.wait(WallMs(0)).unwrap();
+        self.event_loop.turn();
+    }
+    fn feed(&mut self, token: Token, bytes: &[u8]) {
+        self.turn(vec![Event::Bytes(token, bytes.to_vec())]);
+    }
+    /// Turns in which nothing new comes, until nothing is left to do.
+    fn rest(&mut self) {
+        for _ in 0..1000 {
+            self.turn(vec![]);
+        }
+    }
+    fn output(&self, token: Token) -> String {
+        let bytes = self.event_loop.engine.output.get(&token).map_or(&[][..], Vec::as_slice);
+        String::from_utf8_lossy(bytes).into_owned()
+    }
+    fn is_open(&self, token: Token) -> bool {
+        self.event_loop.engine.is_open(token)
+    }
+}
+
+/// A command in protocol form.
+fn cmd(words: &[&str]) -> Vec<u8> {
+    let mut bytes = format!("*{}\r\n", words.len());
+    words.iter().for_each(|word| bytes += &format!("${}\r\n{word}\r\n", word.len()));
+    bytes.into_bytes()
+}
+
+#[test]
+fn replies_do_not_depend_on_where_the_stream_is_cut() {
+    let large = "x".repeat(40_000);
+    let mut stream = [cmd(&["ECHO", "a"]), b"PING\r\n".to_vec(), cmd(&["ECHO", &large]), cmd(&["ECHO", "b"])].concat();
+    stream.extend(b"*0\r\n\r\nECHO c\r\n");
+    let expected = format!("$1\r\na\r\n+PONG\r\n$40000\r\n{large}\r\n$1\r\nb\r\n$1\r\nc\r\n");
+    for step in [1, 2, 3, 7, 100, 4095, 4096, 4097, 20_000, stream.len()] {
+        let mut rig = Rig::new();
+        let token = rig.client();
+        stream.chunks(step).for_each(|piece| rig.feed(token, piece));
+        rig.rest();
+        assert!(rig.output(token) == expected, "cut every {step} bytes");
+        let conn = rig.event_loop.conns.get(token).unwrap();
+        assert_eq!(
+            (conn.input.len(), conn.input.room(), conn.reply.out.buf.capacity()),
+            (0, 0, 0),
+            "idle owns nothing"
+        );
+    }
+}
+
+#[test]
+fn nothing_runs_behind_quit() {
+    let mut rig = Rig::new();
+    let token = rig.client();
+    rig.feed(token, &[cmd(&["QUIT"]), cmd(&["PING"])].concat());
+    rig.rest();
+    assert_eq!(rig.output(token), "+OK\r\n");
+    assert!(!rig.is_open(token));
+    assert_eq!(rig.event_loop.world.clients.count(), 0);
+}
+
+#[test]
+fn a_protocol_error_is_told_behind_the_replies_and_closes() {
+    let mut rig = Rig::new();
+    let token = rig.client();
+    rig.feed(token, b"PING\r\n*1\r\nfoo\r\nPING\r\n");
+    rig.rest();
+    assert_eq!(rig.output(token), "+PONG\r\n-ERR Protocol error: expected '$', got 'f'\r\n");
+    assert!(!rig.is_open(token));
+}
+
+#[test]
+fn a_client_that_has_sent_everything_is_still_answered() {
+    let mut rig = Rig::new();
+    let token = rig.client();
+    let stream = [cmd(&["ECHO", "a"]).repeat(1000), b"*1\r\n$4\r\nPI".to_vec()].concat();
+    rig.turn(vec![Event::Bytes(token, stream), Event::End(token, End::Eof)]);
+    rig.rest();
+    assert_eq!(rig.output(token), "$1\r\na\r\n".repeat(1000));
+    assert!(!rig.is_open(token));
+}
+
+#[test]
+fn a_broken_connection_runs_what_it_sent_and_closes() {
+    let mut rig = Rig::new();
+    let (broken, other) = (rig.client(), rig.client());
+    rig.turn(vec![Event::Bytes(broken, cmd(&["SET", "k", "v"])), Event::End(broken, End::Failed(Errno::ECONNRESET))]);
+    rig.feed(other, &cmd(&["GET", "k"]));
+    assert_eq!(rig.output(other), "$1\r\nv\r\n");
+    assert!(!rig.is_open(broken));
+}
+
+#[test]
+fn a_long_pipeline_does_not_hold_up_the_others() {
+    let mut rig = Rig::new();
+    let (greedy, modest) = (rig.client(), rig.client());
+    let pipeline = b"PING\r\n".repeat(2000);
+    rig.turn(vec![Event::Bytes(greedy, pipeline), Event::Bytes(modest, b"PING\r\n".to_vec())]);
+    assert_eq!(rig.output(modest), "+PONG\r\n");
+    let served = rig.output(greedy).len() / "+PONG\r\n".len();
+    assert!((1..=256).contains(&served), "{served} commands in one turn");
+    rig.rest();
+    assert_eq!(rig.output(greedy), "+PONG\r\n".repeat(2000));
+}
+
+#[test]
+fn a_client_that_does_not_read_is_neither_run_nor_read() {
+    let mut rig = Rig::new();
+    let token = rig.client();
+    let value = "v".repeat(10_000);
+    rig.feed(token, &cmd(&["SET", "k", &value]));
+    rig.rest();
+    rig.event_loop.engine.hold_sends = true;
+    for _ in 0..100 {
+        rig.feed(token, &cmd(&["GET", "k"]).repeat(20));
+    }
+    let conn = rig.event_loop.conns.get(token).unwrap();
+    let (waiting, is_paused) = (conn.output_len(), conn.is_paused);
+    assert!(waiting < 2 * OUTPUT_SOFT_MAX, "{waiting} bytes wait");
+    assert!(is_paused && rig.event_loop.engine.is_paused(token));
+    rig.event_loop.engine.hold_sends = false;
+    rig.rest();
+    let expected = 5 + 2000 * (value.len() + "$10000\r\n\r\n".len());
+    assert_eq!(rig.output(token).len(), expected, "everything is answered in the end");
+    assert!(!rig.event_loop.engine.is_paused(token));
+}
+
+#[test]
+fn output_accumulates_while_a_message_is_in_flight() {
+    let mut rig = Rig::new();
+    let token = rig.client();
+    rig.event_loop.engine.hold_sends = true;
+    for word in ["a", "b", "c"] {
+        rig.feed(token, &cmd(&["ECHO", word])); // The engine asserts that one message at a time is in flight.
+    }
+    assert_eq!(rig.output(token), "$1\r\na\r\n");
+    rig.event_loop.engine.hold_sends = false;
+    rig.rest();
+    assert_eq!(rig.output(token), "$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n");
+}
+
+#[test]
+fn a_failed_send_ends_the_connection() {
+    let mut rig = Rig::new();
+    let token = rig.client();
+    rig.event_loop.engine.fail_send = Some(Errno::EPIPE);
+    rig.feed(token, b"PING\r\n");
+    rig.rest();
+    assert!(!rig.is_open(token));
+    assert_eq!(rig.event_loop.conns.count(), 0);
+}
+
+#[test]
+fn killed_clients_are_closed_and_others_are_not() {
+    let mut rig = Rig::new();
+    let (killer, victim) = (rig.client(), rig.client());
+    let id = rig.event_loop.conns.get(victim).unwrap().session.id;
+    rig.feed(killer, &cmd(&["CLIENT", "KILL", "ID", &id.0.to_string()]));
+    rig.rest();
+    assert_eq!(rig.output(killer), ":1\r\n");
+    assert!(rig.is_open(killer) && !rig.is_open(victim));
+    rig.event_loop.kill(ClientId(999));
+}
+
+#[test]
+fn limits_change_with_the_very_command_that_logs_in() {
+    let mut rig = Rig::new();
+    rig.event_loop.world.config.set_text(Id::REQUIREPASS, b"pw");
+    let token = rig.client();
+    let value = "v".repeat(17_000); // Longer than a client may send before it has logged in.
+    rig.feed(token, &[cmd(&["PING"]), cmd(&["AUTH", "pw"]), cmd(&["ECHO", &value])].concat());
+    rig.rest();
+    assert_eq!(rig.output(token), format!("-NOAUTH Authentication required.\r\n+OK\r\n$17000\r\n{value}\r\n"));
+}
+
+#[test]
+fn a_slot_that_is_used_again_is_not_mistaken_for_its_former_client() {
+    let mut rig = Rig::new();
+    let first = rig.client();
+    rig.feed(first, &cmd(&["QUIT"]));
+    rig.rest();
+    let second = rig.client();
+    assert_eq!((first.slot, first == second), (second.slot, false));
+    rig.event_loop.on_closed(first, End::Eof);
+    rig.feed(second, b"PING\r\n");
+    assert_eq!(rig.output(second), "+PONG\r\n");
+}
+
+#[test]
+fn shutdown_sends_what_waits_and_closes_everybody() {
+    let mut rig = Rig::new();
+    let (first, second) = (rig.client(), rig.client());
+    rig.turn(vec![
+        Event::Bytes(first, [cmd(&["ECHO", "a"]), cmd(&["SHUTDOWN"]), cmd(&["PING"])].concat()),
+        Event::Bytes(second, b"PING\r\n".to_vec()),
+    ]);
+    rig.rest();
+    assert_eq!((rig.output(first), rig.output(second)), ("$1\r\na\r\n".into(), "+PONG\r\n".into()));
+    assert!(rig.event_loop.deadline.is_some() && rig.event_loop.conns.count() == 0);
+}
