@@ -22,7 +22,7 @@ unsafe impl Sync for Options {}
 /// database), by a thread of the allocator's own. Source: jemalloc's manual, "TUNING".
 // SAFETY: the name is the one that the prefixed build looks up, and the type is its `const char *`.
 #[unsafe(export_name = "_rjem_malloc_conf")]
-pub static OPTIONS: Options = Options(c"background_thread:true,dirty_decay_ms:2000,muzzy_decay_ms:0".as_ptr());
+pub static OPTIONS: Options = Options(c"background_thread:true,dirty_decay_ms:500,muzzy_decay_ms:0".as_ptr());
 
 const fn padded(layout: Layout) -> Layout {
     if layout.align() > 8 { layout.pad_to_align() } else { layout }
