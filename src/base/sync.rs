@@ -6,18 +6,14 @@
 #[cfg(loom)]
 pub use loom::{
     sync::Mutex,
-    sync::atomic::{
-        AtomicBool, AtomicI64, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
-    },
+    sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
     thread,
 };
 #[cfg(not(loom))]
 #[allow(clippy::disallowed_types)]
 pub use std::{
     sync::Mutex,
-    sync::atomic::{
-        AtomicBool, AtomicI64, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
-    },
+    sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
     thread,
 };
 
@@ -25,6 +21,12 @@ pub use std::{
 #[allow(clippy::disallowed_types)]
 pub mod hint {
     pub use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+}
+
+/// Words that the kernel writes or reads: it is no thread of a model, and they lie where it put them.
+#[allow(clippy::disallowed_types)]
+pub mod kernel {
+    pub use std::sync::atomic::{AtomicU16, Ordering};
 }
 
 /// Delays the caller at random, so that stress runs meet interleavings that an idle machine never shows.

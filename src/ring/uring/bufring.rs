@@ -13,7 +13,7 @@
 
 use super::super::Filled;
 use super::super::bufs::{Mapping, Pool};
-use crate::base::sync::{AtomicU16, Ordering};
+use crate::base::sync::kernel::{AtomicU16, Ordering};
 use io_uring::{Submitter, types::BufRingEntry};
 use std::io;
 use std::mem::size_of;
