@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 
 const DURATION: Duration = Duration::from_millis(1500);
 
+/// What one client does over and over; it is told the round's number.
+type Writer = dyn Fn(&mut Client, usize) + Sync;
+
 /// Runs `writers` until `watch` has had its time with a connection of its own, on each engine with four loops.
-fn while_writing(
-    writers: &[&(dyn Fn(&mut Client, usize) + Sync)],
-    prepare: fn(&mut Client),
-    watch: impl Fn(&mut Client) + Sync,
-) {
+fn while_writing(writers: &[&Writer], prepare: fn(&mut Client), watch: impl Fn(&mut Client) + Sync) {
     for &engine in engines() {
         let server = Server::start_on(engine, &["--threads", "4"]);
         prepare(&mut server.client());
