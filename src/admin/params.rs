@@ -1,9 +1,10 @@
 //! The parameters: name, kind, default, when they may change, and what they do here.
 //!
 //! Every parameter name of Redis 7.2 is here, so that its configuration files and frameworks that set things at start find
-//! them. What follows from a value differs, and the row says it: `Works`, `Shown` (kept and shown, nothing follows; a
-//! start with another value than the default warns), or `Only` (any other value would promise something that this server
-//! does not do yet, so it is refused with the reason). Names, bounds and defaults: facts of Redis 7.2.
+//! them, and two of Valkey 8 that its test suite's configuration file has. What follows from a value differs, and the row
+//! says it: `Works`, `Shown` (kept and shown, nothing follows; a start with another value than the default warns), or `Only`
+//! (any other value would promise something that this server does not do yet, so it is refused with the reason). Names,
+//! bounds and defaults: facts of Redis 7.2.
 
 /// One parameter.
 #[derive(Clone, Copy, Debug)]
@@ -265,9 +266,11 @@ pub const PARAMS: &[Param] = &[
     param("dbfilename", FileName, "dump.rdb").protected(),
     param("disable-thp", Bool, "yes").at_start(),
     param("dynamic-hz", Bool, "yes"),
+    param("enable-debug-assert", Bool, "no").at_start(),
     param("enable-module-command", YES_NO_LOCAL, "no").at_start(),
     param("hash-max-listpack-entries", LONG, "512").alias("hash-max-ziplist-entries"),
     param("hash-max-listpack-value", BYTES, "64").alias("hash-max-ziplist-value"),
+    param("hide-user-data-from-log", Bool, "yes"),
     param("hll-sparse-max-bytes", BYTES, "3000"),
     param("ignore-warnings", Text, ""),
     param("io-threads", Int { min: 1, max: 128 }, "1").at_start(),

@@ -16,7 +16,9 @@ pub fn show(world: &World, kind: Kind, listeners: &Listeners, pinned: Option<&[u
         let _ = std::io::stdout().write_all(text.as_bytes()); // Nobody may be looking.
     }
     let (loops, reason) = (world.boot.loops, &world.boot.engine_reason);
-    log::notice(format_args!("ringdb {VERSION} on {kind} ({reason}), loops: {loops}"));
+    // Test harnesses learn the process id from `PID: N` in front of "Server initialized".
+    let pid = std::process::id();
+    log::notice(format_args!("ringdb {VERSION} on {kind} ({reason}), loops: {loops}, PID: {pid}"));
     log::notice(format_args!("Server initialized"));
     if !listeners.tcp.is_empty() {
         log::notice(format_args!("Ready to accept connections tcp"));
