@@ -70,3 +70,22 @@ impl Fleet {
         self.seats[id.0 as usize].load.fetch_sub(1, Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::scripted::Scripted;
+    use crate::ring::{Engine, Sizes};
+
+    #[test]
+    fn connections_are_spread_evenly_whoever_accepts_them() {
+        let waker = Scripted::new(&Sizes { buffer_count: 1, ..Sizes::default() }).unwrap().waker();
+        let fleet = Fleet::new(vec![waker; 16]);
+        let loads = || fleet.seats.iter().map(|seat| seat.load.load(Relaxed)).collect::<Vec<_>>();
+        (0..50).for_each(|_| drop(fleet.place(LoopId(3))));
+        assert!(loads().iter().all(|load| (3..=4).contains(load)), "{:?}", loads());
+        (0..loads()[7]).for_each(|_| fleet.leave(LoopId(7)));
+        assert_eq!(fleet.place(LoopId(3)), LoopId(7), "the emptiest one is next");
+        assert_eq!(Fleet::new(vec![fleet.mailbox(LoopId(0)).waker().clone()]).place(LoopId(0)), LoopId(0));
+    }
+}

@@ -105,3 +105,121 @@ impl Turn<'_> {
         self.stats.count_error(error.code());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::clients::Endpoints;
+    use crate::admin::params::Id;
+    use crate::base::hash::KeyHasher;
+    use crate::base::ids::LoopId;
+    use crate::cmd::table;
+    use crate::cmd::world::Boot;
+    use crate::resp::args::Arg;
+    use crate::table::Participant;
+
+    /// A client and what its commands need.
+    struct Rig {
+        world: World,
+        session: Session,
+        reply: Reply,
+        local: Local,
+        effects: Effects,
+        prng: Prng,
+        seat: Participant,
+    }
+
+    impl Rig {
+        fn new(authenticated: bool) -> Self {
+            let world = World::new(Boot::default(), KeyHasher::seeded(1));
+            world.clients.reserve(1);
+            let info = world.clients.add(LoopId(0), 3, Endpoints::Unix("s".into()), WallMs(0));
+            Rig {
+                session: Session::new(info, authenticated),
+                world,
+                reply: Reply::default(),
+                local: Local::new(1),
+                effects: Effects::default(),
+                prng: Prng::seeded(1),
+                seat: Participant::new(),
+            }
+        }
+        /// Runs a line of words; returns the reply's bytes and what follows.
+        fn run(&mut self, line: &str) -> (String, Flow) {
+            let mut items = Vec::new();
+            for word in line.split(' ') {
+                let offset = word.as_ptr() as usize - line.as_ptr() as usize;
+                items.push(Arg { offset: offset as u32, len: word.len() as u32, hash: 0 });
+            }
+            let args = Args { buf: line.as_bytes(), items: &items, large: &[] };
+            let guard = self.seat.pin();
+            let mut turn = Turn {
+                is_sparse: true,
+                world: &self.world,
+                guard: &guard,
+                stats: &self.world.stats[0],
+                local: &self.local,
+                now: self.world.keyspace.now.get(),
+                prng: &mut self.prng,
+                effects: &mut self.effects,
+            };
+            let flow = turn.run(table::lookup(args.get(0)), &mut self.session, &mut self.reply, args);
+            (String::from_utf8_lossy(&self.reply.take().buf).into_owned(), flow)
+        }
+        fn reply(&mut self, line: &str) -> String {
+            self.run(line).0
+        }
+        fn counts(&self, name: &str) -> (u64, u64, u64) {
+            let row = table::lookup_full(name.as_bytes()).unwrap();
+            let counters = self.world.stats[0].command(row.index).unwrap();
+            (counters.calls.get(), counters.rejected.get(), counters.failed.get())
+        }
+    }
+
+    #[test]
+    fn commands_are_refused_in_the_order_of_redis() {
+        let mut rig = Rig::new(false);
+        rig.world.config.set_text(Id::REQUIREPASS, b"pw");
+        assert_eq!(rig.reply("nosuch a b"), "-ERR unknown command 'nosuch', with args beginning with: 'a' 'b' \r\n");
+        assert_eq!(rig.reply("get"), "-ERR wrong number of arguments for 'get' command\r\n");
+        assert_eq!(rig.reply("client nosuch"), "-ERR unknown subcommand 'nosuch'. Try CLIENT HELP.\r\n");
+        assert_eq!(rig.reply("client id x"), "-ERR wrong number of arguments for 'client|id' command\r\n");
+        assert_eq!(rig.reply("get k"), "-NOAUTH Authentication required.\r\n");
+        assert_eq!(rig.reply("AUTH pw"), "+OK\r\n");
+        assert_eq!(rig.reply("get k"), "$-1\r\n");
+        assert_eq!(rig.counts("get"), (1, 2, 0));
+    }
+
+    #[test]
+    fn a_failed_handler_leaves_its_error_only_and_is_counted() {
+        let mut rig = Rig::new(true);
+        assert_eq!(rig.reply("SET k v"), "+OK\r\n");
+        assert_eq!(rig.reply("INCR k"), "-ERR value is not an integer or out of range\r\n");
+        assert_eq!(rig.counts("incr"), (1, 0, 1));
+        assert_eq!(rig.world.stats[0].errors_by_code()["ERR"], 1);
+    }
+
+    #[test]
+    fn client_reply_drops_replies_and_errors_alike() {
+        let mut rig = Rig::new(true);
+        for (line, reply) in [
+            ("CLIENT REPLY SKIP", ""),
+            ("PING", ""),
+            ("PING", "+PONG\r\n"),
+            ("CLIENT REPLY OFF", ""),
+            ("PING", ""),
+            ("nosuch", ""),
+            ("CLIENT REPLY ON", "+OK\r\n"),
+            ("PING", "+PONG\r\n"),
+        ] {
+            assert_eq!(rig.reply(line), reply, "{line}");
+        }
+    }
+
+    #[test]
+    fn quit_closes_and_shutdown_stops() {
+        let mut rig = Rig::new(true);
+        assert_eq!(rig.run("QUIT"), ("+OK\r\n".into(), Flow::Close));
+        assert_eq!(rig.run("SHUTDOWN NOSAVE"), (String::new(), Flow::Shutdown));
+    }
+}
