@@ -4,6 +4,8 @@
 //! loop and then alive on another. So the wall clock of the data path is one global monotone word; whichever loop starts a
 //! turn refreshes it.
 
+#![forbid(unsafe_code)]
+
 use super::sync::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 

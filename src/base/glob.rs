@@ -8,6 +8,8 @@
 //! 1000 groups of `*` match nothing. Only the empty pattern and a lone `*` (which KEYS and SCAN do not even ask about)
 //! match the empty text.
 
+#![forbid(unsafe_code)]
+
 /// More groups of `*` than this match nothing. Source: the nesting limit of Redis.
 const STARS_MAX: usize = 1000;
 

@@ -1,5 +1,7 @@
 //! The keyed hash of keys, and the hash slot of cluster clients.
 
+#![forbid(unsafe_code)]
+
 use ahash::RandomState;
 use std::hash::{BuildHasher, Hasher};
 

@@ -1,5 +1,7 @@
 //! Identities that several layers share.
 
+#![forbid(unsafe_code)]
+
 /// A client's number: unique for the life of the process, never reused, as `CLIENT ID` promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(pub u64);

@@ -4,6 +4,8 @@
 //! library does the reading (`parse_u64_lax`: cursors, stream ids), and floats in C's grammar, hexadecimal included.
 //! INCRBYFLOAT computes in 80 bits: see value/long_double.rs.
 
+#![forbid(unsafe_code)]
+
 /// Longest text of an i64: `-9223372036854775808`.
 pub const INT_TEXT_LEN_MAX: usize = 20;
 

@@ -2,6 +2,8 @@
 //!
 //! Source: Blackman & Vigna, "Scrambled linear pseudorandom number generators", 2019.
 
+#![forbid(unsafe_code)]
+
 /// The generator's state.
 #[derive(Clone, Debug)]
 pub struct Prng([u64; 4]);

@@ -3,6 +3,8 @@
 //! An argument is an offset and a length into the bytes of its command, so nothing is copied and nothing needs a lifetime
 //! trick. A bulk that was received on its own (32 KiB and up) is a `Bytes` of its own beside the buffer.
 
+#![forbid(unsafe_code)]
+
 use bytes::Bytes;
 
 /// One argument. `hash` is 0 until the look stage has hashed it as a key.

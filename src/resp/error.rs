@@ -1,5 +1,7 @@
 //! `ReplyError`: every error a client can see. The texts are protocol; tests pin them.
 
+#![forbid(unsafe_code)]
+
 use std::borrow::Cow;
 
 /// The client's mistake, or a state that forbids the command. Source of the texts: Redis 7.2.

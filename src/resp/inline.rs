@@ -4,6 +4,8 @@
 //! A closing quote must be followed by a blank or the end. A NUL ends the line.
 //! Source: the behaviour of Redis's `sdssplitargs`.
 
+#![forbid(unsafe_code)]
+
 /// One argument of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Word {

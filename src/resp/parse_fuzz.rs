@@ -3,6 +3,8 @@
 //! A seed makes a stream (valid requests, odd ones, then some damaged bytes) and a way to cut it. The parser is driven as a
 //! connection drives it, large bulks included; the model reads the whole stream at once, by the book and with copies.
 
+#![forbid(unsafe_code)]
+
 use super::args::{Arg, Args};
 use super::inline::split_owned;
 use super::parse::{LINE_LEN_MAX, Limits, Parser, ProtocolError, Step};

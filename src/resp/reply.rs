@@ -3,6 +3,8 @@
 //! Small replies are appended to a contiguous tail. A large string value is not copied: a reference to its bytes is noted
 //! at its place in the stream, and the send gathers buffer pieces and references in order.
 
+#![forbid(unsafe_code)]
+
 use super::error::{ReplyError, unescape};
 use crate::base::num::f64_text;
 use bytes::Bytes;

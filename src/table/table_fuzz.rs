@@ -105,7 +105,7 @@ fn several(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+    use crate::base::sync::{AtomicBool, AtomicI64, Ordering};
 
     #[test]
     fn the_table_agrees_with_a_naive_map() {
