@@ -5,6 +5,7 @@
 //! - `differential`: the same random commands to ringdb and to redis-server; every reply byte must be the same.
 //! - `linearizable`: recorded histories of several clients, and a checker that looks for an order that explains them.
 
+mod clients;
 mod differential;
 mod harness;
 mod linearizable;
