@@ -8,7 +8,7 @@
 //! A check is a function from sources to complaints, so that planted offences can be given to it: see the tests at the end.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The rooms of `src` from the bottom up. Rooms of one line are siblings.
 const LAYERS: &[&[&str]] = &[
@@ -52,7 +52,7 @@ fn sources(folder: &str) -> Vec<Source> {
     found
 }
 
-fn relative(root: &Path, path: &PathBuf) -> String {
+fn relative(root: &Path, path: &Path) -> String {
     path.strip_prefix(root).unwrap_or(path).to_string_lossy().into_owned()
 }
 

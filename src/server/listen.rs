@@ -132,10 +132,17 @@ fn unix_trouble(path: &Path, errno: Errno) -> StartError {
 /// `count` listening sockets on one address.
 /// Errors: what bind or listen said; EADDRINUSE also if another server shares the port.
 fn tcp(address: SocketAddr, count: usize, config: &Config) -> Result<Vec<OwnedFd>, Errno> {
+    // The first try only binds: a client that it accepted would be reset when it is dropped.
     drop(tcp_socket(address, false, config)?);
-    (0..count).map(|_| tcp_socket(address, count > 1, config)).collect()
+    let listening = |_| {
+        let socket = tcp_socket(address, count > 1, config)?;
+        listen(&socket, backlog(config))?;
+        Ok(socket)
+    };
+    (0..count).map(listening).collect()
 }
 
+/// A socket that is bound to `address`, not listening yet. `share`: others with SO_REUSEPORT may have it too.
 fn tcp_socket(address: SocketAddr, share: bool, config: &Config) -> Result<OwnedFd, Errno> {
     let family = if address.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
     let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?;
@@ -149,7 +156,6 @@ fn tcp_socket(address: SocketAddr, share: bool, config: &Config) -> Result<Owned
     setsockopt(&socket, TcpNoDelay, &true)?;
     keep_alive(&socket, config.number(Id::TCP_KEEPALIVE) as u32)?;
     bind(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
-    listen(&socket, backlog(config))?;
     Ok(socket)
 }
 

@@ -1,4 +1,5 @@
-//! Strings: scenarios over sockets. The finer points of each command are scenarios beside the handlers in `src/cmd`.
+//! Strings: scenarios over sockets. The finer points of each command are scenarios beside the handlers in `src/cmd`, and
+//! the differential test compares the options at random.
 
 use crate::harness::check;
 

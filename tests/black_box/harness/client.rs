@@ -23,7 +23,9 @@ pub struct Client {
 
 impl Client {
     pub fn tcp(port: u16) -> Client {
-        let stream = TcpStream::connect(("127.0.0.1", port)).expect("the server accepts");
+        Client::over(TcpStream::connect(("127.0.0.1", port)).expect("the server accepts"))
+    }
+    pub fn over(stream: TcpStream) -> Client {
         stream.set_nodelay(true).expect("a TCP socket");
         stream.set_read_timeout(Some(PATIENCE)).expect("a deadline");
         Client { socket: Socket::Tcp(stream), input: Vec::new() }

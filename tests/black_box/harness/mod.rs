@@ -15,6 +15,6 @@ pub mod wire;
 
 pub use client::Client;
 pub use random::Random;
-pub use scenario::{check, check_on, check_with};
+pub use scenario::{check, check_with};
 pub use server::{Engine, Server, engines};
 pub use wire::{Value, request, words};

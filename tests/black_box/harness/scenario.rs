@@ -36,7 +36,7 @@ fn both_protocols(server: &Server, engine: Engine, scenario: &str) {
 }
 
 /// Runs a scenario on `server` over one protocol.
-pub fn check_on(server: &Server, engine: Engine, proto: u8, scenario: &str) {
+fn check_on(server: &Server, engine: Engine, proto: u8, scenario: &str) {
     let mut clients: HashMap<&str, Client> = HashMap::new();
     for line in scenario.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let (command, expected) = line.rsplit_once("=>").unwrap_or_else(|| panic!("no => in: {line}"));
@@ -63,7 +63,7 @@ pub fn check_on(server: &Server, engine: Engine, proto: u8, scenario: &str) {
 }
 
 /// Does `got` look like `expected`, where `…` stands for anything?
-pub fn matches(expected: &str, got: &str) -> bool {
+fn matches(expected: &str, got: &str) -> bool {
     if expected == "*" {
         return true;
     }

@@ -6,7 +6,7 @@
 use super::client::{Client, PATIENCE};
 use std::collections::HashMap;
 use std::io::Write;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -95,12 +95,19 @@ impl Server {
         let child = spawn(command)?;
         let mut server = Server { child, port, dir };
         let started = Instant::now();
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            if server.child.try_wait().expect("a child").is_some() || started.elapsed() > PATIENCE {
-                return Err(server.output());
+        let stream = loop {
+            match TcpStream::connect(("127.0.0.1", port)) {
+                Ok(stream) => break stream,
+                Err(_) if server.is_alive() && started.elapsed() < PATIENCE => {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                Err(_) => return Err(server.output()),
             }
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        };
+        // One conversation to its end, so that nobody counts this client any more.
+        let mut client = Client::over(stream);
+        client.send(b"QUIT\r\n");
+        client.until_closed();
         Ok(server)
     }
     pub fn client(&self) -> Client {

@@ -1,0 +1,8 @@
+//! Inline commands and lines of the configuration file.
+#![no_main]
+
+#[path = "../drive.rs"]
+#[allow(dead_code)]
+mod drive;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| drive::inline(data));

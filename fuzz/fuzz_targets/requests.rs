@@ -1,0 +1,8 @@
+//! Requests: any bytes, cut in any way.
+#![no_main]
+
+#[path = "../drive.rs"]
+#[allow(dead_code)]
+mod drive;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| drive::requests(data));

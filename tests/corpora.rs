@@ -1,0 +1,35 @@
+//! The fuzz corpora, replayed: every input that once was interesting stays checked, without a fuzzer.
+
+#[path = "../fuzz/drive.rs"]
+mod drive;
+
+use std::path::Path;
+
+/// Runs `target` on each file of its corpus, on its halves, and on the file with each byte changed once.
+fn replay(corpus: &str, target: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(corpus);
+    let files: Vec<_> =
+        std::fs::read_dir(&folder).expect("the corpus").map(|entry| entry.expect("a file").path()).collect();
+    assert!(!files.is_empty(), "{} is empty", folder.display());
+    for path in files {
+        let data = std::fs::read(&path).expect("a file of the corpus");
+        println!("{}", path.display()); // Shown if the target panics.
+        target(&data);
+        target(&data[..data.len() / 2]);
+        for at in 0..data.len().min(300) {
+            let mut changed = data.clone();
+            changed[at] ^= 1 << (at % 8);
+            target(&changed);
+        }
+    }
+}
+
+#[test]
+fn requests_of_the_corpus_mean_the_same_however_they_are_cut() {
+    replay("requests", drive::requests);
+}
+
+#[test]
+fn lines_of_the_corpus_survive_quoting() {
+    replay("inline", drive::inline);
+}
