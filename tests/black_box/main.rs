@@ -5,14 +5,16 @@
 //! - `differential`: the same random commands to ringdb and to redis-server; every reply byte must be the same.
 //! - `linearizable`: recorded histories of several clients, and a checker that looks for an order that explains them.
 
+mod harness;
+
 mod bitmap;
 mod clients;
 mod connection;
 mod differential;
 mod expiry;
-mod harness;
 mod keys;
 mod linearizable;
-
-mod bitmap;
+mod protocol;
+mod server;
+mod start_stop;
 mod string;

@@ -1,5 +1,4 @@
-//! Strings: scenarios over sockets. The finer points of each command are scenarios beside the handlers in `src/cmd`, and
-//! the differential test compares the options at random.
+//! Strings: scenarios over sockets. The finer points of each command are scenarios beside the handlers in `src/cmd`.
 
 use crate::harness::check;
 
