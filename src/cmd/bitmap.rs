@@ -131,6 +131,9 @@ impl BitRange {
     /// Errors: Syntax, NotInteger: in the order in which Redis looks at the arguments.
     fn parse(args: &Args<'_>, first: usize) -> Result<Self, ReplyError> {
         let given = args.count() - first;
+        if given > 3 {
+            return Err(ReplyError::Syntax); // Before any argument is looked at.
+        }
         let start = if given > 0 { int(args, first)? } else { 0 };
         let in_bits = match given {
             ..3 => false,
