@@ -111,8 +111,8 @@ pub(super) fn help_move(
         let before = GroupHead(home.head.fetch_or(GroupHead::MOVED_BITS, Ordering::AcqRel));
         if !before.is_moved() {
             retire_bundle(home, before, guard);
-            // Relaxed: the counter only says when a promotion is worth trying.
-            let moved = old.head().moved.fetch_add(1, Ordering::Relaxed) + 1;
+            // AcqRel: whoever counts the last group has what the others filled, and hands it on by promoting.
+            let moved = old.head().moved.fetch_add(1, Ordering::AcqRel) + 1;
             if moved == old.group_count() {
                 promote(shard, old, new, guard);
             }
@@ -233,7 +233,7 @@ fn retire_bundle(home: &Line, head: GroupHead, guard: &Guard<'_>) {
 fn promote(shard: &Shard<'_>, old: Generation, new: Generation, guard: &Guard<'_>) {
     // AcqRel: one winner; pairs with the Acquire load of `current` by every operation.
     if shard.current.compare_exchange(old.pack(), new.pack(), Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-        shard.counts.resized(new.log2());
+        shard.counts.resized(new.log2(), new.next().is_some());
         guard.retire_boxed(Box::new(OldGeneration(old)), old.bytes());
     }
 }

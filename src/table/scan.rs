@@ -52,7 +52,8 @@ fn group_words(generation: Generation, group: usize, words: &mut Vec<Word>) -> b
     }
 }
 
-/// The live words of all groups that hold keys of class `class` modulo the smaller of the two generations.
+/// The live words of all groups that hold keys of class `class`, modulo the smaller of the two generations or modulo
+/// `generation`'s size.
 pub(super) fn class_words(generation: Generation, class: usize, words: &mut Vec<Word>) {
     let Some(next) = generation.next() else {
         if !group_words(generation, class, words) {
@@ -67,7 +68,8 @@ pub(super) fn class_words(generation: Generation, class: usize, words: &mut Vec<
         any_moved |= !group_words(generation, group, words);
     }
     if any_moved {
-        for moved in (class..next.group_count()).step_by(small) {
+        // `class` may be one of a larger size, from before this move began: its keys are in the class that it folds to.
+        for moved in (class & (small - 1)..next.group_count()).step_by(small) {
             if !group_words(next, moved, words) {
                 class_words(next, moved, words);
             }

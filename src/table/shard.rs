@@ -42,16 +42,16 @@ impl Counts {
             resizing: AtomicBool::new(false),
             stagger: reversed,
         };
-        counts.resized(0);
+        counts.resized(0, false);
         counts
     }
-    /// Sets the triggers for a generation of `1 << log2` groups.
-    pub fn resized(&self, log2: u32) {
+    /// Sets the triggers for a generation of `1 << log2` groups, from which a move may have begun already.
+    pub fn resized(&self, log2: u32, is_moving: bool) {
         let groups = (1u64 << log2) as f64;
         let load = LOAD_MAX * (-self.stagger).exp2();
         self.grow_at.store((groups * load).max(4.0) as i64, Ordering::Relaxed);
         self.shrink_at.store(if log2 == 0 { -1 } else { (groups * load / 8.0) as i64 }, Ordering::Relaxed);
-        self.resizing.store(false, Ordering::Relaxed);
+        self.resizing.store(is_moving, Ordering::Relaxed);
     }
 }
 

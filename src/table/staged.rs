@@ -123,6 +123,8 @@ impl Table {
 
     /// Replaces a settled record by the word that counts, once: the winner accounts for the change.
     fn finish(&self, key: Key<'_>, word: Word, guard: &Guard<'_>) {
+        // It may have been met in a frozen slot; it lives on in the next generation without that bit.
+        let word = word.thawed();
         // SAFETY: `word` was loaded from a slot under `guard`, or is our own block's.
         let record = unsafe { Record::of(word) };
         let (status, target) = record.resolve();
