@@ -1,6 +1,6 @@
 //! What the fuzz targets do with their input. Shared with `tests/corpora.rs`, which replays the corpora.
 
-use ringdb::resp::args::Args;
+use ringdb::resp::args::{Args, Parts};
 use ringdb::resp::inline::split_owned;
 use ringdb::resp::parse::{Limits, Parser, ProtocolError, Step};
 
@@ -34,8 +34,8 @@ fn read(stream: &[u8], limits: &Limits, cut: usize) -> Meaning {
             match parser.next(&input, limits, &mut items) {
                 Ok(Step::Command { consumed, .. }) => {
                     let large = parser.take_large();
-                    let args = Args { buf: &input[..consumed], items: &items, large: &large };
-                    meaning.requests.push(args.iter_from(0).map(<[u8]>::to_vec).collect());
+                    let args = Parts { buf: &input[..consumed], items: &items, large: &large };
+                    meaning.requests.push(Args::of(&args).iter_from(0).map(<[u8]>::to_vec).collect());
                     input.drain(..consumed);
                 }
                 Ok(Step::Skip { consumed }) => drop(input.drain(..consumed)),

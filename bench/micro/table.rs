@@ -260,7 +260,8 @@ impl Candidate for Ring {
         }
         if self.prefetches {
             keys[..ops.len()].iter().for_each(|key| self.table.prefetch_group(key.hash));
-            keys[..ops.len()].iter().for_each(|key| self.table.prefetch_entry(key.hash, &guard));
+            let spilled = keys[..ops.len()].iter().filter(|key| !self.table.prefetch_entry(key.hash, &guard));
+            spilled.for_each(|key| self.table.prefetch_spilled(key.hash, &guard));
         }
         for (&key, op) in keys.iter().zip(ops) {
             if op.is_set {

@@ -56,7 +56,8 @@ fn command_docs(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
 /// Shape:  `command [arg …]`
 /// Errors: no such command, no keys, arguments that do not fit.
 fn command_getkeys(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
-    let inner = Args { items: &args.items[2..], ..args };
+    let inner = args.behind(2);
+    let inner = Args::of(&inner);
     let keys = keys_of(&inner)?;
     cx.reply.array(keys.len());
     keys.iter().for_each(|&(index, _)| cx.reply.bulk(inner.get(index)));
@@ -65,7 +66,8 @@ fn command_getkeys(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> 
 
 /// As GETKEYS, each key with what the command does to it.
 fn command_getkeysandflags(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
-    let inner = Args { items: &args.items[2..], ..args };
+    let inner = args.behind(2);
+    let inner = Args::of(&inner);
     let keys = keys_of(&inner)?;
     cx.reply.array(keys.len());
     for (index, flags) in keys {

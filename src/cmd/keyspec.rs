@@ -174,7 +174,7 @@ mod tests {
         let row =
             crate::cmd::command::cmd("test", |_, _| Ok(crate::cmd::command::Flow::Done)).keys(specs.to_vec().leak());
         let line = Line::new(line);
-        positions(&row, &line.args()).map(|found| found.into_iter().map(|(index, _)| index).collect())
+        positions(&row, &Args::of(&line.parts())).map(|found| found.into_iter().map(|(index, _)| index).collect())
     }
 
     #[test]
@@ -206,8 +206,8 @@ mod tests {
     #[test]
     fn some_options_change_what_happens_to_the_key() {
         let access = |line: &str| match Line::new(line) {
-            line if line.args().is(0, "set") => set_access(&line.args())[0],
-            line => bitfield_access(&line.args())[0],
+            line if Args::of(&line.parts()).is(0, "set") => set_access(&Args::of(&line.parts()))[0],
+            line => bitfield_access(&Args::of(&line.parts()))[0],
         };
         assert_eq!((access("set a b"), access("set a b NX Get"), access("set a get")), ("OW", "RW", "OW"));
         assert_eq!(access("bitfield a get u8 0 overflow sat get u8 1"), "RO");

@@ -9,7 +9,7 @@ use crate::base::hash::KeyHasher;
 use crate::base::ids::LoopId;
 use crate::base::prng::Prng;
 use crate::keyspace::{Keys, Local};
-use crate::resp::args::{Arg, Args};
+use crate::resp::args::{Arg, Args, Parts};
 use crate::resp::reply::{Proto, Reply};
 use crate::table::Participant;
 
@@ -34,8 +34,8 @@ impl Line {
         }
         line
     }
-    pub fn args(&self) -> Args<'_> {
-        Args { buf: &self.buf, items: &self.items, large: &[] }
+    pub fn parts(&self) -> Parts<'_> {
+        Parts { buf: &self.buf, items: &self.items, large: &[] }
     }
 }
 
@@ -83,7 +83,8 @@ impl Client {
     }
     /// Runs one command: lookup, arity, handler, and a half reply undone, as the dispatcher does.
     pub fn run(&mut self, line: &Line) -> (Vec<u8>, Flow) {
-        let args = line.args();
+        let parts = line.parts();
+        let args = Args::of(&parts);
         let mark = self.reply.mark();
         self.session.before_reply();
         let result = match table::resolve(&args) {

@@ -14,7 +14,7 @@ use crate::base::ids::DbIndex;
 use crate::cmd::command::{Command, Flow};
 use crate::exec::dispatch::Turn;
 use crate::exec::look::Ahead;
-use crate::resp::args::{Arg, Args};
+use crate::resp::args::{Arg, Args, Parts};
 use crate::resp::parse::{Limits, ProtocolError};
 use crate::ring::{Engine, Token};
 use crate::table::Guard;
@@ -276,12 +276,12 @@ impl<E: Engine> EventLoop<E> {
             self.pool.equip(&mut conn.reply.out);
             make_dirty(&mut self.dirty, conn);
             for item in items {
-                let args = Args {
+                let parts = Parts {
                     buf: conn.input.at(&item.place, &self.arrivals, &self.engine),
                     items: &window.args[item.args_at as usize..][..item.args_count as usize],
                     large: &window.large[item.large_at as usize..][..item.large_count as usize],
                 };
-                let flow = turn.run(item.row, &mut conn.session, &mut conn.reply, args);
+                let flow = turn.run(item.row, &mut conn.session, &mut conn.reply, Args::of(&parts));
                 if flow != Flow::Done {
                     stop |= flow == Flow::Shutdown;
                     conn.advance(Life::Draining);

@@ -115,7 +115,7 @@ mod tests {
     use crate::base::ids::LoopId;
     use crate::cmd::table;
     use crate::cmd::world::Boot;
-    use crate::resp::args::Arg;
+    use crate::resp::args::{Arg, Parts};
     use crate::table::Participant;
 
     /// A client and what its commands need.
@@ -151,7 +151,8 @@ mod tests {
                 let offset = word.as_ptr() as usize - line.as_ptr() as usize;
                 items.push(Arg { offset: offset as u32, len: word.len() as u32, hash: 0 });
             }
-            let args = Args { buf: line.as_bytes(), items: &items, large: &[] };
+            let parts = Parts { buf: line.as_bytes(), items: &items, large: &[] };
+            let args = Args::of(&parts);
             let guard = self.seat.pin();
             let mut turn = Turn {
                 is_sparse: true,

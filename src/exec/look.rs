@@ -9,7 +9,7 @@ use crate::base::ids::DbIndex;
 use crate::cmd::command::Command;
 use crate::cmd::table;
 use crate::keyspace::Keyspace;
-use crate::resp::args::{Arg, Args};
+use crate::resp::args::{Arg, Parts};
 use crate::table::Guard;
 use bytes::Bytes;
 
@@ -44,23 +44,28 @@ impl Ahead {
         items: &mut [Arg],
         large: &[Bytes],
     ) -> Option<&'static Command> {
-        let row = table::lookup(Args { buf, items, large }.get(0))?;
+        let row = table::lookup(Parts { buf, items, large }.get(0))?;
         let (first, last, step) = row.legacy_keys;
         if first <= 0 || step <= 0 {
             return Some(row);
         }
         let count = items.len();
         let end = if last < 0 { (count as i32 + last + 1).max(0) as usize } else { last as usize + 1 };
-        for index in (first as usize..end.min(count)).step_by(step as usize).take(KEYS_PER_COMMAND_MAX) {
-            let hash = hasher.hash(Args { buf, items, large }.get(index));
+        // A plain loop: the length of a `step_by` costs a division.
+        let (mut index, step, end) = (first as usize, step as usize, end.min(count));
+        let end = end.min(index + step * KEYS_PER_COMMAND_MAX);
+        while index < end {
+            let hash = hasher.hash(Parts { buf, items, large }.get(index));
             items[index].hash = hash;
             self.keys.push((db, hash));
+            index += step;
         }
         Some(row)
     }
 
-    /// Asks for everything that was noted: all groups first, then, when their lines have had time to come, the entries.
-    pub fn prefetch(&self, keyspace: &Keyspace, guard: &Guard<'_>) {
+    /// Asks for everything that was noted: all groups first, then, when their lines have had time to come, the entries, and
+    /// last the entries of those keys that lie outside their home line.
+    pub fn prefetch(&mut self, keyspace: &Keyspace, guard: &Guard<'_>) {
         if self.keys.len() < 2 {
             return; // One key gains nothing: its command runs at once.
         }
@@ -69,9 +74,12 @@ impl Ahead {
                 table.prefetch_group(hash);
             }
         }
+        self.keys.retain(|&(db, hash)| {
+            keyspace.roots.get(db.0 as usize, guard).is_some_and(|table| !table.prefetch_entry(hash, guard))
+        });
         for &(db, hash) in &self.keys {
             if let Some(table) = keyspace.roots.get(db.0 as usize, guard) {
-                table.prefetch_entry(hash, guard);
+                table.prefetch_spilled(hash, guard);
             }
         }
     }

@@ -19,39 +19,61 @@ pub struct Arg {
 /// The offset of an argument that stands in the list of large bulks.
 pub const LARGE: u32 = u32::MAX;
 
-/// A whole command: its name is argument 0.
+/// What a command consists of: the bytes that it lies in, where its arguments are, and those that have bytes of their own.
 #[derive(Clone, Copy)]
-pub struct Args<'a> {
+pub struct Parts<'a> {
     pub buf: &'a [u8],
     pub items: &'a [Arg],
     pub large: &'a [Bytes],
 }
 
-impl<'a> Args<'a> {
-    /// Number of arguments, the command's name included (as Redis counts arity).
-    #[inline]
-    pub fn count(&self) -> usize {
-        self.items.len()
-    }
-    /// The bytes of argument `index`. Panics if there is none: arity was checked by the gate.
+impl<'a> Parts<'a> {
+    /// The bytes of argument `index`. Panics if there is none.
     #[inline]
     pub fn get(&self, index: usize) -> &'a [u8] {
-        let arg = self.items[index];
+        let arg = &self.items[index];
         if arg.offset == LARGE {
             return &self.large[arg.len as usize];
         }
         &self.buf[arg.offset as usize..][..arg.len as usize]
     }
+}
+
+/// A whole command: its name is argument 0. A reference, because it is handed through several functions in a register: a
+/// structure of 48 bytes would be copied by wide loads right behind the narrow stores that wrote it, and wait for them.
+#[derive(Clone, Copy)]
+pub struct Args<'a>(&'a Parts<'a>);
+
+impl<'a> Args<'a> {
+    /// The command of these parts.
+    #[inline]
+    pub fn of(parts: &'a Parts<'a>) -> Self {
+        Args(parts)
+    }
+    /// The parts of the command behind its first `count` words: COMMAND GETKEYS, and what else quotes a command.
+    pub fn behind(self, count: usize) -> Parts<'a> {
+        Parts { items: &self.0.items[count..], ..*self.0 }
+    }
+    /// Number of arguments, the command's name included (as Redis counts arity).
+    #[inline]
+    pub fn count(&self) -> usize {
+        self.0.items.len()
+    }
+    /// The bytes of argument `index`. Panics if there is none: arity was checked by the gate.
+    #[inline]
+    pub fn get(&self, index: usize) -> &'a [u8] {
+        self.0.get(index)
+    }
     /// Argument `index` as a shared buffer, if it was received as one.
     #[inline]
     pub fn shared(&self, index: usize) -> Option<&'a Bytes> {
-        let arg = self.items[index];
-        (arg.offset == LARGE).then(|| &self.large[arg.len as usize])
+        let arg = self.0.items[index];
+        (arg.offset == LARGE).then(|| &self.0.large[arg.len as usize])
     }
     /// The hash that the look stage left, or 0.
     #[inline]
     pub fn hash(&self, index: usize) -> u64 {
-        self.items[index].hash
+        self.0.items[index].hash
     }
     /// Does argument `index` equal `word`, ASCII case aside?
     #[inline]

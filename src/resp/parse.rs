@@ -448,7 +448,7 @@ fn short_header_at_end(buf: &[u8], pos: usize, sigil: u8) -> Option<(u32, usize)
 
 #[cfg(test)]
 mod tests {
-    use super::super::args::Args;
+    use super::super::args::{Args, Parts};
     use super::*;
 
     fn parse(text: &[u8], authenticated: bool) -> Result<(Step, usize), ProtocolError> {
@@ -466,8 +466,8 @@ mod tests {
         let buf = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$0\r\n\r\n*1\r\n";
         let step = Parser::default().next(buf, &Limits::new(512 << 20, true), &mut items).unwrap();
         assert_eq!(step, Step::Command { consumed: 26, item_count: 3 });
-        let args = Args { buf, items: &items, large: &[] };
-        assert_eq!(args.iter_from(0).collect::<Vec<_>>(), [&b"SET"[..], b"k", b""]);
+        let parts = Parts { buf, items: &items, large: &[] };
+        assert_eq!(Args::of(&parts).iter_from(0).collect::<Vec<_>>(), [&b"SET"[..], b"k", b""]);
     }
 
     #[test]

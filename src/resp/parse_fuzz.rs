@@ -5,7 +5,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::args::{Arg, Args};
+use super::args::{Arg, Args, Parts};
 use super::inline::split_owned;
 use super::parse::{LINE_LEN_MAX, Limits, Parser, ProtocolError, Step};
 use crate::base::num::parse_i64;
@@ -72,8 +72,8 @@ fn consume(
             Step::Command { consumed, item_count } => {
                 assert_eq!(items.len() - base, item_count, "the count tells what was appended");
                 let large = parser.take_large();
-                let args = Args { buf: &input[..consumed], items: &items[base..], large: &large };
-                meaning.requests.push(args.iter_from(0).map(<[u8]>::to_vec).collect());
+                let args = Parts { buf: &input[..consumed], items: &items[base..], large: &large };
+                meaning.requests.push(Args::of(&args).iter_from(0).map(<[u8]>::to_vec).collect());
                 input.drain(..consumed);
             }
             step => {

@@ -43,7 +43,7 @@ pub use staged::{Txn, snapshot, transact};
 
 use crate::base::hash::{Key, KeyHasher};
 use crate::base::sync::{AtomicUsize, Ordering};
-use group::{Generation, GroupHead};
+use group::{Generation, GroupHead, Line};
 use probe::{Insert, Look, Place, find, insert};
 use shard::{Counts, Shard};
 use staged::resolved;
@@ -81,6 +81,24 @@ fn prefetch<T>(_address: *const T) {
     unsafe {
         std::arch::x86_64::_mm_prefetch(_address.cast(), std::arch::x86_64::_MM_HINT_T0)
     }
+}
+
+/// Prefetches what a line's word for `hash` points to. False: no word matches.
+#[inline]
+fn prefetch_match(line: &Line, hash: u64) -> bool {
+    let mut found = Word::EMPTY.0;
+    // No branch inside: which slot matches is random, and a mispredicted branch waits for the line itself.
+    for slot in &line.slots {
+        let word = Word(slot.load(Ordering::Relaxed)); // Only a hint: never dereferenced here.
+        found = if word.matches(hash) { word.0 } else { found };
+    }
+    if found == Word::EMPTY.0 {
+        return false;
+    }
+    let address = Word(found).pointer::<u8>();
+    prefetch(address);
+    prefetch(address.wrapping_add(64));
+    true
 }
 
 /// A place where another thread may be made to come between two steps of a protocol (stress tests only).
@@ -144,17 +162,29 @@ impl Table {
     pub fn prefetch_group(&self, hash: u64) {
         prefetch(self.shard(hash).generation().group_address(hash));
     }
-    /// Prefetch stage 2: what the group's matching word points to.
+    /// Prefetch stage 2: what the group's matching word points to. False: the word may lie in a spill line, which is on its
+    /// way now; then there is a third stage.
     #[inline]
-    pub fn prefetch_entry(&self, hash: u64, _guard: &Guard<'_>) {
+    pub fn prefetch_entry(&self, hash: u64, _guard: &Guard<'_>) -> bool {
         let generation = self.shard(hash).generation();
-        for slot in &generation.line(generation.group_of(hash)).slots {
-            let word = Word(slot.load(Ordering::Relaxed)); // Only a hint: never dereferenced here.
-            if word.matches(hash) {
-                let address = word.pointer::<u8>();
-                prefetch(address);
-                prefetch(address.wrapping_add(64));
-            }
+        let home = generation.line(generation.group_of(hash));
+        if prefetch_match(home, hash) {
+            return true;
+        }
+        // Acquire: the spill line's words are at least EMPTY under this head.
+        let head = GroupHead(home.head.load(Ordering::Acquire));
+        let Some(spill) = generation.spill_line(head, 1) else { return true };
+        prefetch(spill);
+        false
+    }
+    /// Prefetch stage 3: what the matching word of the group's first spill line points to. At the highest load a fifth of the
+    /// keys lie there.
+    pub fn prefetch_spilled(&self, hash: u64, _guard: &Guard<'_>) {
+        let generation = self.shard(hash).generation();
+        let home = generation.line(generation.group_of(hash));
+        let head = GroupHead(home.head.load(Ordering::Acquire)); // Acquire: as in stage 2.
+        if let Some(spill) = generation.spill_line(head, 1) {
+            prefetch_match(spill, hash);
         }
     }
 

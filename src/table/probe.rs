@@ -84,6 +84,17 @@ pub(super) fn find<'g>(generation: Generation, key: Key<'_>, _guard: &'g Guard<'
     }
 }
 
+/// Are two keys equal? Those of 8 to 16 bytes, the most common ones, are compared without a call.
+#[inline]
+fn is_same(a: &[u8], b: &[u8]) -> bool {
+    if let (8..=16, Some(a_head), Some(a_tail)) = (b.len(), a.first_chunk::<8>(), a.last_chunk::<8>())
+        && let (Some(b_head), Some(b_tail)) = (b.first_chunk::<8>(), b.last_chunk::<8>())
+    {
+        return a.len() == b.len() && a_head == b_head && a_tail == b_tail;
+    }
+    a == b
+}
+
 /// Looks for `key` in one line whose first slot has number `base` in the group.
 #[inline]
 fn scan_line<'g>(line: &'g Line, base: usize, head: GroupHead, key: Key<'_>) -> Option<Place<'g>> {
@@ -99,7 +110,7 @@ fn scan_line<'g>(line: &'g Line, base: usize, head: GroupHead, key: Key<'_>) -> 
     while matches != 0 {
         let i = matches.trailing_zeros() as usize;
         // SAFETY: a matching word is live; loaded above under the caller's guard.
-        if unsafe { key_of(words[i]) } == key.bytes {
+        if is_same(unsafe { key_of(words[i]) }, key.bytes) {
             return Some(Place { slot: &line.slots[i], held: words[i], word: words[i] });
         }
         matches &= matches - 1;
