@@ -1,165 +1,284 @@
-//! The house rules that a compiler does not check: layers point downward, atomics come through one door, unsafe code stays
-//! in its rooms, every file says what it is, every command has a scenario.
+//! The house rules that a program can check, read from the sources as text.
+//!
+//! - A module imports only from lower layers; siblings of one layer do not import each other.
+//! - `std::sync::atomic` only behind `base/sync.rs`, `unsafe` only in the rooms that are meant for it.
+//! - Every file begins with a header that tells its idea; nothing unfinished is left behind.
+//! - Every command row has a scenario that runs it.
+//!
+//! A check is a function from sources to complaints, so that planted offences can be given to it: see the tests at the end.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::Path;
 
-/// Modules of `src/` with their layers; an import goes to a smaller number or stays inside its module.
-const LAYERS: &[(&str, u32)] = &[
-    ("base", 0),
-    ("ring", 1),
-    ("resp", 1),
-    ("table", 1),
-    ("value", 1),
-    ("admin", 1),
-    ("keyspace", 2),
-    ("cmd", 4),
-    ("exec", 5),
-    ("event_loop", 6),
-    ("server", 7),
-    ("main", 7),
-    ("lib", 7),
+/// The rooms of `src` from the bottom up. Rooms of one line are siblings.
+const LAYERS: &[&[&str]] = &[
+    &["base"],
+    &["ring", "resp", "table", "value", "admin"],
+    &["keyspace"],
+    &["txn", "pubsub", "journal", "persist"],
+    &["cmd"],
+    &["exec"],
+    &["event_loop"],
+    &["server"],
 ];
 
-/// Where unsafe code may stand; all other top modules (or their files) forbid it.
+/// Files and folders that may hold `unsafe`. Everything else is under `#![forbid(unsafe_code)]`.
 const UNSAFE_ROOMS: &[&str] =
-    &["base/sync.rs", "base/heap.rs", "ring/", "table/", "resp/parse.rs", "value/listpack.rs"];
+    &["base/sync.rs", "base/heap.rs", "ring/", "table/", "table.rs", "resp/parse.rs", "value/listpack.rs"];
 
 struct Source {
-    /// Relative to `src/`.
+    /// Relative to the project's root.
     path: String,
     text: String,
 }
 
-fn rust_files(root: &Path, into: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(root).expect("a readable tree") {
-        let path = entry.expect("a readable entry").path();
-        if path.is_dir() {
-            rust_files(&path, into);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            into.push(path);
-        }
-    }
-}
-
-fn sources() -> Vec<Source> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    rust_files(&root, &mut files);
-    let read = |path: PathBuf| Source {
-        path: path.strip_prefix(&root).expect("below src").to_string_lossy().into_owned(),
-        text: fs::read_to_string(&path).expect("readable source"),
-    };
-    files.into_iter().map(read).collect()
-}
-
-fn module(path: &str) -> &str {
-    path.split(['/', '.']).next().unwrap_or(path)
-}
-
-fn layer(module: &str) -> Option<u32> {
-    LAYERS.iter().find(|(name, _)| *name == module).map(|(_, layer)| *layer)
-}
-
-/// The modules that a line imports or names by `crate::` (several with braces).
-fn targets(line: &str) -> Vec<String> {
-    let code = line.split("//").next().unwrap_or("");
-    let mut found = Vec::new();
-    for part in code.split("crate::").skip(1) {
-        let names = part.strip_prefix('{').map_or(part, |group| group.split('}').next().unwrap_or(group));
-        let names = if part.starts_with('{') { names.split(',').collect() } else { vec![names] };
-        for name in names {
-            let name: String = name.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-            if !name.is_empty() {
-                found.push(name);
+/// The `.rs` files below `folder`.
+fn sources(folder: &str) -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut found, mut folders) = (Vec::new(), vec![root.join(folder)]);
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        for path in entries.map(|entry| entry.expect("a folder entry").path()) {
+            match path.extension() {
+                _ if path.is_dir() => folders.push(path),
+                Some(extension) if extension == "rs" => {
+                    found.push(Source { path: relative(root, &path), text: read(&path) })
+                }
+                _ => {}
             }
         }
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    found
+}
+
+fn relative(root: &Path, path: &Path) -> String {
+    path.strip_prefix(root).unwrap_or(path).to_string_lossy().into_owned()
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The lines with their numbers, without comments.
+fn code(source: &Source) -> impl Iterator<Item = (usize, &str)> {
+    let lines = source.text.lines().enumerate().map(|(at, line)| (at + 1, line));
+    lines.map(|(number, line)| (number, line.split("//").next().unwrap_or_default()))
+}
+
+/// The room of a file in `src`; None for `main.rs`, `lib.rs` and programs, which may use anything.
+fn room(path: &str) -> Option<&str> {
+    let (room, _) = path.strip_prefix("src/")?.split_once('/')?;
+    (room != "bin").then_some(room)
+}
+
+fn layer(room: &str) -> Option<usize> {
+    LAYERS.iter().position(|rooms| rooms.contains(&room))
+}
+
+/// Names behind `crate::` or `ringdb::` anywhere in the code, also in groups: `use crate::{base::clock, cmd}`.
+fn imports(line: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    for (at, _) in line.match_indices("crate::") {
+        let rest = &line[at + "crate::".len()..];
+        let names: Vec<&str> = match rest.strip_prefix('{') {
+            Some(group) => group.trim_end_matches(['}', ';', ' ']).split(',').collect(),
+            None => vec![rest],
+        };
+        let end = |name: &str| name.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(name.len());
+        found.extend(names.into_iter().map(str::trim).map(|name| &name[..end(name)]).filter(|name| !name.is_empty()));
     }
     found
 }
 
-/// One sentence per import that does not point downward.
-fn upward_imports(source: &Source) -> Vec<String> {
-    let from = module(&source.path);
-    let Some(own) = layer(from) else { return vec![format!("{}: a module without a layer", source.path)] };
-    let mut faults = Vec::new();
-    for (number, line) in source.text.lines().enumerate() {
-        for target in targets(line) {
-            let allowed = target == from || layer(&target).is_none_or(|other| other < own);
-            if !allowed && own < 7 {
-                faults.push(format!("{}:{}: {from} must not import {target}", source.path, number + 1));
+fn import_complaints(sources: &[Source]) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for source in sources {
+        let Some(from) = room(&source.path) else { continue };
+        let Some(from_layer) = layer(from) else {
+            complaints.push(format!("{}: the room `{from}` has no layer: name it in tests/tidy.rs", source.path));
+            continue;
+        };
+        for (number, line) in code(source) {
+            for to in imports(line).into_iter().filter(|&to| to != from) {
+                let Some(to_layer) = layer(to) else { continue };
+                if to_layer >= from_layer {
+                    let arrow = if to_layer > from_layer { "upward" } else { "sideways" };
+                    complaints.push(format!(
+                        "{}:{number}: {from} ({from_layer}) imports {arrow} from {to} ({to_layer})",
+                        source.path
+                    ));
+                }
             }
         }
     }
-    faults
+    complaints
 }
 
-fn no_faults(faults: Vec<String>) {
-    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+fn atomics_complaints(sources: &[Source]) -> Vec<String> {
+    let banned = |line: &str| line.contains("std::sync::atomic") || line.contains("core::sync::atomic");
+    let outside = sources.iter().filter(|source| source.path != "src/base/sync.rs");
+    let lines = outside.flat_map(|source| code(source).filter(|(_, line)| banned(line)).map(move |(n, _)| (source, n)));
+    lines
+        .map(|(source, n)| {
+            format!("{}:{n}: atomics come from base/sync.rs, so that models can replace them", source.path)
+        })
+        .collect()
 }
 
-#[test]
-fn imports_point_downward() {
-    no_faults(sources().iter().flat_map(upward_imports).collect());
-}
-
-#[test]
-fn an_upward_or_sideways_import_is_caught() {
-    let planted = |path: &str, text: &str| upward_imports(&Source { path: path.into(), text: text.into() }).len();
-    assert_eq!(planted("table/mod.rs", "use crate::keyspace::Keys;"), 1);
-    assert_eq!(planted("table/mod.rs", "use crate::{base::hash, resp::args};"), 1);
-    assert_eq!(planted("cmd/key.rs", "use crate::exec::gate;\nuse crate::event_loop;"), 2);
-    assert_eq!(planted("cmd/key.rs", "use crate::keyspace::Keys; // crate::server"), 0);
-}
-
-#[test]
-fn atomics_come_through_base_sync() {
-    let offends = |source: &Source| source.path != "base/sync.rs" && !source.path.ends_with("_fuzz.rs");
-    let faults = sources().into_iter().filter(offends).flat_map(|source| {
-        let shipped = source.text.split("#[cfg(test)]").next().unwrap_or("");
-        let bad = shipped.lines().filter(|line| line.contains("std::sync::atomic"));
-        bad.map(|line| format!("{}: {line}", source.path)).collect::<Vec<_>>()
-    });
-    no_faults(faults.collect());
-}
-
-#[test]
-fn unsafe_code_stays_in_its_rooms() {
-    let mut faults = Vec::new();
-    let sources = sources();
-    for source in &sources {
-        let may = UNSAFE_ROOMS.iter().any(|room| source.path.starts_with(room)) || source.path == "main.rs";
-        let has = source.text.lines().any(|line| {
-            let code = line.split("//").next().unwrap_or("");
-            code.contains("unsafe {") || code.contains("unsafe fn") || code.contains("unsafe impl")
-        });
-        if has && !may {
-            faults.push(format!("{}: unsafe code outside its rooms", source.path));
+/// `unsafe` in a wrong place, and modules that do not forbid it. A file is covered by its own attribute or by that of the
+/// `mod.rs` above it.
+fn unsafe_complaints(sources: &[Source]) -> Vec<String> {
+    let forbids = |path: &str| {
+        sources.iter().any(|source| source.path == path && source.text.contains("#![forbid(unsafe_code)]"))
+    };
+    let mut complaints = Vec::new();
+    for source in sources {
+        let Some(inside) = source.path.strip_prefix("src/") else { continue };
+        if UNSAFE_ROOMS.iter().any(|room| inside == *room || room.ends_with('/') && inside.starts_with(room)) {
+            continue;
+        }
+        let uses = |line: &str| line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "unsafe");
+        complaints.extend(
+            code(source)
+                .filter(|(_, line)| uses(line))
+                .map(|(n, _)| format!("{}:{n}: unsafe does not belong here", source.path)),
+        );
+        let above = source.path.rsplit_once('/').map(|(folder, _)| format!("{folder}/mod.rs")).unwrap_or_default();
+        // These stand above rooms with `unsafe`, and the attribute would reach into them.
+        let is_root = matches!(inside, "lib.rs" | "main.rs" | "base/mod.rs" | "resp/mod.rs" | "value/mod.rs");
+        if !is_root && !forbids(&source.path) && !forbids(&above) {
+            complaints.push(format!("{}: open with #![forbid(unsafe_code)]", source.path));
         }
     }
-    for top in ["admin", "keyspace", "cmd", "exec", "event_loop", "server", "value"] {
-        let door = sources.iter().find(|source| source.path == format!("{top}/mod.rs"));
-        if door.is_none_or(|door| !door.text.contains("#![forbid(unsafe_code)]")) {
-            faults.push(format!("{top}/mod.rs: does not forbid unsafe code"));
+    complaints
+}
+
+fn header_complaints(sources: &[Source]) -> Vec<String> {
+    let without = sources.iter().filter(|source| !source.text.starts_with("//!"));
+    without.map(|source| format!("{}: a file begins with its idea (`//!`)", source.path)).collect()
+}
+
+fn unfinished_complaints(sources: &[Source]) -> Vec<String> {
+    // In two parts, or this file would complain about itself.
+    let marks = [
+        concat!("TO", "DO"),
+        concat!("FIX", "ME"),
+        concat!("XX", "X:"),
+        concat!("todo", "!("),
+        concat!("unimplemented", "!("),
+        concat!("dbg", "!("),
+    ];
+    let mut complaints = Vec::new();
+    for source in sources {
+        for (at, line) in source.text.lines().enumerate() {
+            complaints.extend(
+                marks
+                    .iter()
+                    .filter(|mark| line.contains(**mark))
+                    .map(|mark| format!("{}:{}: {mark}", source.path, at + 1)),
+            );
         }
     }
-    no_faults(faults);
+    complaints
+}
+
+/// Rows of the command table for which no line of `scenarios` runs the command: `NAME … => reply`, or `NAME` in quotes.
+fn scenario_complaints(rows: &[&str], scenarios: &[Source]) -> Vec<String> {
+    let mut run = BTreeSet::new();
+    for line in scenarios.iter().flat_map(|source| source.text.lines()) {
+        let line = line.trim();
+        let line = line.strip_prefix('@').and_then(|line| line.split_once(' ')).map_or(line, |(_, line)| line);
+        let start = line.split('"').nth(1).unwrap_or(line);
+        for text in [line, start] {
+            let mut words = text.split(|c: char| c.is_whitespace() || c == '"').filter(|word| !word.is_empty());
+            let (first, second) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+            if first.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_') {
+                run.insert(first.to_lowercase());
+                run.insert(format!("{first}|{second}").to_lowercase());
+            }
+        }
+    }
+    let missing = rows.iter().filter(|row| !run.contains(**row));
+    missing.map(|row| format!("{row}: no scenario in tests/ runs it")).collect()
+}
+
+#[track_caller]
+fn none(complaints: Vec<String>) {
+    assert!(complaints.is_empty(), "{} complaints:\n{}", complaints.len(), complaints.join("\n"));
 }
 
 #[test]
-fn every_file_says_what_lives_there() {
-    let silent = |source: &&Source| !source.text.trim_start().starts_with("//!");
-    let sources = sources();
-    no_faults(sources.iter().filter(silent).map(|source| format!("{}: no header", source.path)).collect());
+fn modules_import_only_from_lower_layers() {
+    none(import_complaints(&sources("src")));
 }
 
 #[test]
-fn nothing_is_left_for_later() {
-    let marks = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("todo", "!("), concat!("unimplemented", "!(")];
-    let faults = sources().into_iter().flat_map(|source| {
-        let lines = source.text.lines().enumerate();
-        let marked = lines.filter(|(_, line)| marks.iter().any(|mark| line.contains(mark)));
-        marked.map(|(number, line)| format!("{}:{}: {line}", source.path, number + 1)).collect::<Vec<_>>()
-    });
-    no_faults(faults.collect());
+fn atomics_come_through_one_door() {
+    none(atomics_complaints(&sources("src")));
+}
+
+#[test]
+fn unsafe_stays_in_its_rooms() {
+    none(unsafe_complaints(&sources("src")));
+}
+
+#[test]
+fn every_file_begins_with_its_idea() {
+    for folder in ["src", "tests", "loom-tests", "bench"] {
+        none(header_complaints(&sources(folder)));
+    }
+}
+
+#[test]
+fn nothing_unfinished_is_left_behind() {
+    for folder in ["src", "tests", "loom-tests", "bench"] {
+        none(unfinished_complaints(&sources(folder)));
+    }
+}
+
+#[test]
+fn every_command_has_a_scenario() {
+    let rows: Vec<&str> =
+        ringdb::cmd::table::all().filter(|row| row.subs.is_empty()).map(|row| row.full_name).collect();
+    assert!(rows.len() > 50, "the rows were read");
+    none(scenario_complaints(&rows, &sources("tests/black_box")));
+}
+
+fn planted(path: &str, text: &str) -> Vec<Source> {
+    vec![Source { path: path.into(), text: text.into() }]
+}
+
+#[test]
+fn a_planted_upward_or_sideways_import_is_noticed() {
+    let caught = |path, text| !import_complaints(&planted(path, text)).is_empty();
+    assert!(caught("src/table/mod.rs", "use crate::cmd::command::Command;"));
+    assert!(caught("src/table/probe.rs", "use crate::{base::clock, keyspace};"));
+    assert!(caught("src/resp/parse.rs", "use crate::table::Table;"));
+    assert!(caught("src/base/num.rs", "    let x = crate::resp::error::ReplyError::Syntax;"));
+    assert!(caught("src/base/num.rs", "pub(in crate::base) fn f() -> crate::admin::Config {}"));
+    assert!(caught("src/cellar/mod.rs", ""), "a room without a layer");
+    assert!(!caught("src/cmd/mod.rs", "use crate::table::Table; use crate::base::num;"));
+    assert!(!caught("src/table/mod.rs", "use crate::table::word::Word; // not crate::cmd"));
+}
+
+#[test]
+fn other_planted_offences_are_noticed() {
+    assert_eq!(atomics_complaints(&planted("src/cmd/x.rs", "use std::sync::atomic::AtomicU64;")).len(), 1);
+    assert_eq!(
+        unsafe_complaints(&planted("src/cmd/x.rs", "#![forbid(unsafe_code)]\nfn f() { unsafe { g() } }")).len(),
+        1
+    );
+    assert_eq!(unsafe_complaints(&planted("src/cmd/x.rs", "fn f() {}")).len(), 1);
+    assert_eq!(unsafe_complaints(&planted("src/table/x.rs", "fn f() { unsafe { g() } }")).len(), 0);
+    assert_eq!(header_complaints(&planted("src/cmd/x.rs", "use std::fmt;")).len(), 1);
+    assert_eq!(unfinished_complaints(&planted("src/cmd/x.rs", &format!("// {}: later", concat!("TO", "DO")))).len(), 1);
+}
+
+#[test]
+fn a_row_without_a_scenario_is_noticed() {
+    let scenarios =
+        planted("tests/black_box/x.rs", "SET k v => OK\n  @b CLIENT GETNAME => (nil)\n client.run(\"QUIT\");\n");
+    assert_eq!(scenario_complaints(&["set", "client|getname", "quit"], &scenarios), [""; 0]);
+    assert_eq!(scenario_complaints(&["get", "client|id"], &scenarios).len(), 2);
 }

@@ -49,6 +49,8 @@ fn a_lock_is_taken_refreshed_and_released_by_its_holder_alone() {
         TTL lock                    => 30
         @b DELEX lock IFEQ b        => 0
         @b DELIFEQ lock b           => 0
+        DIGEST nothing              => (nil)
+        DIGEST lock                 => '…'
         DELEX lock IFEQ a           => 1
         @b SET lock b NX            => OK
     ",
