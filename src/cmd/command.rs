@@ -3,6 +3,7 @@
 //! Arity, key positions, COMMAND, ACL categories, statistics and prefetching come from the row; a handler holds only the
 //! command's own meaning. A special case for one command elsewhere is a missing column here.
 
+use super::resume::Resumable;
 use super::session::Session;
 use super::world::World;
 use crate::base::hash::Key;
@@ -41,6 +42,8 @@ pub struct Effects {
     pub dirty: u64,
     /// Clients to be closed on whichever loop they live.
     pub kills: Vec<(LoopId, ClientId)>,
+    /// What the command that has just returned `Flow::Resume` leaves to later turns.
+    pub job: Option<Box<dyn Resumable>>,
 }
 
 /// What the dispatcher does after a handler.
@@ -51,6 +54,8 @@ pub enum Flow {
     Close,
     /// Stop the server.
     Shutdown,
+    /// There is more to do in later turns: the job is in `effects.job`. The client's next commands wait for it.
+    Resume,
 }
 
 /// A handler: checks everything it can before its first write.
@@ -89,6 +94,8 @@ pub mod flag {
     pub const TOUCHES_ARBITRARY_KEYS: u32 = 1 << 22;
     /// GETKEYS needs the handler's own parser (`getkeys`): COMMAND shows `movablekeys`.
     pub const MOVABLE_KEYS: u32 = 1 << 23;
+    /// May return `Flow::Resume`: what its client sent behind it is not looked at before it has run. No name.
+    pub const LONG: u32 = 1 << 24;
 }
 
 /// ACL categories beyond those that follow from the flags (`@read`, `@write`, `@fast`, `@slow`, `@admin`, …).

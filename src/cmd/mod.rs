@@ -7,6 +7,7 @@ pub mod command;
 pub mod docs;
 pub mod help;
 pub mod keyspec;
+pub mod resume;
 pub mod session;
 pub mod table;
 #[cfg(test)]

@@ -1,19 +1,23 @@
 //! Looking through all keys: KEYS, SCAN, RANDOMKEY.
+//!
+//! KEYS, and SCAN with a large COUNT, are long commands: slices of a walk, between which others are served. Their reply
+//! begins with a number that is known only at the end, so it is kept in pieces, and the pieces are sent by reference.
 
 use super::command::{Command, Cx, Flow, acl, cmd, flag};
+use super::resume::{Resumable, Slice, Step};
 use crate::base::glob;
 use crate::base::num::parse_i64;
 use crate::keyspace::types::Type;
 use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
 use crate::resp::reply::Reply;
-use crate::table::{Entry, Table};
-use std::collections::HashSet;
+use crate::table::{Entry, Walk, Walked};
+use bytes::Bytes;
 
 pub static ROWS: &[Command] = &[
     cmd("keys", keys)
         .arity(2)
-        .flags(flag::READONLY)
+        .flags(flag::READONLY | flag::LONG)
         .acl(acl::DANGEROUS | acl::KEYSPACE)
         .group("generic", "1.0.0")
         .tips(&["request_policy:all_shards", "nondeterministic_output_order"]),
@@ -25,103 +29,160 @@ pub static ROWS: &[Command] = &[
         .tips(&["request_policy:all_shards", "response_policy:special", "nondeterministic_output"]),
     cmd("scan", scan)
         .arity(-2)
-        .flags(flag::READONLY | flag::TOUCHES_ARBITRARY_KEYS)
+        .flags(flag::READONLY | flag::TOUCHES_ARBITRARY_KEYS | flag::LONG)
         .acl(acl::KEYSPACE)
         .group("generic", "2.8.0")
         .tips(&["nondeterministic_output", "request_policy:special", "response_policy:special"]),
 ];
 
-/// A pattern; None matches everything.
-#[derive(Clone, Copy)]
-struct Pattern<'a>(Option<&'a [u8]>);
+/// Entries that are looked at between two looks at the clock.
+const ENTRIES_PER_LOOK: usize = 256;
+/// Bytes after which a piece of a reply is finished.
+const PIECE_LEN: usize = 256 << 10;
 
-impl<'a> Pattern<'a> {
-    fn new(text: &'a [u8]) -> Self {
-        Pattern((text != b"*").then_some(text))
+/// A pattern; None matches everything.
+struct Pattern(Option<Box<[u8]>>);
+
+impl Pattern {
+    fn new(text: &[u8]) -> Self {
+        Pattern((text != b"*").then(|| text.into()))
     }
     #[inline]
-    fn matches(self, key: &[u8]) -> bool {
-        self.0.is_none_or(|pattern| glob::matches(pattern, key))
+    fn matches(&self, key: &[u8]) -> bool {
+        self.0.as_deref().is_none_or(|pattern| glob::matches(pattern, key))
     }
 }
 
-/// Elements of an array whose length is known only at the end.
+/// Elements of an array whose length is known only at the end. They lie in pieces, so that no long copy is ever made: a
+/// growing vector of 100 MB would stop its loop for tens of milliseconds.
 #[derive(Default)]
 struct Items {
-    written: Reply,
+    finished: Vec<Bytes>,
+    finished_len: usize,
+    last: Reply,
+    count: usize,
+}
+
+/// A place in the items to which they may be cut back.
+#[derive(Clone, Copy, Default)]
+struct ItemsMark {
+    finished_count: usize,
+    last_len: usize,
     count: usize,
 }
 
 impl Items {
     fn push(&mut self, key: &[u8]) {
-        self.written.bulk(key);
+        let room = &self.last.out.buf;
+        if room.capacity() - room.len() < key.len() + 32 && room.len() > PIECE_LEN / 2 {
+            self.finish_piece();
+        }
+        self.last.bulk(key);
         self.count += 1;
     }
-    fn write_to(self, reply: &mut Reply) {
+    fn finish_piece(&mut self) {
+        let piece = Bytes::from(self.last.take().buf);
+        self.finished_len += piece.len();
+        self.finished.push(piece);
+        self.last.out.buf = Vec::with_capacity(PIECE_LEN);
+    }
+    fn len(&self) -> usize {
+        self.finished_len + self.last.out.buf.len()
+    }
+    fn mark(&self) -> ItemsMark {
+        ItemsMark { finished_count: self.finished.len(), last_len: self.last.out.buf.len(), count: self.count }
+    }
+    /// Forgets what was pushed since `mark`.
+    fn cut_back(&mut self, mark: ItemsMark) {
+        if self.finished.len() > mark.finished_count {
+            // The mark lies in a piece that is finished by now: its beginning becomes the last piece again.
+            self.last.out.buf = self.finished[mark.finished_count].to_vec();
+            self.finished.truncate(mark.finished_count);
+            self.finished_len = self.finished.iter().map(Bytes::len).sum();
+        }
+        self.last.out.buf.truncate(mark.last_len);
+        self.count = mark.count;
+    }
+    fn write_to(&mut self, reply: &mut Reply) {
         reply.array(self.count);
-        reply.raw(&self.written.out.buf);
+        self.finished.drain(..).for_each(|piece| reply.raw_shared(piece));
+        reply.raw(&self.last.out.buf);
     }
 }
 
 /// All keys that match.
 /// Shape: `pattern`
-/// Cost:  a walk over the whole table. Other loops go on; what they remove meanwhile is freed afterwards.
+/// Cost:  a walk over the whole table, in slices. What is there throughout is listed, once; so may be what comes or goes
+///        meanwhile.
 fn keys(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
-    /// Keys seen per step.
-    const STEP: usize = 1024;
-    let pattern = Pattern::new(args.get(1));
-    let mut items = Items::default();
-    let mut recent = Recent::default();
-    let mut cursor = 0;
-    loop {
-        cursor = cx.keys.scan(cursor, STEP, |entry| {
-            let key = entry.key();
-            if pattern.matches(key) && recent.is_new(key) {
-                items.push(key);
+    let Some(table) = cx.keys.table() else {
+        cx.reply.array(0);
+        return Ok(Flow::Done);
+    };
+    let (table_id, pattern) = (table.id(), Pattern::new(args.get(1)));
+    cx.begin(Listing {
+        table_id,
+        pattern,
+        walk: Walk::default(),
+        items: Items::default(),
+        shard_began: ItemsMark::default(),
+    })
+}
+
+/// KEYS at work.
+struct Listing {
+    table_id: u64,
+    pattern: Pattern,
+    walk: Walk,
+    items: Items,
+    /// Where the keys of the present shard begin.
+    shard_began: ItemsMark,
+}
+
+impl Resumable for Listing {
+    fn step(&mut self, cx: &mut Cx<'_>, slice: Slice) -> Result<Step, ReplyError> {
+        let mut seen = 0;
+        loop {
+            let Listing { table_id, pattern, walk, items, .. } = self;
+            let walked = cx.keys.walk(*table_id, walk, ENTRIES_PER_LOOK - seen, |entry| {
+                seen += 1;
+                let key = entry.key();
+                if pattern.matches(key) {
+                    items.push(key);
+                }
+            });
+            match walked {
+                Walked::More => seen = ENTRIES_PER_LOOK,
+                Walked::NextShard => self.shard_began = items.mark(),
+                Walked::ShardAgain => items.cut_back(self.shard_began),
+                Walked::Done => {
+                    items.write_to(cx.reply);
+                    return Ok(Step::Done);
+                }
             }
-        });
-        if cursor == 0 {
-            break;
+            seen += 1; // A shard is work, too.
+            if seen >= ENTRIES_PER_LOOK {
+                if slice.is_over() {
+                    return Ok(Step::More);
+                }
+                seen = 0;
+            }
         }
-        recent.went_on_to(cursor);
     }
-    items.write_to(cx.reply);
-    Ok(Flow::Done)
-}
-
-/// Keys seen lately. A scan goes shard by shard and may show a key of a shard twice if the shard shrinks meanwhile; so it is
-/// enough to remember what came since the beginning of the shard.
-#[derive(Default)]
-struct Recent<'g> {
-    present: HashSet<&'g [u8], ahash::RandomState>,
-    previous: HashSet<&'g [u8], ahash::RandomState>,
-    shard: u64,
-}
-
-impl<'g> Recent<'g> {
-    fn is_new(&mut self, key: &'g [u8]) -> bool {
-        !self.previous.contains(key) && self.present.insert(key)
-    }
-    /// A step has ended at `cursor`.
-    fn went_on_to(&mut self, cursor: u64) {
-        let shard = Table::scan_shard(cursor);
-        if shard != self.shard {
-            self.shard = shard;
-            // The step began in an earlier shard and may have seen the first keys of this one.
-            self.previous = std::mem::take(&mut self.present);
-        }
+    fn held_len(&self) -> usize {
+        self.items.len()
     }
 }
 
 /// What SCAN is asked for.
-struct Wanted<'a> {
-    pattern: Pattern<'a>,
+struct Wanted {
+    pattern: Pattern,
     type_name: Option<&'static str>,
     count: usize,
 }
 
-impl<'a> Wanted<'a> {
-    fn parse(args: &Args<'a>) -> Result<Self, ReplyError> {
+impl Wanted {
+    fn parse(args: &Args<'_>) -> Result<Self, ReplyError> {
         let mut wanted = Wanted { pattern: Pattern(None), type_name: None, count: 10 };
         for at in (2..args.count()).step_by(2) {
             if at + 1 == args.count() {
@@ -179,17 +240,48 @@ fn parse_cursor(text: &[u8]) -> Option<u64> {
 fn scan(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let cursor = parse_cursor(args.get(1)).ok_or(ReplyError::text("ERR invalid cursor"))?;
     let wanted = Wanted::parse(&args)?;
-    let mut items = Items::default();
-    let next = cx.keys.scan(cursor, wanted.count, |entry| {
-        if wanted.admits(entry) {
-            items.push(entry.key());
+    let left = wanted.count;
+    cx.begin(Scan { wanted, cursor, left, items: Items::default() })
+}
+
+/// SCAN at work.
+struct Scan {
+    wanted: Wanted,
+    cursor: u64,
+    /// Entries that are still to be looked at.
+    left: usize,
+    items: Items,
+}
+
+impl Resumable for Scan {
+    fn step(&mut self, cx: &mut Cx<'_>, slice: Slice) -> Result<Step, ReplyError> {
+        loop {
+            let Scan { wanted, items, .. } = self;
+            let mut seen = 0;
+            self.cursor = cx.keys.scan(self.cursor, self.left.min(ENTRIES_PER_LOOK), |entry| {
+                seen += 1;
+                if wanted.admits(entry) {
+                    items.push(entry.key());
+                }
+            });
+            // A piece of the table may be empty: groups count as well, as many as a short scan passes over.
+            self.left = self.left.saturating_sub(seen.max(ENTRIES_PER_LOOK));
+            if self.cursor == 0 || self.left == 0 {
+                break;
+            }
+            if slice.is_over() {
+                return Ok(Step::More);
+            }
         }
-    });
-    cx.reply.array(2);
-    let mut digits = itoa::Buffer::new();
-    cx.reply.bulk(digits.format(next).as_bytes());
-    items.write_to(cx.reply);
-    Ok(Flow::Done)
+        cx.reply.array(2);
+        let mut digits = itoa::Buffer::new();
+        cx.reply.bulk(digits.format(self.cursor).as_bytes());
+        self.items.write_to(cx.reply);
+        Ok(Step::Done)
+    }
+    fn held_len(&self) -> usize {
+        self.items.len()
+    }
 }
 
 /// A random key, or null.

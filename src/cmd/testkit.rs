@@ -1,6 +1,7 @@
 //! For tests of the commands: a world without sockets, a client in it, and scenarios as text.
 
 use super::command::{Cx, Effects, Flow};
+use super::resume::{Slice, Step};
 use super::session::Session;
 use super::table;
 use super::world::{Boot, World};
@@ -10,6 +11,7 @@ use crate::base::ids::LoopId;
 use crate::base::prng::Prng;
 use crate::keyspace::{Keys, Local};
 use crate::resp::args::{Arg, Args, Parts};
+use crate::resp::error::ReplyError;
 use crate::resp::reply::{Proto, Reply};
 use crate::table::Participant;
 
@@ -104,7 +106,7 @@ impl Client {
                     prng: &mut self.prng,
                     effects: &mut self.effects,
                 };
-                (row.run)(&mut cx, args)
+                (row.run)(&mut cx, args).and_then(|flow| finish(&mut cx, flow))
             }
         };
         let flow = result.unwrap_or_else(|error| {
@@ -126,6 +128,13 @@ impl Client {
         bytes.extend_from_slice(&output.buf[from..]);
         (bytes, flow)
     }
+}
+
+/// Runs what a handler has left to later turns, in the smallest slices.
+fn finish(cx: &mut Cx<'_>, flow: Flow) -> Result<Flow, ReplyError> {
+    let Some(mut job) = cx.effects.job.take() else { return Ok(flow) };
+    while job.step(cx, Slice::NONE)? == Step::More {}
+    Ok(Flow::Done)
 }
 
 /// Runs a scenario, first in RESP2, then in a fresh world in RESP3.

@@ -1,7 +1,10 @@
 //! One connection as its loop sees it: the session, what has come in, what waits to go out, and how far its life is.
 
 use super::input::Input;
+use crate::cmd::command::Flow;
 use crate::cmd::session::Session;
+use crate::exec::dispatch::Turn;
+use crate::exec::long::Long;
 use crate::resp::parse::Parser;
 use crate::resp::reply::Reply;
 use crate::ring::Token;
@@ -38,6 +41,8 @@ pub struct Conn {
     pub reply: Reply,
     pub input: Input,
     pub parser: Parser,
+    /// The command that is under way. While there is one, no other of this client runs.
+    pub long: Option<Box<Long>>,
 }
 
 // 10 000 idle connections are to cost at most 1 KiB each in user space, registry and allocator included.
@@ -58,6 +63,15 @@ impl Conn {
             reply: Reply::default(),
             input: Input::new(),
             parser: Parser::default(),
+            long: None,
+        }
+    }
+    /// Does a slice of the command that is under way.
+    pub fn go_on(&mut self, turn: &mut Turn<'_>) {
+        let Some(long) = &mut self.long else { return };
+        let is_forgotten = self.life == Life::Broken && long.is_idle_talk();
+        if is_forgotten || turn.go_on(long, &mut self.session, &mut self.reply) == Flow::Done {
+            self.long = None;
         }
     }
     /// Moves on in life; never back.
@@ -68,6 +82,10 @@ impl Conn {
     #[inline]
     pub fn may_run(&self) -> bool {
         self.life != Life::Draining
+    }
+    /// Bytes that are kept for the peer although they cannot be sent yet.
+    pub fn held_len(&self) -> usize {
+        self.long.as_ref().map_or(0, |long| long.held_len())
     }
     /// Bytes that wait for the peer, in flight or not.
     #[inline]

@@ -235,3 +235,90 @@ fn shutdown_sends_what_waits_and_closes_everybody() {
     assert_eq!((rig.output(first), rig.output(second)), ("$1\r\na\r\n".into(), "+PONG\r\n".into()));
     assert!(rig.event_loop.deadline.is_some() && rig.event_loop.conns.count() == 0);
 }
+
+/// A rig whose database holds `count` keys; loading them is not part of the test.
+fn rig_with_keys(count: usize) -> (Rig, Token) {
+    let mut rig = Rig::new();
+    let token = rig.client();
+    for from in (0..count).step_by(100) {
+        let words: Vec<String> = (from..count.min(from + 100)).flat_map(|n| [format!("key:{n}"), "v".into()]).collect();
+        let words: Vec<&str> = ["MSET"].into_iter().chain(words.iter().map(String::as_str)).collect();
+        rig.feed(token, &cmd(&words));
+    }
+    rig.rest();
+    rig.event_loop.engine.output.clear();
+    (rig, token)
+}
+
+/// Turns until the client has no long command any more; how many.
+fn turns_of_long_command(rig: &mut Rig, token: Token) -> usize {
+    let mut turns = 0;
+    while rig.event_loop.conns.get(token).unwrap().long.is_some() {
+        rig.turn(vec![]);
+        turns += 1;
+    }
+    turns
+}
+
+#[test]
+fn others_are_served_between_the_slices_of_a_long_command() {
+    let (mut rig, lister) = rig_with_keys(30_000);
+    let other = rig.client();
+    rig.turn(vec![
+        Event::Bytes(lister, [cmd(&["KEYS", "*"]), cmd(&["ECHO", "behind"])].concat()),
+        Event::Bytes(other, b"PING\r\n".to_vec()),
+    ]);
+    assert_eq!((rig.output(lister), rig.output(other)), (String::new(), "+PONG\r\n".into()));
+    rig.feed(other, &[cmd(&["SET", "later", "v"]), cmd(&["DEL", "key:7"])].concat());
+    assert_eq!(rig.output(other), "+PONG\r\n+OK\r\n:1\r\n");
+    assert!(turns_of_long_command(&mut rig, lister) > 1);
+    rig.rest();
+    let output = rig.output(lister);
+    let listed = |key: &str| output.matches(&format!("\r\n{key}\r\n")).count();
+    assert!((0..30_000).all(|n| n == 7 || n % 100 != 0 || listed(&format!("key:{n}")) == 1), "each key once");
+    assert!(listed("later") <= 1 && listed("key:7") <= 1);
+    let count = output.matches('$').count() - 1;
+    assert!(output.starts_with(&format!("*{count}\r\n")), "{}", &output[..20]);
+    assert!(output.ends_with("$6\r\nbehind\r\n"), "what stands behind it runs after it");
+}
+
+#[test]
+fn a_long_command_of_a_client_that_is_gone_ends() {
+    let (mut rig, broken) = rig_with_keys(30_000);
+    let killed = rig.client();
+    rig.turn(vec![Event::Bytes(broken, cmd(&["KEYS", "*"])), Event::Bytes(killed, cmd(&["KEYS", "*"]))]);
+    let id = rig.event_loop.conns.get(killed).unwrap().session.id;
+    rig.turn(vec![Event::End(broken, End::Failed(Errno::ECONNRESET))]);
+    rig.event_loop.kill(id);
+    rig.turn(vec![]);
+    assert!(!rig.is_open(broken) && !rig.is_open(killed));
+    assert_eq!(rig.event_loop.conns.count(), 0);
+}
+
+#[test]
+fn a_long_command_whose_peer_sends_no_more_is_still_answered() {
+    let (mut rig, token) = rig_with_keys(30_000);
+    rig.turn(vec![Event::Bytes(token, cmd(&["KEYS", "key:1*"])), Event::End(token, End::Eof)]);
+    turns_of_long_command(&mut rig, token);
+    rig.rest();
+    assert!(rig.output(token).starts_with("*11111\r\n"), "{:?}", rig.output(token).get(..20));
+    assert!(!rig.is_open(token));
+}
+
+#[test]
+fn a_long_command_that_nobody_wants_to_hear_of_stays_silent() {
+    let (mut rig, token) = rig_with_keys(30_000);
+    rig.feed(token, &[cmd(&["CLIENT", "REPLY", "SKIP"]), cmd(&["KEYS", "*"]), cmd(&["ECHO", "x"])].concat());
+    assert!(rig.event_loop.conns.get(token).unwrap().long.is_some());
+    rig.rest();
+    assert_eq!(rig.output(token), "$1\r\nx\r\n");
+}
+
+#[test]
+fn a_long_commands_reply_counts_as_output_while_it_is_made() {
+    let (mut rig, token) = rig_with_keys(30_000);
+    rig.feed(token, &cmd(&["CONFIG", "SET", "client-output-buffer-limit", "normal 100000 0 0"]));
+    rig.feed(token, &cmd(&["KEYS", "*"]));
+    rig.rest();
+    assert!(!rig.is_open(token), "closed for its output of 400 KB");
+}

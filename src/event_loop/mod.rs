@@ -12,7 +12,8 @@
 //!
 //! A turn is bounded. A client's visit ends after 256 commands or 100 µs; what is left of its input waits at the back of
 //! the next turn's list. After 2 ms those who were not visited yet wait for the next turn, as its first. A client that does
-//! not read its replies is neither run nor read beyond `OUTPUT_SOFT_MAX`.
+//! not read its replies is neither run nor read beyond `OUTPUT_SOFT_MAX`. A command that takes longer than a slice of
+//! 200 µs and can be interrupted goes on in the next turns (`cmd::resume`). A client is sent 256 KiB per turn.
 
 #![forbid(unsafe_code)]
 
@@ -272,7 +273,7 @@ impl<E: Engine> EventLoop<E> {
             }
             conn.input.settle(&mut conn.parser, &self.arrivals, &self.engine);
             let input_len = conn.input.len() + conn.parser.held_len();
-            let output_len = conn.output_len();
+            let output_len = conn.output_len() + conn.held_len();
             let (row, input_cap) = (conn.session.info.row(), conn.input.room());
             conn.session.info.seen(Seen { now, row, input_len, input_cap, output_len });
             let is_done = !conn.is_ready && !conn.is_stalled;
@@ -287,7 +288,7 @@ impl<E: Engine> EventLoop<E> {
             match conn.life {
                 Life::Open => {
                     let has_backlog = conn.is_ready && conn.input.len() > BACKLOG_MAX;
-                    let pause = output_len >= OUTPUT_SOFT_MAX || has_backlog;
+                    let pause = conn.output_len() >= OUTPUT_SOFT_MAX || has_backlog;
                     if pause != conn.is_paused {
                         conn.is_paused = pause;
                         if pause { self.engine.pause_recv(token) } else { self.engine.resume_recv(token) }
@@ -328,8 +329,10 @@ impl<E: Engine> EventLoop<E> {
                 continue; // `on_sent` brings it back here.
             }
             if !conn.reply.is_empty() {
-                conn.sending_len = conn.reply.pending_len();
-                self.engine.send(token, send::message(conn.reply.take()));
+                let pending_len = conn.reply.pending_len();
+                let message = send::message(&mut conn.reply.out, pending_len);
+                conn.sending_len = message.len();
+                self.engine.send(token, message);
                 continue;
             }
             self.pool.put(conn.reply.take().buf);

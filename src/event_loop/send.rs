@@ -3,10 +3,14 @@
 
 use crate::resp::reply::Output;
 use crate::ring::{Insert, Message};
+use bytes::Bytes;
 
 /// Buffers the pool keeps, and the largest it takes back. 1024: every client of a full turn.
 const POOL_COUNT_MAX: usize = 1024;
 const POOL_BUFFER_MAX: usize = 64 << 10;
+/// Bytes of one message at most, and so of one client in one turn: the kernel copies them while the loop waits for it, in
+/// some 60 µs.
+const MESSAGE_LEN_MAX: usize = 256 << 10;
 /// Room of a fresh buffer.
 const BUFFER_LEN: usize = 512;
 
@@ -38,10 +42,83 @@ impl Pool {
     }
 }
 
-/// Everything that waits, as one message.
+/// The next message out of what waits: everything, or `MESSAGE_LEN_MAX` bytes of it.
 #[inline]
-pub fn message(output: Output) -> Message {
-    let Output { buf: small, refs } = output;
+pub fn message(output: &mut Output, pending_len: usize) -> Message {
+    if pending_len > MESSAGE_LEN_MAX {
+        return part(output);
+    }
+    let Output { buf: small, refs } = std::mem::take(output);
     let large = refs.into_iter().map(|(at, bytes)| Insert { at, bytes }).collect();
     Message { small, large }
+}
+
+/// A message of the first bytes that wait. Nothing is copied: the rest stays as references.
+#[cold]
+fn part(output: &mut Output) -> Message {
+    if !output.buf.is_empty() {
+        all_by_reference(output);
+    }
+    let (mut large, mut len) = (Vec::new(), 0);
+    for (_, bytes) in &mut output.refs {
+        if bytes.is_empty() {
+            continue;
+        }
+        let piece = bytes.split_to(bytes.len().min(MESSAGE_LEN_MAX - len));
+        len += piece.len();
+        large.push(Insert { at: 0, bytes: piece });
+        if len == MESSAGE_LEN_MAX {
+            break;
+        }
+    }
+    output.refs.retain(|(_, bytes)| !bytes.is_empty());
+    Message { small: Vec::new(), large }
+}
+
+/// Turns the contiguous bytes into references between those that there are.
+fn all_by_reference(output: &mut Output) {
+    let mut small = Bytes::from(std::mem::take(&mut output.buf));
+    let (mut refs, mut from) = (Vec::with_capacity(output.refs.len() * 2 + 1), 0);
+    for (at, bytes) in output.refs.drain(..) {
+        refs.push((0, small.split_to(at - from)));
+        refs.push((0, bytes));
+        from = at;
+    }
+    refs.push((0, small));
+    output.refs = refs;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The stream that a message stands for.
+    fn stream(message: &Message) -> Vec<u8> {
+        let (mut stream, mut from) = (Vec::new(), 0);
+        for Insert { at, bytes } in &message.large {
+            stream.extend_from_slice(&message.small[from..*at]);
+            stream.extend_from_slice(bytes);
+            from = *at;
+        }
+        stream.extend_from_slice(&message.small[from..]);
+        stream
+    }
+
+    #[test]
+    fn a_long_output_leaves_in_parts_that_make_up_the_whole() {
+        let letters = |from: usize, len: usize| (from..from + len).map(|n| (n % 251) as u8).collect::<Vec<u8>>();
+        let buf = letters(0, 3 * MESSAGE_LEN_MAX / 2);
+        let refs: Vec<(usize, Bytes)> = [(0, 7), (5, 2 * MESSAGE_LEN_MAX), (5, 1), (buf.len(), 3)]
+            .map(|(at, len)| (at, letters(at, len).into()))
+            .into();
+        let mut output = Output { buf, refs };
+        let whole = stream(&message(&mut Output { buf: output.buf.clone(), refs: output.refs.clone() }, 0));
+        let mut parts = Vec::new();
+        while parts.len() < whole.len() {
+            let part = message(&mut output, whole.len() - parts.len());
+            assert!((1..=MESSAGE_LEN_MAX).contains(&part.len()));
+            parts.extend(stream(&part));
+        }
+        assert!(parts == whole && output.buf.is_empty() && output.refs.is_empty());
+    }
 }

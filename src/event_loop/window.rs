@@ -1,9 +1,12 @@
 //! Windows: up to 64 commands of any clients, cut and looked at together, then run one after the other.
 //!
 //! A window is filled client by client, so each client's commands stand in it in their order, and a client whose visit
-//! spans windows is continued by the next one. Two things end a window early: a client that has not logged in (its limits
-//! may change with the command at hand), and experience: when the last windows took long, the next ones are short, so
-//! that a stream of slow commands is interrupted often enough for the others.
+//! spans windows is continued by the next one. Three things end a window early: a client that has not logged in (its limits
+//! may change with the command at hand), a command that may take more than one turn (what stands behind it must wait), and
+//! experience: when the last windows took long, the next ones are short, so that a stream of slow commands is interrupted
+//! often enough for the others.
+//!
+//! A client with a long command under way is visited like all others; its visit is a slice of that command.
 
 use super::conn::{Conn, Life};
 use super::input::{Cut, Place};
@@ -11,7 +14,7 @@ use super::{EventLoop, OUTPUT_SOFT_MAX, make_dirty};
 use crate::base::clock::{MonoNs, WallMs};
 use crate::base::hash::KeyHasher;
 use crate::base::ids::DbIndex;
-use crate::cmd::command::{Command, Flow};
+use crate::cmd::command::{Command, Flow, flag};
 use crate::exec::dispatch::Turn;
 use crate::exec::look::Ahead;
 use crate::resp::args::{Arg, Args, Parts};
@@ -42,6 +45,14 @@ struct Stretch {
     from: u32,
     /// The client broke the protocol behind these commands.
     refusal: Option<ProtocolError>,
+    /// No commands: a slice of the one that is under way.
+    is_slice: bool,
+}
+
+impl Stretch {
+    fn new(token: Token, from: usize) -> Self {
+        Stretch { token, from: from as u32, refusal: None, is_slice: false }
+    }
 }
 
 /// A command: where it lies, its arguments and large bulks in the window's lists, and its row.
@@ -92,9 +103,17 @@ impl Window {
     fn is_full(&self) -> bool {
         self.is_closed || self.items.len() >= self.cap || self.ahead.key_count() >= KEYS_MAX
     }
-    /// Adds a command that was cut out of `buf`, whose arguments are the list's from `args_at` on, and looks ahead.
+    /// Adds a command that was cut out of `buf`, whose arguments are the list's from `args_at` on, and looks ahead. Returns
+    /// its row.
     #[inline]
-    fn push(&mut self, cut: Cut, args_at: usize, buf: &[u8], hasher: &KeyHasher, db: DbIndex) {
+    fn push(
+        &mut self,
+        cut: Cut,
+        args_at: usize,
+        buf: &[u8],
+        hasher: &KeyHasher,
+        db: DbIndex,
+    ) -> Option<&'static Command> {
         let Cut { place, item_count, large } = cut;
         let row = self.ahead.note(hasher, db, buf, &mut self.args[args_at..], &large);
         let (large_at, large_count) = (self.large.len() as u32, large.len() as u32);
@@ -103,6 +122,7 @@ impl Window {
         }
         let (args_at, args_count) = (args_at as u32, item_count as u32);
         self.items.push(Item { place, args_at, args_count, large_at, large_count, row });
+        row
     }
     /// The client of the last stretch broke the protocol.
     fn refuse(&mut self, error: ProtocolError) {
@@ -228,7 +248,14 @@ impl<E: Engine> EventLoop<E> {
         let (authenticated, db) = (conn.session.authenticated, conn.session.db);
         let hasher = &self.world.keyspace.hasher;
         let limits = &tour.limits[authenticated as usize];
-        window.stretches.push(Stretch { token: visit.token, from: window.items.len() as u32, refusal: None });
+        if conn.long.is_some() {
+            if visit.commands_left == VISIT_COMMANDS {
+                window.stretches.push(Stretch { is_slice: true, ..Stretch::new(visit.token, window.items.len()) });
+                window.is_closed = true;
+            } // Otherwise it began in this very visit.
+            return Some(Leave::Again);
+        }
+        window.stretches.push(Stretch::new(visit.token, window.items.len()));
         while !window.is_full() {
             if visit.commands_left == 0 {
                 return Some(Leave::Again);
@@ -239,7 +266,8 @@ impl<E: Engine> EventLoop<E> {
             match input.cut(parser, &self.arrivals, &self.engine, limits, &mut window.args) {
                 Ok(Some(cut)) => {
                     let buf = input.at(&cut.place, &self.arrivals, &self.engine);
-                    window.push(cut, args_at, buf, hasher, db);
+                    let row = window.push(cut, args_at, buf, hasher, db);
+                    window.is_closed |= row.is_some_and(|row| row.has(flag::LONG));
                 }
                 Ok(None) => return Some(Leave::Idle),
                 Err(error) => {
@@ -247,7 +275,7 @@ impl<E: Engine> EventLoop<E> {
                     return Some(Leave::Idle);
                 }
             }
-            window.is_closed = !authenticated;
+            window.is_closed |= !authenticated;
         }
         None
     }
@@ -264,17 +292,22 @@ impl<E: Engine> EventLoop<E> {
             now,
             prng: &mut self.prng,
             effects: &mut self.effects,
+            long: None,
         };
         let mut stop = false;
         let ends = window.stretches.iter().skip(1).map(|next| next.from as usize).chain([window.items.len()]);
         for (stretch, end) in window.stretches.iter().zip(ends) {
             let items = &window.items[stretch.from as usize..end];
-            if items.is_empty() && stretch.refusal.is_none() {
+            if items.is_empty() && stretch.refusal.is_none() && !stretch.is_slice {
                 continue;
             }
             let Some(conn) = self.conns.get(stretch.token).filter(|conn| conn.may_run()) else { continue };
             self.pool.equip(&mut conn.reply.out);
             make_dirty(&mut self.dirty, conn);
+            if stretch.is_slice {
+                conn.go_on(&mut turn);
+                continue;
+            }
             for item in items {
                 let parts = Parts {
                     buf: conn.input.at(&item.place, &self.arrivals, &self.engine),
@@ -283,6 +316,10 @@ impl<E: Engine> EventLoop<E> {
                 };
                 let flow = turn.run(item.row, &mut conn.session, &mut conn.reply, Args::of(&parts));
                 if flow != Flow::Done {
+                    conn.long = turn.long.take().map(Box::new);
+                    if flow == Flow::Resume {
+                        break; // Nothing stands behind it in this window: its row says LONG.
+                    }
                     stop |= flow == Flow::Shutdown;
                     conn.advance(Life::Draining);
                     break;

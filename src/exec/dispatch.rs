@@ -1,6 +1,7 @@
 //! Running one command: gate, handler, and what comes after it.
 
 use super::gate;
+use super::long::Long;
 use crate::admin::stats::LoopStats;
 use crate::base::clock::{MonoNs, WallMs};
 use crate::base::prng::Prng;
@@ -29,6 +30,8 @@ pub struct Turn<'t> {
     pub now: WallMs,
     pub prng: &'t mut Prng,
     pub effects: &'t mut Effects,
+    /// What the command that has just returned `Flow::Resume` leaves to later turns.
+    pub long: Option<Long>,
 }
 
 impl Turn<'_> {
@@ -53,6 +56,7 @@ impl Turn<'_> {
         };
         if !session.wants_reply() {
             reply.truncate(mark);
+            self.long.iter_mut().for_each(Long::silence);
         }
         flow
     }
@@ -87,6 +91,9 @@ impl Turn<'_> {
                 let weight = if self.is_sparse { 1 } else { TIMED_EVERY };
                 counters.ns.add(MonoNs::now().since(started).as_nanos() as u64 * weight);
             }
+        }
+        if result == Ok(Flow::Resume) {
+            self.long = self.effects.job.take().map(|job| Long::new(row, job));
         }
         result.unwrap_or_else(|error| {
             if let Some(counters) = counters {
@@ -163,6 +170,7 @@ mod tests {
                 now: self.world.keyspace.now.get(),
                 prng: &mut self.prng,
                 effects: &mut self.effects,
+                long: None,
             };
             let flow = turn.run(table::lookup(args.get(0)), &mut self.session, &mut self.reply, args);
             (String::from_utf8_lossy(&self.reply.take().buf).into_owned(), flow)

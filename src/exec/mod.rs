@@ -4,6 +4,7 @@
 //! look      for a window of commands of all clients: row, hash of the keys, prefetch of what the keys lie in
 //! gate      may this command run for this client now? One ordered list of checks
 //! dispatch  run the handler; undo the half reply of one that failed; count
+//! long      go on with a command that takes more than one turn
 //! effects   what the commands of a turn changed, handed over at its end
 //! ```
 //! Nothing here knows one command from another: a special case is a missing column of the row.
@@ -13,4 +14,5 @@
 pub mod dispatch;
 pub mod effects;
 pub mod gate;
+pub mod long;
 pub mod look;

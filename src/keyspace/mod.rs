@@ -21,7 +21,7 @@ use crate::base::ids::DbIndex;
 use crate::base::prng::Prng;
 use crate::base::sync::{AtomicU32, Ordering};
 use crate::table::roots::{OldTable, Roots};
-use crate::table::{Change, Entry, Guard, Table, Txn, snapshot, transact};
+use crate::table::{Change, Entry, Guard, Table, Txn, Walk, Walked, snapshot, transact};
 use expire::Expiry;
 use freer::Freer;
 use recency::Recency;
@@ -306,6 +306,19 @@ impl<'t> Keys<'t> {
             self.expire(self.key(key, 0));
         }
         next
+    }
+    /// A piece of a walk over the live keys of the table `id`, wherever SWAPDB has put it meanwhile; see `Table::walk`. A
+    /// table that was flushed has no keys left. Expired keys are removed.
+    pub fn walk(&self, id: u64, walk: &mut Walk, count: usize, mut visit: impl FnMut(Entry<'t>)) -> Walked {
+        let Some(table) = self.space.roots.by_id(id, self.guard) else { return Walked::Done };
+        let mut dead = Vec::new();
+        let walked = table.walk(walk, count, self.guard, |entry| {
+            if self.is_dead(entry) { dead.push(entry.key()) } else { visit(entry) }
+        });
+        if self.table().is_some_and(|own| own.id() == id) {
+            dead.into_iter().for_each(|key| self.expire(self.key(key, 0)));
+        }
+        walked
     }
     /// A uniformly random live entry.
     pub fn random(&self, prng: &mut Prng) -> Option<Entry<'t>> {

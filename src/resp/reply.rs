@@ -78,6 +78,10 @@ impl Reply {
     pub fn raw(&mut self, bytes: &[u8]) {
         self.out.buf.extend_from_slice(bytes);
     }
+    /// Bytes that are already in protocol form, sent by reference.
+    pub fn raw_shared(&mut self, bytes: Bytes) {
+        self.out.refs.push((self.out.buf.len(), bytes));
+    }
     /// `+OK`
     #[inline]
     pub fn ok(&mut self) {

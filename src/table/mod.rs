@@ -39,6 +39,7 @@ mod word;
 
 pub use entry::{Entry, Kind, NewEntry, Payload, Source};
 pub use reclaim::{Guard, Participant};
+pub use scan::{Walk, Walked};
 pub use staged::{Txn, snapshot, transact};
 
 use crate::base::hash::{Key, KeyHasher};

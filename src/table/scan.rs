@@ -103,7 +103,80 @@ fn next_class(class: u64, bits: u32) -> u64 {
     (class.reverse_bits().wrapping_add(1)).reverse_bits()
 }
 
+/// How far a walk over all keys is: the shard, the class in it that is next, and the shard's size so far.
+#[derive(Clone, Debug, Default)]
+pub struct Walk {
+    shard: usize,
+    class: u64,
+    bits: u32,
+}
+
+/// What a piece of a walk came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Walked {
+    /// The shard goes on.
+    More,
+    /// The shard is finished: nothing that was visited so far comes again.
+    NextShard,
+    /// The shard has shrunk, so that its keys no longer lie where they were counted off: it begins again. What was
+    /// visited since the end of the last shard is to be forgotten.
+    ShardAgain,
+    /// All keys were visited.
+    Done,
+}
+
 impl Table {
+    /// A piece of a walk: about `count` entries of one shard. Unlike a scan a walk shows no key twice, if the caller
+    /// forgets what `ShardAgain` takes back, and it may rest between two pieces, without a guard.
+    ///
+    /// *Why.* A class holds the keys whose low hash bits are equal. While a shard keeps its size or grows, each class
+    /// that was visited stays visited, with all classes into which it splits; only when the shard shrinks two classes
+    /// become one, of which one half may have been visited. Keys never move from class to class.
+    pub fn walk<'g>(
+        &self,
+        walk: &mut Walk,
+        count: usize,
+        guard: &'g Guard<'_>,
+        mut visit: impl FnMut(Entry<'g>),
+    ) -> Walked {
+        let (mut words, mut seen) = (Vec::new(), 0);
+        while seen < count {
+            let bits = self.read_class(walk, &mut words);
+            if bits < walk.bits {
+                *walk = Walk { shard: walk.shard, class: 0, bits };
+                return Walked::ShardAgain;
+            }
+            walk.bits = bits;
+            emit(&words, guard, &mut visit);
+            seen += words.len() + 1; // An empty class is work, too.
+            walk.class = next_class(walk.class & ((1 << bits) - 1), bits);
+            if walk.class == 0 {
+                *walk = Walk { shard: walk.shard + 1, class: 0, bits: 0 };
+                return if walk.shard == SHARDS { Walked::Done } else { Walked::NextShard };
+            }
+        }
+        Walked::More
+    }
+
+    /// Reads the live words of the walk's class while the shard keeps its size; returns the size, as a number of bits.
+    fn read_class(&self, walk: &Walk, words: &mut Vec<Word>) -> u32 {
+        let size = || {
+            let generation = self.shard_at(walk.shard).generation();
+            (generation, generation.pack(), generation.next().map(Generation::pack))
+        };
+        loop {
+            let (generation, current, next) = size();
+            let bits = generation.next().map_or(generation.log2(), |next| next.log2().min(generation.log2()));
+            words.clear();
+            class_words(generation, walk.class as usize & ((1 << bits) - 1), words);
+            // No generation is freed and its address used again under the caller's guard: equal means unchanged.
+            let (_, current_after, next_after) = size();
+            if (current, next) == (current_after, next_after) {
+                return bits;
+            }
+        }
+    }
+
     /// One SCAN step: visits groups from `cursor` until about `count` entries were seen; returns the next cursor, 0 at the
     /// end. Redis's guarantee: what is present throughout is visited at least once.
     pub fn scan<'g>(&self, cursor: u64, count: usize, guard: &'g Guard<'_>, mut visit: impl FnMut(Entry<'g>)) -> u64 {
@@ -133,10 +206,6 @@ impl Table {
         class << SHARD_BITS | shard as u64
     }
 
-    /// The shard that a scan goes on with at `cursor`: all keys that it sees belong to this shard or later ones.
-    pub fn scan_shard(cursor: u64) -> u64 {
-        cursor & (SHARDS as u64 - 1)
-    }
     /// Visits every entry: a whole SCAN at once.
     pub fn scan_all<'g>(&self, guard: &'g Guard<'_>, mut visit: impl FnMut(Entry<'g>)) {
         let mut cursor = 0;
@@ -220,5 +289,76 @@ pub(super) fn emit<'g>(words: &[Word], _guard: &'g Guard<'_>, visit: &mut impl F
             // SAFETY: a resolved live word is an entry.
             visit(unsafe { word.as_entry() });
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::base::hash::{Key, KeyHasher};
+    use crate::table::{Change, Kind, NewEntry, Participant, Source};
+    use std::collections::HashMap;
+
+    fn put(table: &Table, guard: &Guard<'_>, name: &str) {
+        let key = Key::new(&table.hasher, name.as_bytes());
+        table.update(key, guard, |_| {
+            (Change::Put(NewEntry::new(Kind(0), key.bytes, None, 0, Source::Inline(b"v"))), ())
+        });
+    }
+
+    fn remove(table: &Table, guard: &Guard<'_>, name: &str) {
+        table.update(Key::new(&table.hasher, name.as_bytes()), guard, |_| (Change::Remove, ()));
+    }
+
+    /// Walks in pieces of 50, with `between` now and then; how often each key was shown, and how often a shard began again.
+    fn walk(table: &Table, seat: &Participant, mut between: impl FnMut(usize)) -> (HashMap<Vec<u8>, usize>, usize) {
+        let (mut all, mut shard, mut walk) = (HashMap::new(), Vec::new(), Walk::default());
+        let (mut pieces, mut restarts) = (0, 0);
+        loop {
+            let guard = seat.pin(); // A guard per piece: nothing is remembered from piece to piece.
+            let walked = table.walk(&mut walk, 50, &guard, |entry| shard.push(entry.key().to_vec()));
+            drop(guard);
+            match walked {
+                Walked::More => {}
+                Walked::ShardAgain => (restarts, _) = (restarts + 1, shard.clear()),
+                Walked::NextShard | Walked::Done => {
+                    shard.drain(..).for_each(|key| *all.entry(key).or_default() += 1);
+                    if walked == Walked::Done {
+                        return (all, restarts);
+                    }
+                }
+            }
+            pieces += 1;
+            if pieces % 301 == 0 {
+                between(pieces);
+            }
+        }
+    }
+
+    #[test]
+    fn a_walk_shows_each_key_once_while_the_table_grows_and_shrinks() {
+        let (seat, table) = (Participant::new(), Table::new(KeyHasher::seeded(5)));
+        let kept: Vec<String> = (0..20_000).map(|n| format!("kept:{n}")).collect();
+        let mut passing: Vec<String> = (0..200_000).map(|n| format!("passing:{n}")).collect();
+        let guard = seat.pin();
+        kept.iter().chain(&passing).for_each(|name| put(&table, &guard, name));
+        drop(guard);
+        let (mut restarts, mut round) = (0, 0);
+        while !passing.is_empty() || round < 3 {
+            let (shown, again) = walk(&table, &seat, |piece| {
+                let guard = seat.pin();
+                if round % 2 == 0 {
+                    for name in passing.split_off(passing.len().saturating_sub(20_000)) {
+                        remove(&table, &guard, &name);
+                    }
+                } else {
+                    (0..20_000).for_each(|n| put(&table, &guard, &format!("new:{round}:{piece}:{n}")));
+                }
+            });
+            assert!(kept.iter().all(|name| shown.get(name.as_bytes()) == Some(&1)), "round {round}");
+            assert!(shown.values().all(|&times| times == 1), "round {round}");
+            (restarts, round) = (restarts + again, round + 1);
+        }
+        assert!(restarts > 0, "no shard shrank under the walk: the test is too small");
     }
 }

@@ -1,0 +1,72 @@
+//! Going on with a long command: one slice of its job, in a later turn than the command itself.
+
+use super::dispatch::Turn;
+use crate::base::clock::MonoNs;
+use crate::cmd::command::{Command, Cx, Flow, flag};
+use crate::cmd::resume::{Resumable, Slice, Step};
+use crate::cmd::session::Session;
+use crate::keyspace::Keys;
+use crate::resp::reply::Reply;
+
+/// A command that is under way, kept with its client from turn to turn.
+pub struct Long {
+    row: &'static Command,
+    job: Box<dyn Resumable>,
+    /// CLIENT REPLY: nobody wants to hear of it.
+    is_silent: bool,
+    /// Processor time of its slices so far, the first one left out: that is the handler's.
+    pub worked_ns: u64,
+}
+
+impl Long {
+    /// What `row`'s handler has left to later turns.
+    pub fn new(row: &'static Command, job: Box<dyn Resumable>) -> Self {
+        Long { row, job, is_silent: false, worked_ns: 0 }
+    }
+    /// Its reply is dropped.
+    pub fn silence(&mut self) {
+        self.is_silent = true;
+    }
+    /// Bytes kept for the reply.
+    pub fn held_len(&self) -> usize {
+        self.job.held_len()
+    }
+    /// May it be forgotten when nobody is there to read the reply?
+    pub fn is_idle_talk(&self) -> bool {
+        self.row.has(flag::READONLY)
+    }
+}
+
+impl Turn<'_> {
+    /// Does a slice of `long` for its client. `Flow::Resume`: there is more to do.
+    pub fn go_on(&mut self, long: &mut Long, session: &mut Session, reply: &mut Reply) -> Flow {
+        let (mark, started) = (reply.mark(), MonoNs::now());
+        let mut cx = Cx {
+            keys: Keys::new(&self.world.keyspace, session.db, self.guard, self.stats, self.local, self.now)
+                .no_touch(session.no_touch),
+            reply,
+            session,
+            world: self.world,
+            prng: self.prng,
+            effects: self.effects,
+        };
+        let result = long.job.step(&mut cx, Slice::begin());
+        let took_ns = MonoNs::now().since(started).as_nanos() as u64;
+        long.worked_ns += took_ns;
+        let counters = self.stats.command(long.row.index);
+        if let Some(counters) = counters {
+            counters.ns.add(took_ns);
+        }
+        if let Err(error) = &result {
+            if let Some(counters) = counters {
+                counters.failed.add(1);
+            }
+            reply.truncate(mark);
+            self.refuse(reply, error);
+        }
+        if long.is_silent {
+            reply.truncate(mark);
+        }
+        if result == Ok(Step::More) { Flow::Resume } else { Flow::Done }
+    }
+}
