@@ -1,7 +1,7 @@
 //! COMMAND: the server describes its own commands, straight from the rows.
 //!
 //! Clients read key positions and flags from it (cluster clients, proxies, redis-cli's hints), so the shapes are those of
-//! Redis 7.2. COMMAND DOCS has summaries and arguments of our own; it has no complexity and no history.
+//! Redis 7.2. COMMAND DOCS has texts of our own (`docs`).
 
 use super::command::{Begin, Command, Cx, Find, Flow, KeySpec, acl, cmd, flag};
 use super::help::help;
@@ -307,27 +307,46 @@ fn documents(reply: &mut Reply, rows: &[&Command]) {
     }
 }
 
+/// What is known of a command, field by field in Redis's order; what is not known is left out.
 fn document(reply: &mut Reply, row: &Command) {
     let doc = docs::of(row);
-    let args = doc.as_ref().map_or(Vec::new(), |doc| usage::parse(doc.usage));
-    let deprecation = if row.deprecated.is_some() { 3 } else { 0 };
-    let parts = [doc.is_some(), !args.is_empty(), !row.subs.is_empty()];
-    reply.map(2 + deprecation + parts.iter().filter(|&&part| part).count());
+    let args = doc.map_or(Vec::new(), |doc| usage::parse(doc.usage));
+    let history = doc.map_or(&[][..], |doc| &doc.history);
+    let flags = [(row.deprecated.is_some(), "deprecated"), (doc.is_some_and(|doc| doc.is_syscmd), "syscmd")];
+    let flags: Vec<_> = flags.iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect();
+    // Summary and complexity; since and group; deprecation; then one for each of the others.
+    let parts = [!flags.is_empty(), !history.is_empty(), !args.is_empty(), !row.subs.is_empty()];
+    let pairs = 2 * (doc.is_some() as usize + row.deprecated.is_some() as usize);
+    reply.map(2 + pairs + parts.iter().filter(|&&part| part).count());
     if let Some(doc) = doc {
         field(reply, "summary", doc.summary);
     }
     field(reply, "since", row.since);
     field(reply, "group", row.group);
-    if let Some((since, replaced_by)) = row.deprecated {
+    if let Some(doc) = doc {
+        field(reply, "complexity", doc.complexity);
+    }
+    if !flags.is_empty() {
         reply.bulk(b"doc_flags");
-        reply.set(1);
-        reply.simple("deprecated");
+        reply.set(flags.len());
+        flags.iter().for_each(|name| reply.simple(name));
+    }
+    if let Some((since, replaced_by)) = row.deprecated {
         field(reply, "deprecated_since", since);
         field(reply, "replaced_by", replaced_by);
     }
+    if !history.is_empty() {
+        reply.bulk(b"history");
+        reply.set(history.len());
+        history.iter().for_each(|(version, change)| {
+            reply.array(2);
+            reply.bulk(version.as_bytes());
+            reply.bulk(change.as_bytes());
+        });
+    }
     if !args.is_empty() {
         reply.bulk(b"arguments");
-        arguments(reply, row, &args);
+        arguments(reply, row, &args, &mut 0);
     }
     if !row.subs.is_empty() {
         reply.bulk(b"subcommands");
@@ -340,36 +359,39 @@ fn field(reply: &mut Reply, name: &str, value: &str) {
     reply.bulk(value.as_bytes());
 }
 
-fn arguments(reply: &mut Reply, row: &Command, args: &[Arg]) {
+/// The arguments of one level. `keys_seen` counts keys over the whole tree.
+fn arguments(reply: &mut Reply, row: &Command, args: &[Arg], keys_seen: &mut usize) {
     reply.array(args.len());
-    args.iter().for_each(|arg| argument(reply, row, arg));
+    args.iter().for_each(|arg| argument(reply, row, arg, keys_seen));
 }
 
-/// One argument with those that make it up. A key names the specification that finds it, if there is only one.
-fn argument(reply: &mut Reply, row: &Command, arg: &Arg) {
+/// One argument with those that make it up. The keys name the specifications that find them, in their order; all that are
+/// left over are found by the last one.
+fn argument(reply: &mut Reply, row: &Command, arg: &Arg, keys_seen: &mut usize) {
     let (kind, inner) = match &arg.kind {
         Kind::Word(kind) => (*kind, None),
         Kind::OneOf(choices) => ("oneof", Some(choices)),
         Kind::Block(args) => ("block", Some(args)),
     };
-    let is_spec_known = kind == "key" && row.keys.len() == 1;
-    let flags = [(arg.is_optional, "optional"), (arg.is_multiple, "multiple")];
+    let key_spec = if kind == "key" { row.keys.len().checked_sub(1).map(|last| last.min(*keys_seen)) } else { None };
+    *keys_seen += key_spec.is_some() as usize;
+    let flags =
+        [(arg.is_optional, "optional"), (arg.is_multiple, "multiple"), (arg.is_token_multiple, "multiple_token")];
     let flags: Vec<_> = flags.iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect();
-    let parts = [is_spec_known, arg.token.is_some(), !flags.is_empty()];
+    let texts = [("token", arg.token), ("since", arg.since), ("deprecated_since", arg.deprecated_since)];
+    let texts = || texts.iter().filter_map(|&(name, text)| Some((name, text?)));
     // Name, type, and either a text to show or the arguments inside.
-    reply.map(3 + parts.iter().filter(|&&part| part).count());
+    reply.map(3 + key_spec.is_some() as usize + texts().count() + !flags.is_empty() as usize);
     field(reply, "name", &arg.name);
     field(reply, "type", kind);
     if inner.is_none() {
-        field(reply, "display_text", &arg.name);
+        field(reply, "display_text", &arg.display);
     }
-    if is_spec_known {
+    if let Some(index) = key_spec {
         reply.bulk(b"key_spec_index");
-        reply.int(0);
+        reply.int(index as i64);
     }
-    if let Some(token) = arg.token {
-        field(reply, "token", token);
-    }
+    texts().for_each(|(name, text)| field(reply, name, text));
     if !flags.is_empty() {
         reply.bulk(b"flags");
         reply.set(flags.len());
@@ -377,7 +399,7 @@ fn argument(reply: &mut Reply, row: &Command, arg: &Arg) {
     }
     if let Some(inner) = inner {
         reply.bulk(b"arguments");
-        arguments(reply, row, inner);
+        arguments(reply, row, inner, keys_seen);
     }
 }
 
@@ -391,7 +413,7 @@ mod tests {
             "
             COMMAND INFO nosuch 'command|nosuch' => [(nil), (nil)]
             COMMAND DOCS nosuch => [] || {}
-            COMMAND DOCS strlen => ['strlen', ['summary', 'The length of a string.', 'since', '2.2.0', 'group', 'string', 'arguments', [['name', 'key', 'type', 'key', 'display_text', 'key', 'key_spec_index', 0]]]] || *
+            COMMAND DOCS strlen => ['strlen', ['summary', 'The length of a string.', 'since', '2.2.0', 'group', 'string', 'complexity', 'O(1)', 'arguments', [['name', 'key', 'type', 'key', 'display_text', 'key', 'key_spec_index', 0]]]] || *
         ",
         );
     }
