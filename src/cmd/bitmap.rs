@@ -1,9 +1,9 @@
 //! The bitmap family: strings as arrays of bits. Bit 0 is the most significant one of byte 0.
 
+use super::bitfield;
 use super::command::{Command, Cx, Flow, KeySpec, acl, cmd, flag};
-use super::edit::{self, bulk_len_max, int, string_of, update, with_list};
+use super::edit::{self, bulk_len_max, int, string_of, update};
 use super::keyspec::bitfield_access;
-use super::{bitfield, edit::NO_KEY};
 use crate::base::hash::Key;
 use crate::base::ids::DbIndex;
 use crate::base::num::parse_i64;
@@ -202,12 +202,8 @@ fn bitpos(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
 fn bitop(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let operation = operation(&args)?;
     let keys = cx.keys;
-    let (len, changes, hits) = with_list(
-        args.count() - 2,
-        (keys.db(), NO_KEY),
-        |index| (keys.db(), cx.key(&args, index + 2)),
-        |list| combine(cx, operation, list),
-    )?;
+    let list = edit::list_of(args.count() - 2, |index| (keys.db(), cx.key(&args, index + 2)));
+    let (len, changes, hits) = combine(cx, operation, &list)?;
     let sources = args.count() as u64 - 3;
     keys.count_lookups(hits, sources - hits);
     cx.effects.dirty += changes;

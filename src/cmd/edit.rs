@@ -5,6 +5,7 @@ use crate::admin::params::Id;
 use crate::base::clock::WallMs;
 use crate::base::hash::Key;
 use crate::base::num::parse_i64;
+use crate::keyspace::FEW_KEYS;
 use crate::keyspace::types::{Str, WrongType, new_blob, new_string};
 use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
@@ -12,10 +13,7 @@ use crate::resp::reply::Reply;
 use crate::table::entry::BLOB_LEN_MIN;
 use crate::table::{Change, Entry, NewEntry};
 use bytes::Bytes;
-
-/// Lists of this many items stay on the stack, so that an ordinary MGET or MSET allocates nothing for its keys.
-const STACK_ITEMS_MAX: usize = 64;
-const FEW_ITEMS_MAX: usize = 16;
+use smallvec::SmallVec;
 
 /// A range that is part of a blob is copied below this length and shared from it on.
 const SHARED_SLICE_LEN_MIN: usize = BLOB_LEN_MIN;
@@ -114,28 +112,11 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Calls `run` with the list of `make(0)`, `make(1)`, … `make(count - 1)`.
-/// Cost: no allocation up to `STACK_ITEMS_MAX`. `blank` only fills the unused places.
-pub(super) fn with_list<T: Copy, R>(
-    count: usize,
-    blank: T,
-    make: impl FnMut(usize) -> T,
-    run: impl FnOnce(&[T]) -> R,
-) -> R {
-    /// Overwrites the front of `room` and returns it.
-    fn fill<T>(room: &mut [T], count: usize, mut make: impl FnMut(usize) -> T) -> &[T] {
-        let list = &mut room[..count];
-        list.iter_mut().enumerate().for_each(|(index, item)| *item = make(index));
-        list
-    }
-    if count <= FEW_ITEMS_MAX {
-        run(fill(&mut [blank; FEW_ITEMS_MAX], count, make))
-    } else if count <= STACK_ITEMS_MAX {
-        run(fill(&mut [blank; STACK_ITEMS_MAX], count, make))
-    } else {
-        run(&(0..count).map(make).collect::<Vec<_>>())
-    }
+/// The list of `make(0)`, `make(1)`, … `make(count - 1)`. Cost: no allocation for the keys of an ordinary MGET or MSET.
+#[inline]
+pub(super) fn list_of<T>(count: usize, mut make: impl FnMut(usize) -> T) -> SmallVec<[T; FEW_KEYS]> {
+    let mut list = SmallVec::with_capacity(count);
+    // One place that calls `make`, so that it is inlined and each item is written where it stays.
+    (0..count).for_each(|index| list.push(make(index)));
+    list
 }
-
-/// The blank of a list of keys.
-pub(super) const NO_KEY: Key<'static> = Key { bytes: &[], hash: 0 };

@@ -1,7 +1,7 @@
 //! Strings under several keys at once: MGET, MSET, MSETNX, MSETEX. Each is atomic for every observer.
 
 use super::command::{Cx, Flow};
-use super::edit::{NO_KEY, Value, reply_string, with_list};
+use super::edit::{Value, list_of, reply_string};
 use super::options::{self, Condition, Expiry, Options};
 use crate::base::clock::WallMs;
 use crate::base::hash::Key;
@@ -17,18 +17,12 @@ pub(super) fn mget(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> 
     let keys = cx.keys;
     let count = args.count() - 1;
     let mark = cx.reply.mark();
-    let hits = with_list(
-        count,
-        NO_KEY,
-        |index| keys.key(args.get(index + 1), args.hash(index + 1)),
-        |list| {
-            keys.snapshot(list, |entries| {
-                cx.reply.truncate(mark); // The closure may run again, with newer entries.
-                cx.reply.array(count);
-                entries.iter().filter(|&&entry| reply_entry(cx, keys.live(entry))).count() as u64
-            })
-        },
-    );
+    let list = list_of(count, |index| keys.key(args.get(index + 1), args.hash(index + 1)));
+    let hits = keys.snapshot(&list, |entries| {
+        cx.reply.truncate(mark); // The closure may run again, with newer entries.
+        cx.reply.array(count);
+        entries.iter().filter(|&&entry| reply_entry(cx, keys.live(entry))).count() as u64
+    });
     keys.count_lookups(hits, count as u64 - hits);
     Ok(Flow::Done)
 }
@@ -104,15 +98,11 @@ impl Pairs {
     /// Stores all values or none; were they stored? A deadline that has passed already removes the keys.
     fn store(self, cx: &mut Cx<'_>, args: &Args<'_>, options: Options<'_>, deadline: Option<WallMs>) -> bool {
         let keys = cx.keys;
-        let changes = with_list(
-            self.count,
-            (keys.db(), NO_KEY),
-            |index| {
-                let at = self.first + index * 2;
-                (keys.db(), keys.key(args.get(at), args.hash(at)))
-            },
-            |list| self.transact(cx, args, list, options, deadline),
-        );
+        let list = list_of(self.count, |index| {
+            let at = self.first + index * 2;
+            (keys.db(), keys.key(args.get(at), args.hash(at)))
+        });
+        let changes = self.transact(cx, args, &list, options, deadline);
         cx.effects.dirty += changes.unwrap_or(0);
         changes.is_some()
     }

@@ -2,7 +2,7 @@
 //!
 //! What arrives lies in the engine's buffers, which go back at the end of the turn. Commands are cut out of them in place;
 //! only what is left over, an incomplete command or what the client's budget did not cover, is copied to the client's own
-//! bytes. Once a client has bytes of its own, whatever arrives goes behind them, until all of it is used up.
+//! bytes. A command that begins there is completed with bytes copied from the arrivals; then cutting in place goes on.
 //!
 //! ```text
 //! arrivals   first ─▶ next ─▶ last           buffers of the engine, in order; `at` bytes of the first are used
@@ -14,6 +14,9 @@ use crate::resp::args::Arg;
 use crate::resp::parse::{Limits, Parser, ProtocolError, Step};
 use crate::ring::{Engine, Filled};
 use bytes::Bytes;
+
+/// What is copied at first of an arrival to complete a command that began before it.
+const PORTION_LEN_MIN: usize = 512;
 
 /// No arrival.
 pub const NO_ARRIVAL: u32 = u32::MAX;
@@ -128,33 +131,68 @@ impl Input {
                 }
             }
         }
-        self.absorb(parser, arrivals, engine);
-        self.cut_kept(parser, limits, items)
+        self.cut_kept(parser, arrivals, engine, limits, items)
     }
 
-    /// The same out of the client's own bytes.
-    fn cut_kept(
+    /// The same for a command that begins in the client's own bytes. Of what has arrived only so much is copied behind them
+    /// as the command takes (or, while that is unknown, twice as much with each try): in a long pipeline each buffer ends
+    /// inside a command, and all but these commands are cut in place.
+    fn cut_kept<E: Engine>(
         &mut self,
         parser: &mut Parser,
+        arrivals: &Arrivals,
+        engine: &E,
         limits: &Limits,
         items: &mut Vec<Arg>,
     ) -> Result<Option<Cut>, ProtocolError> {
-        while self.used < self.kept.len() {
-            match parser.next(&self.kept[self.used..], limits, items)? {
-                Step::Command { consumed, item_count } => {
-                    let place = Place::Kept(self.used);
-                    self.used += consumed;
-                    return Ok(Some(Cut { place, item_count, large: parser.take_large() }));
-                }
-                Step::Skip { consumed } => self.used += consumed,
-                Step::Incomplete => return Ok(None),
-                Step::Large { keep } => {
-                    self.kept.truncate(self.used + keep);
-                    return Ok(None);
+        let mut portion = PORTION_LEN_MIN;
+        loop {
+            while self.used < self.kept.len() && !parser.is_filling() {
+                match parser.next(&self.kept[self.used..], limits, items)? {
+                    Step::Command { consumed, item_count } => {
+                        let place = Place::Kept(self.used);
+                        self.used += consumed;
+                        self.return_surplus(arrivals, engine);
+                        return Ok(Some(Cut { place, item_count, large: parser.take_large() }));
+                    }
+                    Step::Skip { consumed } => self.used += consumed,
+                    Step::Incomplete => break,
+                    Step::Large { keep } => self.kept.truncate(self.used + keep),
                 }
             }
+            if self.first == NO_ARRIVAL {
+                return Ok(None);
+            }
+            let arrived = arrivals.bytes(engine, self.first);
+            if self.at == arrived.len() {
+                self.next_arrival(arrivals);
+                continue;
+            }
+            let rest = &arrived[self.at..];
+            let taken = if parser.is_filling() {
+                parser.fill(rest)
+            } else {
+                let len = portion.min(rest.len());
+                self.kept.extend_from_slice(&rest[..len]);
+                portion *= 2;
+                len
+            };
+            self.at += taken;
         }
-        Ok(None)
+    }
+
+    /// Behind a command that was completed from the first arrival: what lies behind it in the client's own bytes was copied
+    /// from there, and is left there.
+    #[inline]
+    fn return_surplus<E: Engine>(&mut self, arrivals: &Arrivals, engine: &E) {
+        if self.first == NO_ARRIVAL || self.at == 0 {
+            return;
+        }
+        self.at -= self.len();
+        self.kept.truncate(self.used);
+        if self.at == arrivals.bytes(engine, self.first).len() {
+            self.next_arrival(arrivals);
+        }
     }
 
     #[inline]

@@ -25,6 +25,10 @@ use crate::table::{Change, Entry, Guard, Table, Txn, Walk, Walked, snapshot, tra
 use expire::Expiry;
 use freer::Freer;
 use recency::Recency;
+use smallvec::SmallVec;
+
+/// Lists of so many keys stay on the stack.
+pub const FEW_KEYS: usize = 16;
 
 /// All databases, and what every loop needs to read them.
 pub struct Keyspace {
@@ -238,8 +242,8 @@ impl<'t> Keys<'t> {
     /// be of several databases. `f` may run several times; it asks `live` for entries that count. Expired entries for which
     /// it decides nothing are removed.
     pub fn transact<R>(&self, keys: &[(DbIndex, Key<'_>)], mut f: impl FnMut(&mut Txn<'t>) -> R) -> R {
-        let keys: Vec<_> =
-            keys.iter().map(|(db, key)| (self.space.roots.get_or_create(db.0 as usize, self.guard), *key)).collect();
+        let table = |db: DbIndex| self.space.roots.get_or_create(db.0 as usize, self.guard);
+        let keys: SmallVec<[_; FEW_KEYS]> = keys.iter().map(|&(db, key)| (table(db), key)).collect();
         // As in `update`.
         let mut expired = 0;
         let mut due = Vec::new();

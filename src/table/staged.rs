@@ -26,6 +26,7 @@ use super::word::Word;
 use super::{Change, Table};
 use crate::base::hash::Key;
 use crate::base::sync::{AtomicU64, Ordering, spin};
+use smallvec::SmallVec;
 
 const ACTIVE: u64 = 0;
 const COMMITTED: u64 = 1;
@@ -144,6 +145,20 @@ impl Table {
         }
     }
 
+    /// As `finish`, by the owner, in the slot where it put the record. False: the record is not there (the group is being
+    /// moved, or somebody else finished it).
+    fn finish_at(&self, place: Place<'_>, key: Key<'_>, word: Word, guard: &Guard<'_>) -> bool {
+        // SAFETY: the owner's own block.
+        let record = unsafe { Record::of(word) };
+        let target = record.resolve().1;
+        // No other word equals the record's for as long as the block lives: if the slot holds it, it is the key's place.
+        let is_ours = Place { held: word, word, ..place }.exchange(target, guard);
+        if is_ours {
+            self.account(key.hash, Word(record.old.load(Ordering::Relaxed)), target, guard);
+        }
+        is_ours
+    }
+
     /// Counts the change old → new of one key and retires the old entry. Called by the one winner of the change.
     fn account(&self, hash: u64, old: Word, new: Word, guard: &Guard<'_>) {
         if old == new {
@@ -162,74 +177,85 @@ impl Table {
     }
 }
 
+/// Commands on up to so many keys keep their lists on the stack.
+const FEW_KEYS: usize = 16;
+
+/// A distinct key of a staged command, as its owner sees it.
+struct Held<'g> {
+    /// Where it first stands in the order of locking; equal keys share it.
+    index: u32,
+    /// The slot whose word the record took. None: it was inserted, or is part of a bundle.
+    place: Option<Place<'g>>,
+    old: Option<Entry<'g>>,
+    change: Change,
+}
+
 /// The keys of one staged command, locked.
 pub struct Txn<'g> {
-    /// Per key as given: the record that stands for it (duplicates share one).
-    record_of: Vec<u32>,
-    olds: Vec<Option<Entry<'g>>>,
-    changes: Vec<Change>,
+    /// Per key as given: which of the distinct keys it is.
+    held_of: SmallVec<[u32; FEW_KEYS]>,
+    /// In the global order.
+    held: SmallVec<[Held<'g>; FEW_KEYS]>,
 }
 
 impl<'g> Txn<'g> {
+    /// Sorts the keys into the global order and finds those that are named twice.
+    fn new(keys: &[(&Table, Key<'_>)]) -> Self {
+        let mut order: SmallVec<[(usize, u64, u32); FEW_KEYS]> = SmallVec::with_capacity(keys.len());
+        order.extend(keys.iter().zip(0..).map(|((table, key), i)| (*table as *const Table as usize, key.hash, i)));
+        let bytes = |i: u32| keys[i as usize].1.bytes;
+        order.sort_unstable_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)).then_with(|| bytes(a.2).cmp(bytes(b.2))));
+        let mut txn = Txn { held_of: SmallVec::from_elem(0, keys.len()), held: SmallVec::with_capacity(keys.len()) };
+        let mut last = None;
+        for (table, hash, index) in order {
+            let rank = (table, hash, bytes(index));
+            if last != Some(rank) {
+                txn.held.push(Held { index, place: None, old: None, change: Change::Keep });
+                last = Some(rank);
+            }
+            txn.held_of[index as usize] = txn.held.len() as u32 - 1;
+        }
+        txn
+    }
     /// The entry of key `index` as it was when the keys were locked (frozen), or None.
     pub fn old(&self, index: usize) -> Option<Entry<'g>> {
-        self.olds[self.record_of[index] as usize]
+        self.held[self.held_of[index] as usize].old
     }
     /// Decides key `index`; the last decision of a key counts. The default is Keep.
     pub fn decide(&mut self, index: usize, change: Change) {
-        self.changes[self.record_of[index] as usize] = change;
+        self.held[self.held_of[index] as usize].change = change;
     }
     /// What has been decided for key `index` so far.
     pub fn decision(&self, index: usize) -> &Change {
-        &self.changes[self.record_of[index] as usize]
+        &self.held[self.held_of[index] as usize].change
     }
 }
 
 /// Locks `keys` (each with its table; duplicates share one lock), runs `f`, and commits all its decisions at one instant.
 /// `f` may be run several times; only the last run's decisions count.
 ///
-/// Cost: one block and three CASes per key; no other thread waits for this one.
+/// Cost: one block, and two CASes per key that is there; no other thread waits for this one.
 pub fn transact<'g, R>(keys: &[(&Table, Key<'_>)], guard: &'g Guard<'_>, mut f: impl FnMut(&mut Txn<'g>) -> R) -> R {
-    let mut order: Vec<u32> = (0..keys.len() as u32).collect();
-    let rank = |&i: &u32| {
-        let (table, key) = &keys[i as usize];
-        (*table as *const Table as usize, key.hash, key.bytes)
-    };
-    order.sort_unstable_by(|a, b| rank(a).cmp(&rank(b)));
-    let mut record_of = vec![0; keys.len()];
-    let mut distinct: Vec<u32> = Vec::with_capacity(keys.len());
-    for &i in &order {
-        if distinct.last().is_none_or(|last| rank(last) != rank(&i)) {
-            distinct.push(i);
-        }
-        record_of[i as usize] = distinct.len() as u32 - 1;
-    }
-    let mut txn =
-        Txn { record_of, olds: Vec::with_capacity(distinct.len()), changes: Vec::with_capacity(distinct.len()) };
+    let mut txn = Txn::new(keys);
     let mut backoff = 1;
     loop {
-        let block = Block::new(keys, &distinct);
-        let locked = (0..distinct.len()).all(|n| lock(keys[distinct[n] as usize], &block.records[n], guard));
+        let block = Block::new(keys, &txn.held);
         let mut result = None;
-        if locked {
-            txn.olds.clear();
-            txn.olds.extend(block.records.iter().map(|record| {
-                let old = Word(record.old.load(Ordering::Relaxed));
-                // SAFETY: the word was loaded from its slot under `guard`.
-                old.is_live().then(|| unsafe { old.as_entry() })
-            }));
-            txn.changes.clear();
-            txn.changes.extend(distinct.iter().map(|_| Change::Keep));
+        if block.records.iter().zip(&mut txn.held).all(|(record, held)| lock(keys, held, record, guard)) {
             result = Some(f(&mut txn));
-            if !commit(&block, &mut txn.changes) {
+            if !commit(&block, &mut txn.held) {
                 result = None;
             }
         }
         // AcqRel: nobody may commit a half-locked block; after this the status is final.
         let _ = block.status.compare_exchange(ACTIVE, ABORTED, Ordering::AcqRel, Ordering::Acquire);
-        for (n, &i) in distinct.iter().enumerate() {
-            let (table, key) = keys[i as usize];
-            table.finish(key, block.word(n), guard);
+        for (n, held) in txn.held.iter_mut().enumerate() {
+            let (table, key) = keys[held.index as usize];
+            let place = held.place.take();
+            if !place.is_some_and(|place| table.finish_at(place, key, block.word(n), guard)) {
+                table.finish(key, block.word(n), guard);
+            }
+            (held.old, held.change) = (None, Change::Keep);
         }
         let bytes = block.records.len() * size_of::<Record>();
         guard.retire_boxed(block, bytes);
@@ -244,21 +270,15 @@ pub fn transact<'g, R>(keys: &[(&Table, Key<'_>)], guard: &'g Guard<'_>, mut f: 
 }
 
 impl Block {
-    fn new(keys: &[(&Table, Key<'_>)], distinct: &[u32]) -> Box<Block> {
-        let len = distinct.iter().map(|&i| keys[i as usize].1.bytes.len()).sum();
-        let mut bytes = Vec::with_capacity(len);
-        for &i in distinct {
-            bytes.extend_from_slice(keys[i as usize].1.bytes);
-        }
-        let mut block = Box::new(Block {
-            status: AtomicU64::new(ACTIVE),
-            records: Vec::with_capacity(distinct.len()),
-            _keys: bytes,
-        });
+    fn new(keys: &[(&Table, Key<'_>)], held: &[Held<'_>]) -> Box<Block> {
+        let key = |held: &Held<'_>| keys[held.index as usize].1;
+        let mut bytes = Vec::with_capacity(held.iter().map(|held| key(held).bytes.len()).sum());
+        held.iter().for_each(|held| bytes.extend_from_slice(key(held).bytes));
+        let records = Vec::with_capacity(held.len());
+        let mut block = Box::new(Block { status: AtomicU64::new(ACTIVE), records, _keys: bytes });
         let home: *const Block = &*block;
         let mut at = 0;
-        for &i in distinct {
-            let key = keys[i as usize].1;
+        for key in held.iter().map(key) {
             let bytes: *const [u8] = &block._keys[at..at + key.bytes.len()];
             at += key.bytes.len();
             let empty = || AtomicU64::new(Word::EMPTY.0);
@@ -273,7 +293,8 @@ impl Block {
 }
 
 /// Puts `record` in the place of its key's word. False if the block was aborted meanwhile.
-fn lock((table, key): (&Table, Key<'_>), record: &Record, guard: &Guard<'_>) -> bool {
+fn lock<'g>(keys: &[(&Table, Key<'_>)], held: &mut Held<'g>, record: &Record, guard: &'g Guard<'_>) -> bool {
+    let (table, key) = keys[held.index as usize];
     let pointer: *const Record = record;
     let word = Word::record(pointer.cast_mut(), key.hash);
     loop {
@@ -288,9 +309,11 @@ fn lock((table, key): (&Table, Key<'_>), record: &Record, guard: &Guard<'_>) -> 
             Some(place) => {
                 record.old.store(place.word.0, Ordering::Relaxed); // Published by the exchange.
                 if place.exchange(word, guard) {
-                    // Lock first, then freeze: an INCR between the two is part of the final value.
                     // SAFETY: the word was loaded under `guard`.
-                    unsafe { place.word.as_entry() }.freeze();
+                    let old = unsafe { place.word.as_entry() };
+                    old.freeze(); // Lock first, then freeze: an INCR between the two is part of the final value.
+                    held.old = Some(old);
+                    held.place = (!place.held.is_bundle()).then_some(place);
                     return true;
                 }
             }
@@ -307,10 +330,10 @@ fn lock((table, key): (&Table, Key<'_>), record: &Record, guard: &Guard<'_>) -> 
 }
 
 /// Writes the decisions and commits. On failure (somebody aborted us) the new entries are freed: nobody could see them.
-fn commit(block: &Block, changes: &mut Vec<Change>) -> bool {
-    for (record, change) in block.records.iter().zip(changes.drain(..)) {
+fn commit(block: &Block, held: &mut [Held<'_>]) -> bool {
+    for (record, held) in block.records.iter().zip(held) {
         let old = Word(record.old.load(Ordering::Relaxed));
-        let new = match change {
+        let new = match std::mem::replace(&mut held.change, Change::Keep) {
             Change::Keep => old,
             Change::Remove => Word::EMPTY,
             Change::Put(entry) => Word::entry(entry.into_raw(), record.hash),
@@ -347,8 +370,8 @@ pub fn snapshot<'g, R>(
     guard: &'g Guard<'_>,
     mut f: impl FnMut(&[Option<Entry<'g>>]) -> R,
 ) -> R {
-    let mut found = Vec::with_capacity(keys.len());
-    let mut seen = Vec::with_capacity(keys.len());
+    let mut found: SmallVec<[Option<Entry<'g>>; FEW_KEYS]> = SmallVec::with_capacity(keys.len());
+    let mut seen: SmallVec<[Sight<'g>; FEW_KEYS]> = SmallVec::with_capacity(keys.len());
     for _ in 0..COLLECTS_MAX {
         found.clear();
         seen.clear();
@@ -368,7 +391,7 @@ pub fn snapshot<'g, R>(
             return result;
         }
     }
-    let locked: Vec<_> = keys.iter().map(|&key| (table, key)).collect();
+    let locked: SmallVec<[_; FEW_KEYS]> = keys.iter().map(|&key| (table, key)).collect();
     transact(&locked, guard, |txn| {
         found.clear();
         found.extend((0..keys.len()).map(|i| txn.old(i)));
