@@ -4,7 +4,12 @@
 
 pub mod clients;
 pub mod config;
+pub mod counter;
+pub mod histogram;
+pub mod latency;
 pub mod log;
 pub mod memory;
 pub mod params;
+pub mod rates;
+pub mod slowlog;
 pub mod stats;

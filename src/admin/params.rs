@@ -276,9 +276,9 @@ pub const PARAMS: &[Param] = &[
     param("io-threads", Int { min: 1, max: 128 }, "1").at_start(),
     param("io-threads-do-reads", Bool, "no").at_start(),
     param("jemalloc-bg-thread", Bool, "yes"),
-    param("latency-monitor-threshold", LONG, "0"),
-    param("latency-tracking", Bool, "yes"),
-    param("latency-tracking-info-percentiles", Kind::Percentiles, "50 99 99.9"),
+    param("latency-monitor-threshold", LONG, "0").works(),
+    param("latency-tracking", Bool, "yes").works(),
+    param("latency-tracking-info-percentiles", Kind::Percentiles, "50 99 99.9").works(),
     param("lazyfree-lazy-eviction", Bool, "no"),
     param("lazyfree-lazy-expire", Bool, "no"),
     param("lazyfree-lazy-server-del", Bool, "no"),
@@ -329,8 +329,8 @@ pub const PARAMS: &[Param] = &[
     param("shutdown-on-sigint", ON_SIGNAL, "default"),
     param("shutdown-on-sigterm", ON_SIGNAL, "default"),
     param("shutdown-timeout", NATURAL, "10"),
-    param("slowlog-log-slower-than", Int { min: -1, max: i64::MAX }, "10000"),
-    param("slowlog-max-len", LONG, "128"),
+    param("slowlog-log-slower-than", Int { min: -1, max: i64::MAX }, "10000").works(),
+    param("slowlog-max-len", LONG, "128").works(),
     param("socket-mark-id", Int { min: 0, max: u32::MAX as i64 }, "0").at_start(),
     param("stop-writes-on-bgsave-error", Bool, "yes"),
     param("stream-node-max-bytes", BYTES, "4096"),
@@ -400,6 +400,11 @@ impl Id {
     pub const LFU_LOG_FACTOR: Id = id("lfu-log-factor");
     pub const LFU_DECAY_TIME: Id = id("lfu-decay-time");
     pub(super) const ENABLE_PROTECTED: Id = id("enable-protected-configs");
+    pub const SLOWLOG_LOG_SLOWER_THAN: Id = id("slowlog-log-slower-than");
+    pub const SLOWLOG_MAX_LEN: Id = id("slowlog-max-len");
+    pub const LATENCY_MONITOR_THRESHOLD: Id = id("latency-monitor-threshold");
+    pub const LATENCY_TRACKING: Id = id("latency-tracking");
+    pub const LATENCY_PERCENTILES: Id = id("latency-tracking-info-percentiles");
     pub const ENABLE_DEBUG_COMMAND: Id = id("enable-debug-command");
 
     /// The parameter with this name or alias, ASCII case aside.

@@ -1,44 +1,61 @@
-//! Counters, one set per loop: written by their loop alone with plain load + store, summed when somebody asks.
+//! What is counted: one set of counters per loop, written by its loop alone, summed when somebody asks.
+//!
+//! *Time per command* is sampled, because reading the clock twice costs a fifth of a GET. Each loop times the first calls of a
+//! command one by one, then one of `SAMPLE_EVERY`, and in a window of few commands all of them. A sample stands for the calls
+//! since the one before it, so the weights of all samples add up to the calls, save the last few; `timed` says up to which.
 
+use super::counter::{Counter, Gauge};
+use super::histogram::{Distribution, Histogram};
 use crate::base::sync::{AtomicU64, Ordering};
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
-/// A counter with one writer. Order: Relaxed; a reader may see it a moment late.
-#[derive(Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// Adds `n`. Only the owning loop may call this: no locked instruction.
-    #[inline]
-    pub fn add(&self, n: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
-    }
-    #[inline]
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-    pub fn set(&self, value: u64) {
-        self.0.store(value, Ordering::Relaxed);
-    }
-    /// Raises the counter to `value` if it is lower.
-    pub fn raise(&self, value: u64) {
-        if value > self.get() {
-            self.set(value);
-        }
-    }
-}
+/// Calls of a command that a loop times one by one, before it samples.
+const SAMPLE_ALL: u64 = 64;
+/// One call of so many is timed then. A prime, so that no regular pattern of commands stays in step with it.
+const SAMPLE_EVERY: u64 = 61;
 
 /// What one loop counts about one command.
 #[derive(Default)]
 pub struct CommandStats {
     pub calls: Counter,
-    /// Nanoseconds spent in the handler; estimated from samples while the loop is busy.
+    /// The call, counted since the start, from which on the next one is timed.
+    next_sample: Gauge,
+    /// Nanoseconds spent in the handler, for the calls that `timed` counts.
     pub ns: Counter,
-    /// Refused before the handler ran: arity, authentication.
+    pub timed: Counter,
+    /// Refused before the handler ran: arity, authentication, permissions.
     pub rejected: Counter,
     /// The handler replied with an error.
     pub failed: Counter,
+    /// Of times in nanoseconds; since `latency-tracking` was on.
+    histogram: OnceLock<Box<Histogram>>,
+}
+
+impl CommandStats {
+    /// Is it time for a sample?
+    #[inline]
+    pub fn wants_sample(&self) -> bool {
+        self.calls.total() >= self.next_sample.get()
+    }
+    /// Notes how long the call took that was counted last. `era` is given if a histogram is wanted. Only the owning loop
+    /// may call this.
+    pub fn note(&self, took: Duration, era: Option<u64>) -> u64 {
+        let (calls, ns) = (self.calls.total(), took.as_nanos() as u64);
+        let weight = calls - self.timed.total();
+        self.timed.add(weight);
+        self.ns.add(ns * weight);
+        self.next_sample.set(if self.calls.get() < SAMPLE_ALL { calls } else { calls + SAMPLE_EVERY - 1 });
+        if let Some(era) = era {
+            self.histogram.get_or_init(Box::default).record(era, ns, weight);
+        }
+        weight
+    }
+    fn reset(&self) {
+        [&self.calls, &self.ns, &self.timed, &self.rejected, &self.failed].iter().for_each(|counter| counter.reset());
+        self.next_sample.set(0); // If the owner sets it at this moment, its first sample comes a little later.
+    }
 }
 
 /// What one loop counts. 128-aligned: neighbours' counters never share a line.
@@ -56,15 +73,42 @@ pub struct LoopStats {
     pub rejected_connections: Counter,
     pub bytes_in: Counter,
     pub bytes_out: Counter,
+    /// Receptions and sends that the engine finished.
+    pub reads: Counter,
+    pub writes: Counter,
+    /// Clients closed for passing a limit.
+    pub input_limit_closes: Counter,
+    pub output_limit_closes: Counter,
     /// Error replies.
     pub errors: Counter,
-    /// Turns of the loop, and how many nanoseconds they took: its load.
+    /// Turns of the loop, with work or without.
     pub turns: Counter,
-    pub busy_ns: Counter,
-    /// How late keys were removed after their deadline by active expiry.
-    pub expire_lag: LagStats,
+    /// Nanoseconds of turns that had something to do, up to the wait; and of their windows of commands alone.
+    pub turn_ns: Counter,
+    pub window_ns: Counter,
+    /// Nanoseconds of active expiry and of timers, and how often expiry ended at its budget.
+    pub expire_ns: Counter,
+    pub timers_ns: Counter,
+    pub expire_cuts: Counter,
+    /// Longest turn in nanoseconds and most commands of one, in `maxima_era`.
+    turn_ns_max: Gauge,
+    turn_commands_max: Gauge,
+    maxima_era: Gauge,
+    /// Nanoseconds that commands waited between the arrival of their bytes, or the end of their client's last visit, and
+    /// their start. Sampled as their times are.
+    pub wait: Histogram,
+    /// Milliseconds between a key's deadline and its removal by active expiry.
+    pub expire_lag: Histogram,
     /// Items in the loop's expiry wheels, as of their last run.
-    pub expire_items: Counter,
+    pub expire_items: Gauge,
+    /// Bytes of these wheels, as of the last second in which the loop was awake.
+    pub expire_bytes: Gauge,
+    /// Bytes that were given up and are not free yet, as of the last round of timers.
+    pub garbage_bytes: Gauge,
+    /// The thread's number in the kernel; 0 until it runs.
+    pub thread: Gauge,
+    /// Goes up with every reset; histograms and maxima belong to one.
+    era: AtomicU64,
     /// By the row's dense index; empty in tests that count nothing.
     by_command: Box<[CommandStats]>,
     /// By the first word of the error line.
@@ -73,6 +117,8 @@ pub struct LoopStats {
 
 /// Distinct error codes that are counted by name; scripts could invent any number. Source: Redis, `errorstats`.
 const ERROR_CODES_MAX: usize = 128;
+/// What the others are counted under.
+const OTHER_ERRORS: &str = "ERRORSTATS_OVERFLOW";
 
 impl LoopStats {
     /// Counters for `rows` commands.
@@ -84,21 +130,44 @@ impl LoopStats {
     pub fn command(&self, index: u16) -> Option<&CommandStats> {
         self.by_command.get(index as usize)
     }
+    /// Changes with every reset. Order: Relaxed: it decides what counts, it publishes nothing.
+    #[inline]
+    pub fn era(&self) -> u64 {
+        self.era.load(Ordering::Relaxed)
+    }
     /// Counts an error reply under its code.
     pub fn count_error(&self, code: &str) {
         self.errors.add(1);
         let mut by_error = self.errors_by_code();
-        if let Some(count) = by_error.get_mut(code) {
-            *count += 1;
-        } else if by_error.len() < ERROR_CODES_MAX {
-            by_error.insert(code.into(), 1);
+        let code = if by_error.len() < ERROR_CODES_MAX || by_error.contains_key(code) { code } else { OTHER_ERRORS };
+        match by_error.get_mut(code) {
+            Some(count) => *count += 1,
+            None => drop(by_error.insert(code.into(), 1)),
         }
     }
     /// Error replies by code.
     pub fn errors_by_code(&self) -> MutexGuard<'_, BTreeMap<Box<str>, u64>> {
         self.by_error.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    /// CONFIG RESETSTAT. The loop may be counting meanwhile: an increment that overlaps may survive or be lost.
+    /// Notes a turn that had something to do. Only the owning loop may call this.
+    pub fn note_turn(&self, took: Duration, commands: u64) {
+        let ns = took.as_nanos() as u64;
+        self.turn_ns.add(ns);
+        if self.maxima_era.get() != self.era() {
+            self.maxima_era.set(self.era());
+            [&self.turn_ns_max, &self.turn_commands_max].iter().for_each(|max| max.set(0));
+        }
+        self.turn_ns_max.raise(ns);
+        self.turn_commands_max.raise(commands);
+    }
+    /// The longest turn in nanoseconds and the most commands of one turn, since the last reset.
+    pub fn turn_maxima(&self) -> (u64, u64) {
+        if self.maxima_era.get() != self.era() {
+            return (0, 0);
+        }
+        (self.turn_ns_max.get(), self.turn_commands_max.get())
+    }
+    /// CONFIG RESETSTAT. The loop goes on counting meanwhile: what it adds is counted after the reset or before it.
     pub fn reset(&self) {
         let counters = [
             &self.commands,
@@ -109,141 +178,55 @@ impl LoopStats {
             &self.rejected_connections,
             &self.bytes_in,
             &self.bytes_out,
+            &self.reads,
+            &self.writes,
+            &self.input_limit_closes,
+            &self.output_limit_closes,
             &self.errors,
+            &self.turns,
+            &self.turn_ns,
+            &self.window_ns,
+            &self.expire_ns,
+            &self.timers_ns,
+            &self.expire_cuts,
         ];
-        let commands = self.by_command.iter().flat_map(|c| [&c.calls, &c.ns, &c.rejected, &c.failed]);
-        commands.chain(counters).for_each(|counter| counter.set(0));
-        self.expire_lag.reset();
+        counters.iter().for_each(|counter| counter.reset());
+        self.by_command.iter().for_each(CommandStats::reset);
         self.errors_by_code().clear();
+        self.era.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// Buckets of `LagStats`: 8 exact ones, then 4 per doubling, up to about a day.
-const LAG_BUCKETS: usize = 8 + 24 * 4;
-
-/// A histogram of lags in milliseconds; a bucket is at most a quarter wide.
-pub struct LagStats {
-    buckets: [Counter; LAG_BUCKETS],
-    max_ms: Counter,
-}
-
-impl Default for LagStats {
-    fn default() -> Self {
-        LagStats { buckets: std::array::from_fn(|_| Counter::default()), max_ms: Counter::default() }
-    }
-}
-
-impl LagStats {
-    /// Notes one lag.
-    #[inline]
-    pub fn record(&self, lag_ms: u64) {
-        self.buckets[lag_bucket(lag_ms)].add(1);
-        self.max_ms.raise(lag_ms);
-    }
-    pub fn max_ms(&self) -> u64 {
-        self.max_ms.get()
-    }
-    fn reset(&self) {
-        self.buckets.iter().chain([&self.max_ms]).for_each(|counter| counter.set(0));
-    }
-}
-
-/// The lag below which `percent` of all recorded lags of all loops lie (the upper end of its bucket, at most the largest
-/// one seen); 0 if there is none.
-pub fn lag_percentile_ms(loops: &[LoopStats], percent: u64) -> u64 {
-    let counts: [u64; LAG_BUCKETS] =
-        std::array::from_fn(|bucket| loops.iter().map(|stats| stats.expire_lag.buckets[bucket].get()).sum());
-    let wanted = (counts.iter().sum::<u64>() * percent).div_ceil(100);
-    if wanted == 0 {
-        return 0;
-    }
-    let mut seen = 0;
-    let bucket = counts.iter().position(|count| {
-        seen += count;
-        seen >= wanted
-    });
-    lag_bucket_end(bucket.unwrap_or(LAG_BUCKETS - 1)).min(lag_max_ms(loops))
-}
-
-/// The largest lag of all loops.
-pub fn lag_max_ms(loops: &[LoopStats]) -> u64 {
-    loops.iter().map(|stats| stats.expire_lag.max_ms()).max().unwrap_or(0)
-}
-
-fn lag_bucket(lag_ms: u64) -> usize {
-    if lag_ms < 8 {
-        return lag_ms as usize;
-    }
-    let doubling = lag_ms.ilog2() as usize; // At least 3.
-    let quarter = (lag_ms >> (doubling - 2)) as usize & 3;
-    (8 + (doubling - 3) * 4 + quarter).min(LAG_BUCKETS - 1)
-}
-
-/// The largest lag that falls into a bucket.
-fn lag_bucket_end(bucket: usize) -> u64 {
-    if bucket < 8 {
-        return bucket as u64;
-    }
-    let (doubling, quarter) = ((bucket - 8) / 4 + 3, (bucket - 8) % 4);
-    ((4 + quarter as u64 + 1) << (doubling - 2)) - 1
-}
-
-/// Totals at one moment, from which rates are computed.
+/// One command over all loops.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    pub commands: u64,
-    pub bytes_in: u64,
-    pub bytes_out: u64,
+pub struct CommandTotals {
+    pub calls: u64,
+    pub ns: u64,
+    pub rejected: u64,
+    pub failed: u64,
 }
 
-impl Totals {
-    /// The sums over all loops.
-    pub fn of(loops: &[LoopStats]) -> Self {
-        let sum = |field: fn(&LoopStats) -> &Counter| loops.iter().map(|stats| field(stats).get()).sum();
-        Totals { commands: sum(|s| &s.commands), bytes_in: sum(|s| &s.bytes_in), bytes_out: sum(|s| &s.bytes_out) }
+impl CommandTotals {
+    /// The sums for the row with this dense index. The time of calls that no sample stands for yet is taken to be that of
+    /// the others.
+    pub fn of(loops: &[LoopStats], index: u16) -> Self {
+        let mut sum = CommandTotals::default();
+        for command in loops.iter().filter_map(|stats| stats.command(index)) {
+            let (calls, timed, ns) = (command.calls.get(), command.timed.get(), command.ns.get());
+            sum.calls += calls;
+            sum.ns += if calls > timed && timed > 0 { (ns as u128 * calls as u128 / timed as u128) as u64 } else { ns };
+            sum.rejected += command.rejected.get();
+            sum.failed += command.failed.get();
+        }
+        sum
     }
 }
 
-/// Samples kept, and the least time between them. 16 × 100 ms as in Redis.
-const SAMPLES: usize = 16;
-const SAMPLE_EVERY_MS: u64 = 100;
-
-/// Recent samples of the totals: `instantaneous_ops_per_sec` and its siblings.
-///
-/// A loop calls `sample` when its timers run. Nothing runs on an idle server only to keep this fresh: a rate is the
-/// difference to the oldest sample of the last 1.6 s, or to the newest one if all are older.
-#[derive(Default)]
-pub struct Rates(Mutex<Vec<(u64, Totals)>>);
-
-impl Rates {
-    /// Takes a sample, unless the last one is too young.
-    pub fn sample(&self, now_ms: u64, totals: impl FnOnce() -> Totals) {
-        let mut samples = self.samples();
-        if samples.last().is_some_and(|&(at, _)| now_ms < at + SAMPLE_EVERY_MS) {
-            return;
-        }
-        if samples.len() == SAMPLES {
-            samples.remove(0);
-        }
-        samples.push((now_ms, totals()));
-    }
-    /// Amounts per second up to `now`.
-    pub fn per_second(&self, now_ms: u64, now: Totals) -> Totals {
-        let samples = self.samples();
-        let window = now_ms.saturating_sub(SAMPLES as u64 * SAMPLE_EVERY_MS);
-        let recent = samples.iter().find(|&&(at, _)| at >= window && at < now_ms);
-        let Some(&(at, then)) = recent.or(samples.last()) else { return Totals::default() };
-        let elapsed_ms = now_ms.saturating_sub(at).max(1);
-        let rate = |now: u64, then: u64| now.saturating_sub(then) * 1000 / elapsed_ms;
-        Totals {
-            commands: rate(now.commands, then.commands),
-            bytes_in: rate(now.bytes_in, then.bytes_in),
-            bytes_out: rate(now.bytes_out, then.bytes_out),
-        }
-    }
-    fn samples(&self) -> MutexGuard<'_, Vec<(u64, Totals)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// How long calls of the row with this dense index took, in nanoseconds, over all loops. None: nothing is known.
+pub fn latencies(loops: &[LoopStats], index: u16) -> Option<Distribution> {
+    let known = loops.iter().filter_map(|stats| Some((&**stats.command(index)?.histogram.get()?, stats.era())));
+    let known: Vec<_> = known.collect();
+    (!known.is_empty()).then(|| Distribution::of(known)).filter(|all| all.count > 0)
 }
 
 #[cfg(test)]
@@ -251,36 +234,57 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lag_lies_in_a_bucket_that_is_at_most_a_quarter_wide() {
-        for lag in (0..20_000).chain([1 << 20, (1 << 26) - 1]) {
-            let end = lag_bucket_end(lag_bucket(lag));
-            assert!(end >= lag && end - lag <= lag / 4, "{lag} in a bucket up to {end}");
+    fn the_weights_of_samples_add_up_to_the_calls() {
+        let stats = LoopStats::new(1);
+        let command = stats.command(0).unwrap();
+        let mut samples = 0;
+        for _ in 0..10_000 {
+            let is_sampled = command.wants_sample();
+            command.calls.add(1);
+            if is_sampled {
+                samples += 1;
+                command.note(Duration::from_nanos(500), Some(stats.era()));
+            }
         }
-        assert_eq!(lag_bucket(u64::MAX), LAG_BUCKETS - 1);
+        let all = latencies(std::slice::from_ref(&stats), 0).unwrap();
+        assert!(10_000 - all.count < SAMPLE_EVERY, "{}", all.count);
+        assert_eq!(samples, SAMPLE_ALL + (10_000 - SAMPLE_ALL) / SAMPLE_EVERY);
+        let sum = CommandTotals::of(&[stats], 0);
+        assert_eq!((sum.calls, sum.ns), (10_000, 5_000_000));
     }
 
     #[test]
-    fn percentiles_of_lags_are_taken_over_all_loops() {
-        let loops = [LoopStats::new(0), LoopStats::new(0)];
-        assert_eq!(lag_percentile_ms(&loops, 99), 0);
-        (0..99).for_each(|_| loops[0].expire_lag.record(3));
-        loops[1].expire_lag.record(1000);
-        assert_eq!(lag_percentile_ms(&loops, 50), 3);
-        assert_eq!(lag_percentile_ms(&loops, 99), 3);
-        assert_eq!(lag_percentile_ms(&loops, 100), 1000);
-        loops[1].reset();
-        assert_eq!(lag_max_ms(&loops), 3);
+    fn after_a_reset_calls_are_timed_one_by_one_again() {
+        let stats = LoopStats::new(1);
+        let command = stats.command(0).unwrap();
+        (0..500).for_each(|_| command.calls.add(1));
+        command.note(Duration::from_nanos(1), Some(0));
+        assert!(!command.wants_sample());
+        stats.reset();
+        assert!(command.wants_sample());
+        assert!(latencies(std::slice::from_ref(&stats), 0).is_none());
+        assert_eq!(CommandTotals::of(&[stats], 0), CommandTotals::default());
     }
 
     #[test]
-    fn rates_cover_the_last_moments_only() {
-        let rates = Rates::default();
-        let total = |commands| Totals { commands, ..Totals::default() };
-        assert_eq!(rates.per_second(0, total(5)), Totals::default());
-        for tick in 0..40 {
-            rates.sample(tick * 100, || total(tick * 10));
-        }
-        assert_eq!(rates.per_second(4000, total(400)).commands, 100);
-        assert_eq!(rates.per_second(4000 + 3_600_000, total(400)).commands, 0);
+    fn error_codes_beyond_128_are_counted_together() {
+        let stats = LoopStats::default();
+        (0..1100).for_each(|number| stats.count_error(&number.to_string()));
+        stats.count_error("1");
+        let by_code = stats.errors_by_code();
+        assert_eq!((by_code["1"], by_code[OTHER_ERRORS], by_code.len()), (2, 972, 129));
+        assert_eq!(stats.errors.get(), 1101);
+    }
+
+    #[test]
+    fn maxima_are_of_one_era() {
+        let stats = LoopStats::default();
+        stats.note_turn(Duration::from_nanos(70), 3);
+        stats.note_turn(Duration::from_nanos(50), 9);
+        assert_eq!(stats.turn_maxima(), (70, 9));
+        stats.reset();
+        assert_eq!(stats.turn_maxima(), (0, 0));
+        stats.note_turn(Duration::from_nanos(20), 1);
+        assert_eq!((stats.turn_maxima(), stats.turn_ns.get()), ((20, 1), 20));
     }
 }

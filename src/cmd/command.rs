@@ -3,6 +3,7 @@
 //! Arity, key positions, COMMAND, ACL categories, statistics and prefetching come from the row; a handler holds only the
 //! command's own meaning. A special case for one command elsewhere is a missing column here.
 
+use super::redact::Secrets;
 use super::resume::Resumable;
 use super::session::Session;
 use super::world::World;
@@ -191,6 +192,10 @@ pub struct Command {
     pub subs: &'static [Command],
     /// The access of a key whose specification says `variable_flags`, from the arguments (SET with GET, BITFIELD).
     pub key_flags: Option<fn(&Args<'_>) -> &'static [&'static str]>,
+    /// Which arguments slow log and monitors must not show.
+    pub secrets: Option<Secrets>,
+    /// Takes about a microsecond whatever the data, so that sampling its time is enough: FAST ones, and what `light` marks.
+    pub is_light: bool,
     /// `(since, replaced_by)` of a deprecated command.
     pub deprecated: Option<(&'static str, &'static str)>,
     /// First key argument for the prefetcher (0: none), last (as in the legacy triple) and step.
@@ -215,6 +220,8 @@ pub const fn cmd(name: &'static str, run: Handler) -> Command {
         tips: &[],
         subs: &[],
         key_flags: None,
+        secrets: None,
+        is_light: false,
         deprecated: None,
         legacy_keys: (0, 0, 0),
         index: 0,
@@ -242,6 +249,15 @@ impl Command {
     }
     pub const fn key_flags(mut self, decide: fn(&Args<'_>) -> &'static [&'static str]) -> Self {
         self.key_flags = Some(decide);
+        self
+    }
+    pub const fn secrets(mut self, secrets: Secrets) -> Self {
+        self.secrets = Some(secrets);
+        self
+    }
+    /// Not FAST for Redis, because of what it may free or evict, but light here.
+    pub const fn light(mut self) -> Self {
+        self.is_light = true;
         self
     }
     pub const fn legacy(mut self, first: i32, last: i32, step: i32) -> Self {

@@ -5,6 +5,7 @@
 
 use super::command::{Command, Cx, Flow, Handler, cmd, flag};
 use super::help::help;
+use super::redact;
 use super::table;
 use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
@@ -21,7 +22,7 @@ pub static ROWS: &[Command] = &[row("config", table::container, -2, 0, "2.0.0").
     row("help", config_help, 2, flag::LOADING | flag::STALE, "5.0.0"),
     row("resetstat", config_resetstat, 2, CHANGES, "2.0.0").tips(EVERYWHERE),
     row("rewrite", config_rewrite, 2, CHANGES, "2.8.0").tips(EVERYWHERE),
-    row("set", config_set, -4, CHANGES, "2.0.0").tips(EVERYWHERE),
+    row("set", config_set, -4, CHANGES, "2.0.0").tips(EVERYWHERE).secrets(redact::secret_parameters),
 ])];
 
 /// Parameters whose names match, with their values.
@@ -55,6 +56,7 @@ fn config_help(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
 /// Sets the counters back to zero. Loops go on counting meanwhile.
 fn config_resetstat(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
     cx.world.stats.iter().for_each(|stats| stats.reset());
+    cx.world.rates.reset();
     cx.reply.ok();
     Ok(Flow::Done)
 }

@@ -3,6 +3,7 @@
 use super::auth::{self, Login};
 use super::command::{Command, Cx, Flow, Handler, acl, cmd, flag};
 use super::database;
+use super::redact;
 use super::session::Session;
 use crate::admin::clients::client_flag;
 use crate::base::num::parse_i64;
@@ -19,9 +20,9 @@ const fn row(name: &'static str, run: Handler, arity: i32, flags: u32, since: &'
 }
 
 pub static ROWS: &[Command] = &[
-    row("auth", auth, -2, ENTRANCE | flag::SENTINEL, "1.0.0"),
+    row("auth", auth, -2, ENTRANCE | flag::SENTINEL, "1.0.0").secrets(redact::all_from_1),
     row("echo", echo, 2, ALWAYS, "1.0.0"),
-    row("hello", hello, -1, ENTRANCE | flag::SENTINEL, "6.0.0"),
+    row("hello", hello, -1, ENTRANCE | flag::SENTINEL, "6.0.0").secrets(redact::behind_auth),
     row("ping", ping, -1, flag::FAST | flag::SENTINEL, "1.0.0")
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
     row("quit", quit, -1, ENTRANCE, "1.0.0").deprecated("7.2.0", "just closing the connection"),

@@ -14,6 +14,7 @@ const SUM: &[&str] = &["request_policy:multi_shard", "response_policy:agg_sum"];
 pub static ROWS: &[Command] = &[
     cmd("del", del)
         .arity(-2)
+        .light()
         .flags(flag::WRITE)
         .acl(acl::KEYSPACE)
         .keys(&[KeySpec::rest(1, 1, &["RM", "delete"])])

@@ -34,6 +34,10 @@ pub struct Account {
     pub peak: u64,
     /// Bytes of all databases' indexes.
     pub index: u64,
+    /// Bytes of the loops' expiry wheels.
+    pub expiry: u64,
+    /// Bytes that were given up and are not free yet.
+    pub garbage: u64,
     /// Bytes of connected clients, by what the registry knows.
     pub clients: u64,
     pub key_count: u64,
@@ -51,11 +55,13 @@ impl Account {
         };
         let clients = world.clients.all().iter().map(|client| client_bytes(client) as u64).sum();
         let key_count = databases().map(|keys| keys.count() as u64).sum();
-        Account { memory, peak, index, clients, key_count, startup: world.startup_memory }
+        let expiry = world.stats.iter().map(|stats| stats.expire_bytes.get()).sum();
+        let garbage = world.stats.iter().map(|stats| stats.garbage_bytes.get()).sum();
+        Account { memory, peak, index, expiry, garbage, clients, key_count, startup: world.startup_memory }
     }
-    /// What is there without any data: the empty server, indexes, clients.
+    /// What is not data: the empty server, indexes, expiry wheels, garbage, clients.
     pub fn overhead(&self) -> u64 {
-        (self.startup + self.index + self.clients).min(self.memory.allocated)
+        (self.startup + self.index + self.expiry + self.garbage + self.clients).min(self.memory.allocated)
     }
     pub fn dataset(&self) -> u64 {
         self.memory.allocated - self.overhead()

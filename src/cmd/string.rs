@@ -26,6 +26,7 @@ pub static ROWS: &[Command] = &[
         .group("string", "1.0.0"),
     cmd("set", set)
         .arity(-3)
+        .light()
         .flags(flag::WRITE | flag::DENYOOM)
         .acl(acl::STRING)
         .keys(&[KeySpec::one(1, &["RW", "access", "update", "variable_flags"])])
@@ -40,6 +41,7 @@ pub static ROWS: &[Command] = &[
         .deprecated("2.6.12", "`SET` with the `NX` argument"),
     cmd("setex", setex)
         .arity(4)
+        .light()
         .flags(flag::WRITE | flag::DENYOOM)
         .acl(acl::STRING)
         .keys(&[KeySpec::one(1, &["OW", "update"])])
@@ -47,6 +49,7 @@ pub static ROWS: &[Command] = &[
         .deprecated("2.6.12", "`SET` with the `EX` argument"),
     cmd("psetex", psetex)
         .arity(4)
+        .light()
         .flags(flag::WRITE | flag::DENYOOM)
         .acl(acl::STRING)
         .keys(&[KeySpec::one(1, &["OW", "update"])])

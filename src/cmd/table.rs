@@ -25,11 +25,13 @@ static FAMILIES: &[&[Command]] = &[
     super::info::ROWS,
     super::introspect::ROWS,
     super::key::ROWS,
+    super::latency::ROWS,
     super::memory::ROWS,
     super::object::ROWS,
     super::relocate::ROWS,
     super::scan::ROWS,
     super::server::ROWS,
+    super::slowlog::ROWS,
     super::string::ROWS,
 ];
 
@@ -200,6 +202,7 @@ fn complete(row: &Command, container: Option<&Command>, next_index: &mut u16) ->
     row.index = *next_index;
     *next_index += 1;
     row.acl |= implied_categories(row.flags);
+    row.is_light |= row.flags & flag::FAST != 0;
     row.legacy_keys = keyspec::legacy_triple(row.keys);
     if keyspec::are_movable(row.keys) {
         row.flags |= flag::MOVABLE_KEYS;

@@ -3,8 +3,11 @@
 use super::table;
 use crate::admin::clients::Clients;
 use crate::admin::config::Config;
+use crate::admin::latency::LatencyMonitor;
 use crate::admin::memory;
-use crate::admin::stats::{LoopStats, Rates};
+use crate::admin::rates::Rates;
+use crate::admin::slowlog::SlowLog;
+use crate::admin::stats::LoopStats;
 use crate::base::clock::{MonoNs, WallMs, wall_micros};
 use crate::base::hash::KeyHasher;
 use crate::base::sync::{AtomicU32, AtomicU64, Ordering};
@@ -29,6 +32,8 @@ pub struct World {
     pub clients: Clients,
     /// Samples for the rates in INFO; one loop's timer calls `rates.sample`.
     pub rates: Rates,
+    pub slowlog: SlowLog,
+    pub latency: LatencyMonitor,
     pub boot: Boot,
     /// When the server started.
     pub started: WallMs,
@@ -72,6 +77,8 @@ impl World {
             stats: (0..boot.loops).map(|_| LoopStats::new(table::row_count())).collect(),
             clients: Clients::new(boot.loops),
             rates: Rates::default(),
+            slowlog: SlowLog::default(),
+            latency: LatencyMonitor::default(),
             boot,
             started: WallMs(wall_micros() / 1000),
             started_mono: MonoNs::now(),

@@ -1,6 +1,7 @@
 //! One connection as its loop sees it: the session, what has come in, what waits to go out, and how far its life is.
 
 use super::input::Input;
+use crate::base::clock::MonoNs;
 use crate::cmd::command::Flow;
 use crate::cmd::session::Session;
 use crate::exec::dispatch::Turn;
@@ -29,6 +30,8 @@ pub struct Conn {
     pub life: Life,
     /// In the loop's list of connections that may have commands to run.
     pub is_ready: bool,
+    /// Since when it is on that list, or since its last visit if it stayed there.
+    pub ready_since: MonoNs,
     /// In the loop's list of connections that may have something to send.
     pub is_dirty: bool,
     /// Reception is paused: too much waits to be run or to be sent.
@@ -55,6 +58,7 @@ impl Conn {
             token,
             life: Life::Open,
             is_ready: false,
+            ready_since: MonoNs::default(),
             is_dirty: false,
             is_paused: false,
             is_stalled: false,

@@ -40,7 +40,7 @@ use crate::base::prng::Prng;
 use crate::base::sync::Ordering;
 use crate::cmd::command::Effects;
 use crate::cmd::world::World;
-use crate::exec::effects;
+use crate::exec::{effects, slow};
 use crate::keyspace::{Local, expire};
 use crate::resp::parse::Limits;
 use crate::ring::{Completion, End, Engine, Errno, Filled, Message, Token};
@@ -90,6 +90,8 @@ pub struct EventLoop<E: Engine> {
     effects: Effects,
     /// Set when the loop stops: until then it waits for its clients.
     deadline: Option<MonoNs>,
+    /// When the present turn began.
+    clock: MonoNs,
 }
 
 impl<E: Engine> EventLoop<E> {
@@ -115,6 +117,7 @@ impl<E: Engine> EventLoop<E> {
             prng: Prng::seeded(seed),
             effects: Effects::default(),
             deadline: None,
+            clock: MonoNs::default(),
         }
     }
     /// Accepts connections on a listening socket.
@@ -135,6 +138,7 @@ impl<E: Engine> EventLoop<E> {
     /// Errors: the engine is unusable.
     pub fn run(mut self) -> io::Result<()> {
         self.world.safepoint.leave_kernel(self.id);
+        self.stats().thread.set(nix::unistd::gettid().as_raw() as u64);
         loop {
             let now = self.turn();
             if self.deadline.is_some_and(|deadline| self.conns.count() == 0 || MonoNs::now() >= deadline) {
@@ -148,22 +152,28 @@ impl<E: Engine> EventLoop<E> {
 
     /// Everything between two waits. Returns the turn's time.
     fn turn(&mut self) -> WallMs {
-        let clock = MonoNs::now();
+        self.clock = MonoNs::now();
         let now = self.world.keyspace.now.refresh();
+        let (stats, commands) = (self.stats(), self.stats().commands.total());
+        stats.turns.add(1);
         self.file(now);
-        self.work(clock, now);
+        let is_busy = !self.ready.is_empty();
+        self.work(now);
         self.flush();
         self.house_keeping(now);
+        if is_busy {
+            stats.note_turn(MonoNs::now().since(self.clock), stats.commands.total() - commands);
+        }
         now
     }
 
     /// What a turn does with data, under one guard: the clients' commands, then what has expired.
-    fn work(&mut self, clock: MonoNs, now: WallMs) {
+    fn work(&mut self, now: WallMs) {
         let seat = self.seat.clone();
         let mut guard = seat.pin();
         if !self.ready.is_empty() {
             self.local.recency.begin_turn(&self.world.config, now);
-            let stop = self.visit_all(&mut guard, clock, now);
+            let stop = self.visit_all(&mut guard, self.clock, now);
             self.settle(now);
             self.hand_over_effects();
             if stop {
@@ -172,7 +182,8 @@ impl<E: Engine> EventLoop<E> {
         }
         if self.expires() {
             let (space, all, stats) = (&self.world.keyspace, &self.world.stats, self.stats());
-            self.local.expiry.run(expire::Run { space, guard: &guard, all, stats, now }, EXPIRE_TIME);
+            let took = self.local.expiry.run(expire::Run { space, guard: &guard, all, stats, now }, EXPIRE_TIME);
+            slow::note_expiry(self.world, took, now);
         }
     }
 
@@ -219,11 +230,12 @@ impl<E: Engine> EventLoop<E> {
     }
 
     fn on_received(&mut self, token: Token, filled: Filled) {
+        self.stats().reads.add(1);
         self.stats().bytes_in.add(filled.len() as u64);
         match self.conns.get(token) {
             Some(conn) if conn.may_run() => {
                 self.arrivals.push(&mut conn.input, filled);
-                make_ready(&mut self.ready, conn);
+                make_ready(&mut self.ready, conn, self.clock);
             }
             _ => self.engine.give_back(filled),
         }
@@ -239,14 +251,15 @@ impl<E: Engine> EventLoop<E> {
                     make_dirty(&mut self.dirty, conn);
                 }
                 if conn.is_paused || conn.is_stalled {
-                    make_ready(&mut self.ready, conn); // It may go on now.
+                    make_ready(&mut self.ready, conn, self.clock); // It may go on now.
                 }
+                self.stats().writes.add(1);
                 self.stats().bytes_out.add(len as u64);
             }
             Err(_) if conn.life == Life::Draining => self.close(token),
             Err(_) => {
                 conn.advance(Life::Broken);
-                make_ready(&mut self.ready, conn);
+                make_ready(&mut self.ready, conn, self.clock);
             }
         }
     }
@@ -258,7 +271,7 @@ impl<E: Engine> EventLoop<E> {
             End::Eof => Life::PeerDone,
             End::Failed(_) => Life::Broken,
         });
-        make_ready(&mut self.ready, conn);
+        make_ready(&mut self.ready, conn, self.clock);
     }
 
     /// After the visits: what is left of each client's input becomes its own, and the receive buffers go back.
@@ -278,6 +291,13 @@ impl<E: Engine> EventLoop<E> {
             conn.session.info.seen(Seen { now, row, input_len, input_cap, output_len });
             let is_done = !conn.is_ready && !conn.is_stalled;
             if input_len > input_max || output_max > 0 && output_len > output_max {
+                let is_input = input_len > input_max;
+                let stats = &self.world.stats[self.id.0 as usize];
+                if is_input {
+                    stats.input_limit_closes.add(1)
+                } else {
+                    stats.output_limit_closes.add(1)
+                }
                 log::warning(format_args!(
                     "Closing client id={} for passing its limits: input {input_len}, output {output_len} bytes",
                     conn.session.id.0
@@ -373,11 +393,12 @@ impl<E: Engine> EventLoop<E> {
     }
 }
 
-/// Puts a connection on the list of those to be visited.
+/// Puts a connection on the list of those to be visited, at the turn's time.
 #[inline]
-fn make_ready(ready: &mut Vec<Token>, conn: &mut Conn) {
+fn make_ready(ready: &mut Vec<Token>, conn: &mut Conn, clock: MonoNs) {
     if !conn.is_ready {
         conn.is_ready = true;
+        conn.ready_since = clock;
         ready.push(conn.token);
     }
 }

@@ -5,8 +5,8 @@ use super::EventLoop;
 use super::conn::Life;
 use crate::admin::log;
 use crate::admin::params::Id;
-use crate::admin::stats::Totals;
-use crate::base::clock::WallMs;
+use crate::admin::rates::Totals;
+use crate::base::clock::{MonoNs, WallMs};
 use crate::ring::{Engine, Token};
 use std::time::Duration;
 
@@ -47,12 +47,17 @@ impl<E: Engine> EventLoop<E> {
 
     #[cold]
     fn round(&mut self, now: WallMs) {
+        let started = MonoNs::now();
+        self.stats().garbage_bytes.set(self.seat.limbo_bytes() as u64);
         let config = &self.world.config;
         let round_ms = 1000 / config.number(Id::HZ).clamp(1, 500) as u64;
         let elapsed_ms = now.0.saturating_sub(self.timers.last_round.0).min(SWEEP_MS);
         let is_new_second = now.0 / 1000 != self.timers.last_round.0 / 1000;
         (self.timers.last_round, self.timers.next_round) = (now, WallMs(now.0 + round_ms));
         self.pool.shrink();
+        if is_new_second {
+            self.stats().expire_bytes.set(self.local.expiry.bytes() as u64);
+        }
         if self.id.0 == 0 {
             self.world.rates.sample(now.0, || Totals::of(&self.world.stats));
             if is_new_second {
@@ -67,6 +72,7 @@ impl<E: Engine> EventLoop<E> {
         if timeout_ms > 0 {
             self.close_idle(now, timeout_ms, elapsed_ms);
         }
+        self.stats().timers_ns.add(MonoNs::now().since(started).as_nanos() as u64);
     }
 
     /// Closes clients that have been idle for too long, among the slice of them that is due after `elapsed_ms`.

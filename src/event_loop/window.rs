@@ -17,6 +17,8 @@ use crate::base::ids::DbIndex;
 use crate::cmd::command::{Command, Flow, flag};
 use crate::exec::dispatch::Turn;
 use crate::exec::look::Ahead;
+use crate::exec::slow;
+use crate::exec::watch::{self, Watch};
 use crate::resp::args::{Arg, Args, Parts};
 use crate::resp::parse::{Limits, ProtocolError};
 use crate::ring::{Engine, Token};
@@ -41,6 +43,8 @@ const VISIT_TIME: Duration = Duration::from_micros(100);
 /// Commands of one client that stand side by side.
 struct Stretch {
     token: Token,
+    /// Since when the client has been waiting.
+    waiting_since: MonoNs,
     /// Its commands in the window's list, from `from` up to where the next stretch begins.
     from: u32,
     /// The client broke the protocol behind these commands.
@@ -50,8 +54,9 @@ struct Stretch {
 }
 
 impl Stretch {
-    fn new(token: Token, from: usize) -> Self {
-        Stretch { token, from: from as u32, refusal: None, is_slice: false }
+    fn new(conn: &Conn, from: usize) -> Self {
+        let (token, waiting_since) = (conn.token, conn.ready_since);
+        Stretch { token, waiting_since, from: from as u32, refusal: None, is_slice: false }
     }
 }
 
@@ -124,6 +129,15 @@ impl Window {
         self.items.push(Item { place, args_at, args_count, large_at, large_count, row });
         row
     }
+    /// The arguments of a command that lies in `buf`.
+    #[inline]
+    fn parts_of<'w>(&'w self, item: &Item, buf: &'w [u8]) -> Parts<'w> {
+        Parts {
+            buf,
+            items: &self.args[item.args_at as usize..][..item.args_count as usize],
+            large: &self.large[item.large_at as usize..][..item.large_count as usize],
+        }
+    }
     /// The client of the last stretch broke the protocol.
     fn refuse(&mut self, error: ProtocolError) {
         if let Some(stretch) = self.stretches.last_mut() {
@@ -185,17 +199,41 @@ impl<E: Engine> EventLoop<E> {
                 break;
             }
             window.ahead.prefetch(&self.world.keyspace, guard);
-            stop |= self.run_window(&window, guard, now);
+            let mut watch = Watch::begin(&self.world.config, window.items.len() <= SPARSE_MAX);
+            stop |= self.run_window(&window, &mut watch, guard, now);
             guard.quiesce(); // Nothing that this window read is held any more.
             let finished = MonoNs::now();
+            if let Some(worked) = watch.unexplained(finished) {
+                self.blame_one(&window, worked);
+            }
             window.adapt(finished.since(tour.clock));
             tour.clock = finished;
         }
         self.window = window;
-        let stats = self.stats();
-        stats.turns.add(1);
-        stats.busy_ns.add(tour.clock.since(started).as_nanos() as u64);
+        self.stats().window_ns.add(tour.clock.since(started).as_nanos() as u64);
         stop
+    }
+
+    /// The light commands of a window were held up for so long, one of them or several: logs the one with the most bytes.
+    #[cold]
+    fn blame_one(&mut self, window: &Window, worked: Duration) {
+        let stretch_of = |index: usize| window.stretches.iter().rev().find(|stretch| stretch.from as usize <= index);
+        let mut worst: Option<(usize, &Item, &Command, Token)> = None;
+        for (index, item) in window.items.iter().enumerate() {
+            let (Some(row), Some(stretch)) = (item.row, stretch_of(index)) else { continue };
+            let Some(conn) = self.conns.get(stretch.token) else { continue };
+            let parts = window.parts_of(item, conn.input.at(&item.place, &self.arrivals, &self.engine));
+            let args = Args::of(&parts);
+            let len: usize = (0..args.count()).map(|at| args.get(at).len()).sum();
+            if watch::is_light(row, &args) && worst.is_none_or(|(longest, ..)| len > longest) {
+                worst = Some((len, item, row, stretch.token));
+            }
+        }
+        let Some((_, item, row, token)) = worst else { return };
+        let Some(conn) = self.conns.get(token) else { return };
+        let parts = window.parts_of(item, conn.input.at(&item.place, &self.arrivals, &self.engine));
+        let args = || slow::kept_args(row, Args::of(&parts));
+        slow::note(self.world, row, &conn.session, args, worked, Duration::ZERO);
     }
 
     /// Cuts commands of ready clients until the window is full or all were visited.
@@ -217,6 +255,7 @@ impl<E: Engine> EventLoop<E> {
             };
             let Some(conn) = self.conns.get(visit.token) else { continue };
             conn.is_ready = leave == Leave::Again;
+            conn.ready_since = tour.clock;
             conn.is_stalled = leave == Leave::Stalled;
             if conn.is_ready {
                 self.later.push(visit.token);
@@ -250,12 +289,12 @@ impl<E: Engine> EventLoop<E> {
         let limits = &tour.limits[authenticated as usize];
         if conn.long.is_some() {
             if visit.commands_left == VISIT_COMMANDS {
-                window.stretches.push(Stretch { is_slice: true, ..Stretch::new(visit.token, window.items.len()) });
+                window.stretches.push(Stretch { is_slice: true, ..Stretch::new(conn, window.items.len()) });
                 window.is_closed = true;
             } // Otherwise it began in this very visit.
             return Some(Leave::Again);
         }
-        window.stretches.push(Stretch::new(visit.token, window.items.len()));
+        window.stretches.push(Stretch::new(conn, window.items.len()));
         while !window.is_full() {
             if visit.commands_left == 0 {
                 return Some(Leave::Again);
@@ -282,9 +321,9 @@ impl<E: Engine> EventLoop<E> {
 
     /// Runs the window's commands. Returns true if one of them stopped the server.
     #[inline]
-    fn run_window(&mut self, window: &Window, guard: &Guard<'_>, now: WallMs) -> bool {
+    fn run_window(&mut self, window: &Window, watch: &mut Watch, guard: &Guard<'_>, now: WallMs) -> bool {
         let mut turn = Turn {
-            is_sparse: window.items.len() <= SPARSE_MAX,
+            watch,
             world: self.world,
             guard,
             stats: &self.world.stats[self.id.0 as usize],
@@ -304,16 +343,13 @@ impl<E: Engine> EventLoop<E> {
             let Some(conn) = self.conns.get(stretch.token).filter(|conn| conn.may_run()) else { continue };
             self.pool.equip(&mut conn.reply.out);
             make_dirty(&mut self.dirty, conn);
+            turn.watch.waiting_since = stretch.waiting_since;
             if stretch.is_slice {
                 conn.go_on(&mut turn);
                 continue;
             }
             for item in items {
-                let parts = Parts {
-                    buf: conn.input.at(&item.place, &self.arrivals, &self.engine),
-                    items: &window.args[item.args_at as usize..][..item.args_count as usize],
-                    large: &window.large[item.large_at as usize..][..item.large_count as usize],
-                };
+                let parts = window.parts_of(item, conn.input.at(&item.place, &self.arrivals, &self.engine));
                 let flow = turn.run(item.row, &mut conn.session, &mut conn.reply, Args::of(&parts));
                 if flow != Flow::Done {
                     conn.long = turn.long.take().map(Box::new);

@@ -2,6 +2,7 @@
 
 use super::gate;
 use super::long::Long;
+use super::watch::{Place, Watch};
 use crate::admin::stats::LoopStats;
 use crate::base::clock::{MonoNs, WallMs};
 use crate::base::prng::Prng;
@@ -14,14 +15,10 @@ use crate::resp::error::ReplyError;
 use crate::resp::reply::{Mark, Reply};
 use crate::table::Guard;
 
-/// In a long window one command of so many is timed, and counts for all of them: reading the clock twice costs half as
-/// much as a GET. A prime, so that no regular pattern of commands stays in step with it.
-const TIMED_EVERY: u64 = 61;
-
 /// What all commands of one turn share.
 pub struct Turn<'t> {
-    /// Few commands at hand: there is time to time each of them.
-    pub is_sparse: bool,
+    /// How the commands at hand are timed.
+    pub watch: &'t mut Watch,
     pub world: &'t World,
     pub guard: &'t Guard<'t>,
     pub stats: &'t LoopStats,
@@ -71,7 +68,8 @@ impl Turn<'_> {
         mark: Mark,
     ) -> Flow {
         session.info.set_row(row.index as u32);
-        let is_timed = self.is_sparse || self.stats.commands.get().is_multiple_of(TIMED_EVERY);
+        let counters = self.stats.command(row.index);
+        let is_timed = counters.is_some_and(|counters| self.watch.wants(row, &args, counters));
         let mut cx = Cx {
             keys: Keys::new(&self.world.keyspace, session.db, self.guard, self.stats, self.local, self.now)
                 .no_touch(session.no_touch),
@@ -84,16 +82,17 @@ impl Turn<'_> {
         let started = is_timed.then(MonoNs::now);
         let result = (row.run)(&mut cx, args);
         self.stats.commands.add(1);
-        let counters = self.stats.command(row.index);
+        if result == Ok(Flow::Resume) {
+            let tale = started.map(|started| self.watch.put_off(started, row, args));
+            self.long = self.effects.job.take().map(|job| Long::new(row, job, tale.unwrap_or_default()));
+            return Flow::Resume; // It is counted at its end.
+        }
         if let Some(counters) = counters {
             counters.calls.add(1);
             if let Some(started) = started {
-                let weight = if self.is_sparse { 1 } else { TIMED_EVERY };
-                counters.ns.add(MonoNs::now().since(started).as_nanos() as u64 * weight);
+                let place = Place { world: self.world, stats: self.stats, session };
+                self.watch.note(started, row, args, place);
             }
-        }
-        if result == Ok(Flow::Resume) {
-            self.long = self.effects.job.take().map(|job| Long::new(row, job));
         }
         result.unwrap_or_else(|error| {
             if let Some(counters) = counters {
@@ -162,7 +161,7 @@ mod tests {
             let args = Args::of(&parts);
             let guard = self.seat.pin();
             let mut turn = Turn {
-                is_sparse: true,
+                watch: &mut Watch::begin(&self.world.config, true),
                 world: &self.world,
                 guard: &guard,
                 stats: &self.world.stats[0],

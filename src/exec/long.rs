@@ -1,6 +1,7 @@
 //! Going on with a long command: one slice of its job, in a later turn than the command itself.
 
 use super::dispatch::Turn;
+use super::watch::{Place, Tale};
 use crate::base::clock::MonoNs;
 use crate::cmd::command::{Command, Cx, Flow, flag};
 use crate::cmd::resume::{Resumable, Slice, Step};
@@ -14,14 +15,14 @@ pub struct Long {
     job: Box<dyn Resumable>,
     /// CLIENT REPLY: nobody wants to hear of it.
     is_silent: bool,
-    /// Processor time of its slices so far, the first one left out: that is the handler's.
-    pub worked_ns: u64,
+    /// How long it waited and worked so far.
+    tale: Tale,
 }
 
 impl Long {
     /// What `row`'s handler has left to later turns.
-    pub fn new(row: &'static Command, job: Box<dyn Resumable>) -> Self {
-        Long { row, job, is_silent: false, worked_ns: 0 }
+    pub fn new(row: &'static Command, job: Box<dyn Resumable>, tale: Tale) -> Self {
+        Long { row, job, is_silent: false, tale }
     }
     /// Its reply is dropped.
     pub fn silence(&mut self) {
@@ -51,16 +52,14 @@ impl Turn<'_> {
             effects: self.effects,
         };
         let result = long.job.step(&mut cx, Slice::begin());
-        let took_ns = MonoNs::now().since(started).as_nanos() as u64;
-        long.worked_ns += took_ns;
-        let counters = self.stats.command(long.row.index);
-        if let Some(counters) = counters {
-            counters.ns.add(took_ns);
+        long.tale.times.worked += self.watch.explain(started);
+        if let Some(counters) = self.stats.command(long.row.index).filter(|_| result != Ok(Step::More)) {
+            counters.calls.add(1);
+            counters.failed.add(result.is_err() as u64);
+            let place = Place { world: self.world, stats: self.stats, session };
+            self.watch.note_long(long.row, &mut long.tale, place);
         }
         if let Err(error) = &result {
-            if let Some(counters) = counters {
-                counters.failed.add(1);
-            }
             reply.truncate(mark);
             self.refuse(reply, error);
         }

@@ -5,6 +5,7 @@
 //! gate      may this command run for this client now? One ordered list of checks
 //! dispatch  run the handler; undo the half reply of one that failed; count
 //! long      go on with a command that takes more than one turn
+//! watch     time commands, most of them by sample; `slow` keeps what took long
 //! effects   what the commands of a turn changed, handed over at its end
 //! ```
 //! Nothing here knows one command from another: a special case is a missing column of the row.
@@ -16,3 +17,5 @@ pub mod effects;
 pub mod gate;
 pub mod long;
 pub mod look;
+pub mod slow;
+pub mod watch;

@@ -105,17 +105,17 @@ impl Expiry {
     }
 
     /// Removes what is due, for at most about `budget`. Called once per turn.
+    /// Returns the time it took; zero if nothing was due.
     /// Cost: a compare if nothing is due.
     #[inline]
-    pub fn run(&self, run: Run<'_>, budget: Duration) {
+    pub fn run(&self, run: Run<'_>, budget: Duration) -> Duration {
         let is_stale = self.flushes.get() != run.space.flushes.load(Ordering::Relaxed);
-        if run.now.0 >= self.next_ms.get() || is_stale {
-            self.run_due(run, budget);
-        }
+        if run.now.0 >= self.next_ms.get() || is_stale { self.run_due(run, budget) } else { Duration::ZERO }
     }
     #[cold]
-    fn run_due(&self, run: Run<'_>, budget: Duration) {
-        let until = MonoNs(MonoNs::now().0 + budget.as_nanos() as u64);
+    fn run_due(&self, run: Run<'_>, budget: Duration) -> Duration {
+        let started = MonoNs::now();
+        let until = MonoNs(started.0 + budget.as_nanos() as u64);
         let books = &mut *self.books.borrow_mut();
         self.flushes.set(run.space.flushes.load(Ordering::Relaxed));
         books.retain(|book| run.space.roots.by_id(book.table, run.guard).is_some());
@@ -132,6 +132,16 @@ impl Expiry {
             self.next_ms.set(0);
             books.rotate_left(1); // Another table goes first next time.
         }
+        if !finished {
+            run.stats.expire_cuts.add(1);
+        }
+        let took = MonoNs::now().since(started);
+        run.stats.expire_ns.add(took.as_nanos() as u64);
+        took
+    }
+    /// Bytes of all wheels.
+    pub fn bytes(&self) -> usize {
+        self.books.borrow().iter().map(|book| book.wheel.bytes()).sum()
     }
     /// Number of items in all wheels.
     pub fn item_count(&self) -> usize {
@@ -250,6 +260,6 @@ fn remove_dead(run: Run<'_>, table: &Table, key: Key<'_>) -> Option<WallMs> {
         return Some(found);
     }
     run.stats.expired.add(1);
-    run.stats.expire_lag.record(run.now.0 - found.0);
+    run.stats.expire_lag.record(run.stats.era(), run.now.0 - found.0, 1);
     None
 }

@@ -199,6 +199,17 @@ impl Wheel {
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
+    /// Bytes that the wheel takes, its empty slots included.
+    /// Cost: a look at each of its slots, some microseconds.
+    pub fn bytes(&self) -> usize {
+        let slots = self.levels.iter().flat_map(|level| level.slots.iter()).chain([&self.moving]);
+        let of_slot = |slot: &Slot| {
+            size_of::<Slot>()
+                + slot.chunks.capacity() * size_of::<Chunk>()
+                + slot.chunks.len() * size_of::<[Item; CHUNK_COUNT]>()
+        };
+        size_of::<Wheel>() + slots.map(of_slot).sum::<usize>() + self.portion.capacity() * size_of::<Item>()
+    }
     /// Adds an item; one whose time has passed is due at once. Its tick is at most `AHEAD_MAX` ahead.
     #[inline]
     pub fn push(&mut self, item: Item) {

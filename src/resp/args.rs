@@ -70,6 +70,11 @@ impl<'a> Args<'a> {
         let arg = self.0.items[index];
         (arg.offset == LARGE).then(|| &self.0.large[arg.len as usize])
     }
+    /// Was one of the arguments received as a buffer of its own?
+    #[inline]
+    pub fn has_large(&self) -> bool {
+        !self.0.large.is_empty()
+    }
     /// The hash that the look stage left, or 0.
     #[inline]
     pub fn hash(&self, index: usize) -> u64 {

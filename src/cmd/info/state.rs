@@ -1,0 +1,134 @@
+//! INFO's sections about what happened and what is there: statistics, persistence, replication, keyspace.
+
+use super::{Text, sum};
+use crate::admin::rates::Totals;
+use crate::base::ids::DbIndex;
+use crate::base::prng::Prng;
+use crate::cmd::command::Cx;
+use crate::keyspace::Keys;
+
+/// There is no persistence yet; tools wait for these fields to say that nothing is going on.
+pub fn persistence(text: &mut Text, cx: &Cx<'_>) {
+    text.zeros(&["loading", "async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age"]);
+    text.field("current_fork_perc", "0.00");
+    text.zeros(&["current_save_keys_processed", "current_save_keys_total"]);
+    text.field("rdb_changes_since_last_save", sum(cx, |stats| &stats.dirty));
+    text.field("rdb_bgsave_in_progress", 0);
+    text.field("rdb_last_save_time", cx.world.started.0 / 1000);
+    text.field("rdb_last_bgsave_status", "ok");
+    text.field("rdb_last_bgsave_time_sec", -1);
+    text.field("rdb_current_bgsave_time_sec", -1);
+    text.zeros(&["rdb_saves", "rdb_last_cow_size", "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"]);
+    text.zeros(&["aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled"]);
+    text.field("aof_last_rewrite_time_sec", -1);
+    text.field("aof_current_rewrite_time_sec", -1);
+    text.field("aof_last_bgrewrite_status", "ok");
+    text.zeros(&["aof_rewrites", "aof_rewrites_consecutive_failures"]);
+    text.field("aof_last_write_status", "ok");
+    text.zeros(&["aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"]);
+}
+
+pub fn stats(text: &mut Text, cx: &Cx<'_>) {
+    let rates = cx.world.rates.per_second(cx.keys.now.0, &Totals::of(&cx.world.stats));
+    let kib = |bytes: u64| bytes as f64 / 1024.0;
+    text.field("total_connections_received", sum(cx, |stats| &stats.connections));
+    text.field("total_commands_processed", sum(cx, |stats| &stats.commands));
+    text.field("instantaneous_ops_per_sec", rates.commands);
+    text.field("total_net_input_bytes", sum(cx, |stats| &stats.bytes_in));
+    text.field("total_net_output_bytes", sum(cx, |stats| &stats.bytes_out));
+    text.zeros(&["total_net_repl_input_bytes", "total_net_repl_output_bytes"]);
+    text.ratio("instantaneous_input_kbps", kib(rates.bytes_in));
+    text.ratio("instantaneous_output_kbps", kib(rates.bytes_out));
+    text.ratio("instantaneous_input_repl_kbps", 0.0);
+    text.ratio("instantaneous_output_repl_kbps", 0.0);
+    text.field("rejected_connections", sum(cx, |stats| &stats.rejected_connections));
+    text.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
+    text.field("expired_keys", sum(cx, |stats| &stats.expired));
+    text.ratio("expired_stale_perc", 0.0); // Wheels know what has expired; nothing is sampled.
+    text.field("expired_time_cap_reached_count", sum(cx, |stats| &stats.expire_cuts));
+    text.field("expire_cycle_cpu_milliseconds", sum(cx, |stats| &stats.expire_ns) / 1_000_000);
+    text.zeros(&["evicted_keys", "evicted_clients", "evicted_scripts"]);
+    text.zeros(&["total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
+    text.field("keyspace_hits", sum(cx, |stats| &stats.hits));
+    text.field("keyspace_misses", sum(cx, |stats| &stats.misses));
+    text.zeros(&[
+        "pubsub_channels",
+        "pubsub_patterns",
+        "pubsubshard_channels",
+        "latest_fork_usec",
+        "total_forks",
+        "migrate_cached_sockets",
+        "slave_expires_tracked_keys",
+        "active_defrag_hits",
+        "active_defrag_misses",
+        "active_defrag_key_hits",
+        "active_defrag_key_misses",
+        "total_active_defrag_time",
+        "current_active_defrag_time",
+        "tracking_total_keys",
+        "tracking_total_items",
+        "tracking_total_prefixes",
+        "unexpected_error_replies",
+    ]);
+    text.fields(&[
+        ("total_error_replies", sum(cx, |stats| &stats.errors)),
+        ("dump_payload_sanitizations", 0),
+        ("total_reads_processed", sum(cx, |stats| &stats.reads)),
+        ("total_writes_processed", sum(cx, |stats| &stats.writes)),
+        ("io_threaded_reads_processed", 0),
+        ("io_threaded_writes_processed", 0),
+        ("client_query_buffer_limit_disconnections", sum(cx, |stats| &stats.input_limit_closes)),
+        ("client_output_buffer_limit_disconnections", sum(cx, |stats| &stats.output_limit_closes)),
+        ("reply_buffer_shrinks", 0),
+        ("reply_buffer_expands", 0),
+        ("eventloop_cycles", sum(cx, |stats| &stats.turns)),
+        ("eventloop_duration_sum", sum(cx, |stats| &stats.turn_ns) / 1000),
+        ("eventloop_duration_cmd_sum", sum(cx, |stats| &stats.window_ns) / 1000),
+        ("instantaneous_eventloop_cycles_per_sec", rates.turns),
+        ("instantaneous_eventloop_duration_usec", (rates.turn_ns / 1000).checked_div(rates.turns).unwrap_or(0)),
+    ]);
+    text.zeros(&[
+        "acl_access_denied_auth",
+        "acl_access_denied_cmd",
+        "acl_access_denied_key",
+        "acl_access_denied_channel",
+    ]);
+}
+
+/// A primary without replicas.
+pub fn replication(text: &mut Text, cx: &Cx<'_>) {
+    text.field("role", "master");
+    text.field("connected_slaves", 0);
+    text.field("master_failover_state", "no-failover");
+    text.field("master_replid", &cx.world.run_id);
+    text.field("master_replid2", "0".repeat(40));
+    text.field("master_repl_offset", 0);
+    text.field("second_repl_offset", -1);
+    text.fields(&[
+        ("repl_backlog_active", 0),
+        ("repl_backlog_size", 1_048_576),
+        ("repl_backlog_first_byte_offset", 0),
+        ("repl_backlog_histlen", 0),
+    ]);
+}
+
+/// One line per database that holds keys.
+pub fn keyspace(text: &mut Text, cx: &Cx<'_>) {
+    for db in 0..cx.world.keyspace.db_count() {
+        let keys = cx.keys.on(DbIndex(db as u16));
+        let (count, volatile) = (keys.count(), keys.volatile_count());
+        if count > 0 {
+            let ttl_ms = if volatile > 0 { average_ttl_ms(&keys) } else { 0 };
+            text.field(&format!("db{db}"), format_args!("keys={count},expires={volatile},avg_ttl={ttl_ms}"));
+        }
+    }
+}
+
+/// The mean time to live of some random volatile keys: an estimate, as in Redis.
+fn average_ttl_ms(keys: &Keys<'_>) -> u64 {
+    const SAMPLES: usize = 64;
+    let mut prng = Prng::seeded(keys.now.0);
+    let sampled = (0..SAMPLES).filter_map(|_| keys.random(&mut prng)?.expires_at());
+    let (sum, count) = sampled.fold((0, 0), |(sum, count), at| (sum + at.0.saturating_sub(keys.now.0), count + 1));
+    sum / u64::max(count, 1)
+}
