@@ -10,7 +10,7 @@ use crate::admin::params::Id;
 use crate::admin::slowlog::Entry;
 use crate::base::num::parse_i64;
 use crate::resp::args::Args;
-use crate::resp::error::ReplyError;
+use crate::resp::error::{ReplyError, escaped};
 use crate::resp::reply::Reply;
 
 const READS: u32 = flag::ADMIN | flag::LOADING | flag::STALE;
@@ -50,9 +50,10 @@ fn slowlog_get(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
             _ => return Err(ReplyError::text("ERR count should be greater than or equal to -1")),
         },
         _ => {
-            return Err(ReplyError::text(
-                "ERR unknown subcommand or wrong number of arguments for 'get'. Try SLOWLOG HELP.",
-            ));
+            let word = escaped(args.get(1));
+            return Err(ReplyError::owned(format!(
+                "ERR unknown subcommand or wrong number of arguments for '{word}'. Try SLOWLOG HELP."
+            )));
         }
     };
     let entries = cx.world.slowlog.newest(count, count_max(cx));
@@ -137,8 +138,8 @@ mod tests {
             SLOWLOG GET 0 => []
             SLOWLOG GET -2 => ERR count should be greater than or equal to -1
             SLOWLOG GET x => ERR count should be greater than or equal to -1
-            SLOWLOG GET 1 2 => ERR unknown subcommand or wrong number of arguments for 'get'. Try SLOWLOG HELP.
-            SLOWLOG GET 1 2 WITHWAIT => ERR unknown subcommand or wrong number of arguments for 'get'. Try SLOWLOG HELP.
+            SLOWLOG GET 1 2 => ERR unknown subcommand or wrong number of arguments for 'GET'. Try SLOWLOG HELP.
+            SLOWLOG GET 1 2 WITHWAIT => ERR unknown subcommand or wrong number of arguments for 'GET'. Try SLOWLOG HELP.
             CONFIG SET slowlog-max-len 2 => OK
             SLOWLOG LEN => 2
             SLOWLOG RESET => OK

@@ -17,4 +17,5 @@ mod linearizable;
 mod protocol;
 mod server;
 mod start_stop;
+mod statistics;
 mod string;
