@@ -366,8 +366,8 @@ impl<E: Engine> EventLoop<E> {
     /// Ends a connection at once.
     fn close(&mut self, token: Token) {
         let Some(conn) = self.conns.remove(token) else { return };
+        self.world.clients.remove(&conn.session.info); // Before the peer can know, and ask who is connected.
         self.engine.close(token);
-        self.world.clients.remove(&conn.session.info);
         self.fleet.leave(self.id);
     }
 

@@ -26,8 +26,8 @@ fn slow_commands_are_logged_without_their_secrets() {
         PING                                         => PONG
         DEBUG SLEEP 0.02                             => OK
         SLOWLOG LEN                                  => 1
-        SLOWLOG GET                                  => [[0, 1…, 2…, ['DEBUG', 'SLEEP', '0.02'], '127.0.0.1:…', 'ann']]
-        SLOWLOG GET 1 WITHWAIT                       => [[0, 1…, 2…, ['DEBUG', 'SLEEP', '0.02'], '127.0.0.1:…', 'ann', …]]
+        SLOWLOG GET                                  => [[0, 1…, …, ['DEBUG', 'SLEEP', '0.02'], '127.0.0.1:…', 'ann']]
+        SLOWLOG GET 1 WITHWAIT                       => [[0, 1…, …, ['DEBUG', 'SLEEP', '0.02'], '127.0.0.1:…', 'ann', …]]
         CONFIG SET slowlog-log-slower-than 0         => OK
         SLOWLOG RESET                                => OK
         AUTH default secret                          => OK
@@ -101,10 +101,10 @@ fn latency_events_and_histograms_are_told() {
         &["--latency-monitor-threshold", "15"],
         "
         DEBUG SLEEP 0.02                             => OK
-        LATENCY LATEST                               => [['command', 1…, 2…, 2…]]
-        LATENCY HISTORY command                      => [[1…, 2…]]
+        LATENCY LATEST                               => [['command', 1…, …]]
+        LATENCY HISTORY command                      => [[1…, …]]
         LATENCY HISTORY nosuch                       => []
-        LATENCY GRAPH command                        => 'command - high 2… ms, low 2… ms (all time high 2… ms)…'
+        LATENCY GRAPH command                        => 'command - high … ms, low … ms (all time high … ms)…'
         LATENCY GRAPH nosuch                         => ERR No samples available for event 'nosuch'
         LATENCY DOCTOR                               => '…command: 1 latency spikes (average …'
         LATENCY RESET nosuch                         => 0
