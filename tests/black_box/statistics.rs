@@ -95,6 +95,26 @@ fn a_slow_command_in_a_long_pipeline_is_noticed() {
     }
 }
 
+/// KEYS on many keys takes several turns: it is one call, noted at its end with all its work.
+#[test]
+fn a_command_of_several_turns_is_one_entry() {
+    let server = Server::start(&["--threads", "1"]);
+    let mut client = server.client();
+    for chunk in 0..50 {
+        let pairs = (0..1000).flat_map(|key| [format!("{chunk}:{key}"), "v".into()]);
+        client.call(&["MSET".to_string()].into_iter().chain(pairs).collect::<Vec<_>>());
+    }
+    client.run("CONFIG SET slowlog-log-slower-than 400");
+    client.run("CONFIG RESETSTAT");
+    assert_eq!(client.run("KEYS *").items().len(), 50_000);
+    client.run("CONFIG SET slowlog-log-slower-than -1");
+    let slow =
+        client.run("SLOWLOG GET -1").items().iter().filter(|e| e.items()[3].to_string() == "['KEYS', '*']").count();
+    assert_eq!(slow, 1, "longer than two slices of 200 µs");
+    let info = client.run("INFO commandstats").text();
+    assert!(field(&info, "cmdstat_keys").starts_with("calls=1,"), "{info}");
+}
+
 #[test]
 fn latency_events_and_histograms_are_told() {
     check_with(
