@@ -113,7 +113,9 @@ fn pauses() {
     while store.stats[0].expired.get() < KEYS {
         let guard = store.seat.pin();
         let run = Run { space: &store.space, guard: &guard, all: &store.stats, stats: &store.stats[0], now };
-        pauses.push(timed(|| store.local.expiry.run(run, BUDGET)));
+        pauses.push(timed(|| {
+            store.local.expiry.run(run, BUDGET);
+        }));
         guard.flush();
     }
     pauses.sort();
