@@ -25,6 +25,7 @@ mod report;
 mod run;
 mod scan;
 mod socket;
+mod storm;
 mod verify;
 mod worker;
 

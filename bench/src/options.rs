@@ -45,7 +45,8 @@ pub struct Options {
     #[arg(long, value_delimiter = ',')]
     pub pin: Vec<usize>,
 
-    /// get, set, incr, mset10, mget10, setex, mixed, ping, none (idle connections).
+    /// get, set, incr, mset10, mget10, setex, mixed, ping, none (idle connections), storm (all connect at
+    /// once).
     #[arg(long, short = 'w', default_value = "get")]
     pub workload: String,
     /// Parts of GET and SET in the mixed workload.
@@ -87,7 +88,7 @@ pub struct Options {
     /// Seconds of load before the measured interval.
     #[arg(long, default_value_t = 1.0)]
     pub warm_up: f64,
-    /// Commands per second over all connections; as fast as possible if not given. Latency then counts from the
+    /// Commands (in a storm: connections) per second over all connections; as fast as possible if not given. Latency then counts from the
     /// moment when the batch was due.
     #[arg(long)]
     pub rate: Option<f64>,

@@ -1,6 +1,6 @@
 //! What a run found, as a page for people or as one line of JSON.
 
-use crate::{histogram::Histogram, idle::Idle, options::Options, scan::Tally};
+use crate::{histogram::Histogram, idle::Idle, options::Options, scan::Tally, storm::Storm};
 
 /// Percentiles of every report.
 const PERCENTILES: [(&str, f64); 6] =
@@ -25,6 +25,7 @@ pub struct Report {
     pid: Option<u32>,
     pub fill: Option<Fill>,
     pub idle: Option<Idle>,
+    pub storm: Option<Storm>,
     pub commands: u64,
     pub seconds: f64,
     pub server_ns_per_command: Option<f64>,
@@ -50,6 +51,7 @@ impl Report {
             pid,
             fill: None,
             idle: None,
+            storm: None,
             commands: 0,
             seconds: 0.0,
             server_ns_per_command: None,
@@ -66,7 +68,7 @@ impl Report {
 
     /// Whether every reply was right as far as anyone looked.
     pub fn is_clean(&self) -> bool {
-        self.tally.errors == 0 && self.wrong_count == 0
+        self.tally.errors == 0 && self.wrong_count == 0 && self.storm.as_ref().is_none_or(|storm| storm.lost == 0)
     }
 
     /// Prints the report to standard output.
@@ -82,6 +84,24 @@ impl Report {
         if let Some(idle) = &self.idle {
             let (memory, cpu) = (idle.rss_per_connection, idle.cpu_share * 100.0);
             println!("idle      {} connections: {memory:.0} B of memory each, {cpu:.2} % CPU in all", idle.connections);
+        }
+        if let Some(storm) = &self.storm {
+            println!(
+                "storm     {} connections in {:.3} s: {} answered, {} turned away, {} lost",
+                storm.connections, storm.seconds, storm.answered, storm.turned_away, storm.lost
+            );
+            println!(
+                "server    {:.1} CPU us per connection, client {:.1}",
+                storm.server_us.unwrap_or(0.0),
+                storm.own_us
+            );
+            let millis = |percent| storm.latency.percentile_ns(percent) as f64 / 1e6;
+            println!(
+                "answer    ms after connect: p50 {:.1}  p99 {:.1}  max {:.1}",
+                millis(50.0),
+                millis(99.0),
+                millis(100.0)
+            );
         }
         if self.commands == 0 {
             return;
@@ -143,6 +163,13 @@ impl Report {
             fields.push(format!(
                 "\"idle\":{{\"connections\":{},\"rss_per_connection\":{:.1},\"cpu_share\":{:.6}}}",
                 idle.connections, idle.rss_per_connection, idle.cpu_share
+            ));
+        }
+        if let Some(storm) = &self.storm {
+            fields.push(format!(
+                "\"storm\":{{\"connections\":{},\"seconds\":{:.4},\"answered\":{},\"turned_away\":{},\"lost\":{},\"server_us\":{},\"client_us\":{:.2}}}",
+                storm.connections, storm.seconds, storm.answered, storm.turned_away, storm.lost,
+                optional(storm.server_us), storm.own_us
             ));
         }
         if self.commands > 0 {

@@ -16,6 +16,7 @@ use crate::{
     process,
     report::{Fill, Report},
     socket::{Socket, ask_server_pid},
+    storm,
     worker::{Control, Outcome, Phase, Worker},
 };
 
@@ -44,6 +45,10 @@ pub fn run(options: &Options) -> Result<Report, String> {
     }
     if options.workload == "none" && options.command.is_none() {
         report.idle = Some(idle::run(options, pid)?);
+        return Ok(report);
+    }
+    if options.workload == "storm" && options.command.is_none() {
+        report.storm = Some(storm::run(options, pid)?);
         return Ok(report);
     }
     measure(options, pid, &mut report)?;

@@ -20,7 +20,9 @@ impl Rig {
         let engine = Scripted::new(&Sizes { buffer_count: 256, buffer_len: 4096, ..Sizes::default() }).unwrap();
         // Leaked, as the server does.
         let world: &'static World = Box::leak(Box::new(World::new(Boot::default(), KeyHasher::seeded(1))));
-        let fleet: &'static Fleet = Box::leak(Box::new(Fleet::new(vec![engine.waker()])));
+        let mut fleet = Fleet::new(vec![engine.waker()]);
+        (fleet.unix_path, fleet.unix_listener) = (Some("test".into()), Some(0));
+        let fleet: &'static Fleet = Box::leak(Box::new(fleet));
         Rig { event_loop: EventLoop::new(LoopId(0), engine, world, fleet, 7), peers: Vec::new() }
     }
     /// A connected client.
@@ -321,4 +323,34 @@ fn a_long_commands_reply_counts_as_output_while_it_is_made() {
     rig.feed(token, &cmd(&["KEYS", "*"]));
     rig.rest();
     assert!(!rig.is_open(token), "closed for its output of 400 KB");
+}
+
+#[test]
+fn a_storm_of_connections_is_taken_in_piece_by_piece() {
+    let mut rig = Rig::new();
+    let token = rig.client();
+    let (ours, theirs): (Vec<_>, Vec<_>) = (0..300).map(|_| UnixStream::pair().unwrap()).unzip();
+    let mut storm: Vec<Event> = ours.into_iter().map(|socket| Event::Accept(0, socket.into())).collect();
+    storm.push(Event::Bytes(token, b"PING\r\n".to_vec()));
+    rig.turn(storm);
+    assert_eq!(rig.output(token), "+PONG\r\n", "those who are there are served meanwhile");
+    assert!(rig.event_loop.conns.count() < 100, "{} in one turn", rig.event_loop.conns.count());
+    rig.rest();
+    assert_eq!(rig.event_loop.conns.count(), 301);
+    drop(theirs);
+}
+
+#[test]
+fn who_finds_no_place_in_a_storm_is_told_so() {
+    let mut rig = Rig::new();
+    let token = rig.client();
+    rig.feed(token, &cmd(&["CONFIG", "SET", "maxclients", "3"]));
+    let (ours, mut theirs): (Vec<_>, Vec<_>) = (0..5).map(|_| UnixStream::pair().unwrap()).unzip();
+    rig.turn(ours.into_iter().map(|socket| Event::Accept(0, socket.into())).collect());
+    assert_eq!(rig.event_loop.conns.count(), 3);
+    for peer in &mut theirs[2..] {
+        let mut told = String::new();
+        std::io::Read::read_to_string(peer, &mut told).unwrap();
+        assert_eq!(told, "-ERR max number of clients reached\r\n");
+    }
 }

@@ -50,6 +50,7 @@ use fleet::{Fleet, Mail};
 use input::{Arrivals, Input};
 use send::Pool;
 use slab::Slab;
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -74,6 +75,8 @@ pub struct EventLoop<E: Engine> {
     fleet: &'static Fleet,
     listeners: Vec<u16>,
     conns: Slab,
+    /// Connections that were accepted and wait for their turn to be taken in.
+    guests: VecDeque<(u16, OwnedFd)>,
     completions: Vec<Completion>,
     arrivals: Arrivals,
     window: Window,
@@ -104,6 +107,7 @@ impl<E: Engine> EventLoop<E> {
             fleet,
             listeners: Vec::new(),
             conns: Slab::default(),
+            guests: VecDeque::new(),
             completions: Vec::new(),
             arrivals: Arrivals::default(),
             window: Window::default(),
@@ -195,7 +199,7 @@ impl<E: Engine> EventLoop<E> {
     /// Submits everything and sleeps until there is something to do.
     fn wait(&mut self, now: WallMs) -> io::Result<()> {
         let (mailbox, safepoint) = (self.fleet.mailbox(self.id), &self.world.safepoint);
-        let sleeps = self.ready.is_empty() && mailbox.prepare_sleep();
+        let sleeps = self.ready.is_empty() && self.guests.is_empty() && mailbox.prepare_sleep();
         let timeout = if sleeps { self.sleep_time(now) } else { Duration::ZERO };
         if sleeps {
             self.seat.rest(); // Garbage does not wait for this loop to wake up again.
@@ -215,11 +219,13 @@ impl<E: Engine> EventLoop<E> {
                 Completion::Received { token, filled } => self.on_received(token, filled),
                 Completion::Sent { token, result, message } => self.on_sent(token, result, message),
                 Completion::Closed { token, end } => self.on_closed(token, end),
-                Completion::Accepted { listener, result } => self.on_accepted(listener, result, now),
+                // An error is the engine's business: it tries again by itself.
+                Completion::Accepted { listener, result } => self.guests.extend(result.ok().map(|it| (listener, it))),
                 Completion::Woken => {}
             }
         }
         self.completions = completions; // Its room is used again.
+        self.take_in_guests(now);
         for mail in self.fleet.mailbox(self.id).take() {
             match mail {
                 Mail::Adopt { socket, endpoints } => self.adopt(socket, endpoints, now),

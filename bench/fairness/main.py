@@ -1,0 +1,145 @@
+"""What greedy clients do to the others: GET latency of 50 clients beside an endless pipeline of 10 000 commands and
+KEYS in a loop, on the same loop and on another one.
+
+    python3 bench/fairness/main.py --server target/release/ringdb --load target/release/ringdb-load --port 7250
+
+The machine needs two cores: loop 0 stays on core 0, loop 1 on core 1. The greedy clients are placed on loop 0. Their
+generators and that of the 50 run on core 1 at the lowest priority and at a fixed rate, so that what is measured is what the
+server's loops do to each other and not who gets the core. A client is placed by holding idle connections on the loop that
+it must not get: new connections go to the loop with the fewest. Where a connection lives is seen by the thread whose
+processor time grows when it talks.
+"""
+
+import argparse
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+HELD = 120
+
+
+def thread_times(pid):
+    times = {}
+    for task in os.listdir(f"/proc/{pid}/task"):
+        name = open(f"/proc/{pid}/task/{task}/comm").read().strip()
+        if name.startswith("loop-"):
+            times[int(name[5:])] = int(open(f"/proc/{pid}/task/{task}/schedstat").read().split()[0])
+    return times
+
+
+def connect(port):
+    return socket.create_connection(("127.0.0.1", port))
+
+
+def home(pid, connection):
+    """The loop that serves a connection."""
+    before = thread_times(pid)
+    for _ in range(5):
+        connection.sendall(b"PING\r\n" * 20000)
+        wanted = 7 * 20000
+        while wanted > 0:
+            wanted -= len(connection.recv(1 << 16))
+    after = thread_times(pid)
+    return max(after, key=lambda loop: after[loop] - before[loop])
+
+
+def hold(pid, port, loop, count):
+    """Idle connections on one loop; they alternate, so each second one is kept."""
+    first, second = connect(port), connect(port)
+    first_is_there = home(pid, first) == loop
+    pairs = [(first, second)] + [(connect(port), connect(port)) for _ in range(count - 1)]
+    time.sleep(0.2)
+    for pair in pairs:
+        pair[1 if first_is_there else 0].close()
+    time.sleep(0.2)
+    kept = [pair[0 if first_is_there else 1] for pair in pairs]
+    assert home(pid, kept[-1]) == loop, "connections do not alternate here"
+    return kept
+
+
+def load(options, *words, core=1):
+    command = ["nice", "-n", "19", options.load, "-p", str(options.port), "--pin", str(core), "--json", *map(str, words)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+
+def start_server(options, loops):
+    command = [options.server, "--port", str(options.port), "--threads", str(loops), "--save", "", "--io-engine", options.engine]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    for _ in range(100):
+        try:
+            connect(options.port).close()
+            break
+        except OSError:
+            time.sleep(0.05)
+    if loops == 1:
+        os.sched_setaffinity(server.pid, {0})
+        for task in os.listdir(f"/proc/{server.pid}/task"):
+            os.sched_setaffinity(int(task), {0})
+    return server
+
+
+def gets(options):
+    rate = ["-c", 50, "-P", 1, "-w", "get", "-k", options.keys, "--rate", options.rate]
+    process = load(options, *rate, "-t", options.seconds, "--warm-up", 0.5)
+    report = json.loads(process.communicate()[0])
+    return {name: report["latency_ns"][name] / 1000 for name in ("p50", "p99", "p99.9", "max")}
+
+
+GREEDY = {
+    "a pipeline of 10 000": [["-c", 1, "-P", 10000, "-w", "get"]],
+    "KEYS that finds nothing": [["-c", 1, "--command", "KEYS nothing*"]],
+    "both": [["-c", 1, "-P", 10000, "-w", "get"], ["-c", 1, "--command", "KEYS nothing*"]],
+    "KEYS * (100 MB)": [["-c", 1, "--command", "KEYS *"]],
+}
+
+
+def scenarios(options, pid, loops):
+    show("quiet", gets(options))
+    for name, words in GREEDY.items():
+        held = hold(pid, options.port, 1, HELD) if loops == 2 else []
+        greedy = [load(options, *each, "-k", options.keys, "-t", 60, "--warm-up", 0) for each in words]
+        time.sleep(0.3)
+        for connection in held:
+            connection.close()
+        held = hold(pid, options.port, 0, HELD) if loops == 2 else []
+        show(name, gets(options))
+        for process in greedy:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        for connection in held:
+            connection.close()
+        time.sleep(0.5)
+
+
+def show(name, latency):
+    print(f"  {name:28}" + "".join(f"{key} {value:9.0f}   " for key, value in latency.items()), flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--server", default="target/release/ringdb")
+    parser.add_argument("--load", default="target/release/ringdb-load")
+    parser.add_argument("--port", type=int, default=7250)
+    parser.add_argument("--engine", default="auto")
+    parser.add_argument("--keys", type=int, default=5_000_000)
+    parser.add_argument("--rate", type=int, default=5000)
+    parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--loops", type=int, choices=[1, 2], default=2)
+    options = parser.parse_args()
+    server = start_server(options, options.loops)
+    try:
+        load(options, "-k", options.keys, "--fill-only", core=1).wait()
+        where = "greedy clients on loop 0, the others on loop 1" if options.loops == 2 else "all on one loop"
+        print(f"{options.keys} keys, {options.rate} GET/s of 50 clients, {where}; microseconds")
+        scenarios(options, server.pid, options.loops)
+    finally:
+        server.terminate()
+        server.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
