@@ -1,7 +1,7 @@
 //! Deadlines: EXPIRE and its kin set one, TTL and its kin tell it, PERSIST takes it away.
 //!
-//! A deadline is always absolute, in milliseconds of Unix time. A key that has one gets another in place; otherwise the entry
-//! is replaced by a copy with room for it. A deadline that has passed removes the key at once.
+//! A deadline is always absolute, in milliseconds of Unix time. A key that has one gets a later one in place; otherwise the
+//! entry is replaced by a copy. A deadline that has passed removes the key at once.
 
 use super::command::{Command, Cx, Flow, Handler, KeySpec, acl, cmd, flag};
 use crate::base::clock::WallMs;
@@ -136,7 +136,7 @@ fn set(cx: &mut Cx<'_>, args: &Args<'_>, scale: Scale) -> Result<Flow, ReplyErro
     Ok(Flow::Done)
 }
 
-/// The frequent case: the key has a deadline that moves. None: it is another case.
+/// The frequent case: the key has a deadline that is put off. None: it is another case.
 fn set_in_place(cx: &Cx<'_>, args: &Args<'_>, rule: &Rule, when: i64) -> Option<bool> {
     let key = cx.key(args, 1);
     let Some(entry) = cx.keys.peek(key) else { return Some(false) };
@@ -146,7 +146,7 @@ fn set_in_place(cx: &Cx<'_>, args: &Args<'_>, rule: &Rule, when: i64) -> Option<
         return Some(false);
     }
     let to = deadline(cx, when)?;
-    cx.keys.move_deadline(key, entry, present?, to).then_some(true)
+    entry.move_deadline(present?, to).then_some(true)
 }
 
 /// The deadline that is still to come, if `when` is one.

@@ -1,6 +1,8 @@
 //! Scenarios of the generic family. Replies were taken from Redis 7.0.
 
 use super::testkit::{Client, check, check_on};
+use crate::base::hash::Key;
+use crate::table::Participant;
 
 #[test]
 fn keys_that_are_named_twice_count_once_for_del_and_twice_for_exists() {
@@ -138,6 +140,24 @@ fn expire_obeys_its_conditions() {
         EXISTS a => 0
     ",
     );
+}
+
+/// A reader that met the entry and compares two looks at it must not be deceived by a deadline that goes and comes back.
+#[test]
+fn an_earlier_deadline_replaces_the_entry_and_a_later_one_does_not() {
+    let mut client = Client::new();
+    let entry = |client: &Client| {
+        let (space, seat) = (&client.world.keyspace, Participant::new());
+        let guard = seat.pin();
+        let table = space.roots.get(0, &guard).expect("written to");
+        table.get(Key::new(&space.hasher, b"k"), &guard).expect("present").as_ptr().addr()
+    };
+    client.run_line("SET k v PX 50000");
+    let first = entry(&client);
+    client.run_line("PEXPIRE k 60000");
+    assert_eq!(entry(&client), first);
+    client.run_line("PEXPIRE k 40000");
+    assert_ne!(entry(&client), first);
 }
 
 #[test]

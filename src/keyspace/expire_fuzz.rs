@@ -82,8 +82,8 @@ impl World {
             }
             _ => {
                 let entry = keys.peek(key);
-                let moved = entry.and_then(|entry| Some(keys.move_deadline(key, entry, entry.expires_at()?, at)));
-                // Not moved: there is no deadline, or a staged command has frozen it.
+                let moved = entry.and_then(|entry| Some(entry.move_deadline(entry.expires_at()?, at)));
+                // Not moved: there is no deadline, it would be earlier, or a staged command has frozen it.
                 if moved != Some(true) {
                     keys.update(key, |old| match old {
                         Some(old) => (Change::Put(with_deadline(old, Some(at))), ()),

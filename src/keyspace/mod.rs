@@ -225,19 +225,6 @@ impl<'t> Keys<'t> {
         let known = live.and_then(Entry::expires_at);
         known.is_none_or(|known| deadline < known).then_some(deadline)
     }
-    /// Moves the deadline of an entry that has one, in place, if it still is `seen`. False: it changed meanwhile, or the
-    /// entry is being replaced; then `update` decides.
-    #[inline]
-    pub fn move_deadline(&self, key: Key<'_>, entry: Entry<'t>, seen: WallMs, to: WallMs) -> bool {
-        let is_moved = entry.move_deadline(seen, to);
-        if is_moved
-            && to < seen
-            && let Some(table) = self.table()
-        {
-            self.local.expiry.register(table.id(), key.hash, to, self.now);
-        }
-        is_moved
-    }
     /// Several keys, all or nothing, at one instant (MSET, MSETNX, DEL k…, RENAME, COPY, BITOP): see `table::Txn`. Keys may
     /// be of several databases. `f` may run several times; it asks `live` for entries that count. Expired entries for which
     /// it decides nothing are removed.

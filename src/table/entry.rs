@@ -17,6 +17,7 @@
 //! **Freeze.** `ttl` and `cell` are changed in place by CAS while their FROZEN bit is clear. Whoever wants to unlink or copy
 //! an entry freezes both first; what it then reads is final. Rules: FROZEN is never cleared; a frozen entry that is still
 //! in its slot is an ordinary entry with constant value, and whoever wants to change it replaces it, waiting for nobody.
+//! In place a deadline only grows; a counter goes up and down.
 //! Proof: loom-tests/tests/freeze.rs.
 
 use super::recycle;
@@ -253,8 +254,13 @@ impl<'g> Entry<'g> {
             crate::base::sync::spin();
         }
     }
-    /// Moves the deadline in place if it still is `seen`. False if it changed, is frozen, or there is none.
+    /// Puts the deadline off, in place, if it still is `seen`. False if it changed, is frozen, there is none, or `to` is
+    /// earlier: a deadline that only grows in place never comes back to a value, so two equal reads mean that nothing happened
+    /// between them (`Table::update` and `snapshot` rely on it).
     pub fn move_deadline(self, seen: WallMs, to: WallMs) -> bool {
+        if to < seen {
+            return false;
+        }
         // AcqRel: pairs with `expires_at` and `freeze`.
         self.ttl_word().is_some_and(|word| {
             word.compare_exchange(seen.0 << 1, to.0 << 1, Ordering::AcqRel, Ordering::Acquire).is_ok()
@@ -460,6 +466,18 @@ mod tests {
         let plain = NewEntry::new(Kind(0), &[b'k'; 16], None, 0, Source::Inline(&[b'v'; 32]));
         let volatile = NewEntry::new(Kind(0), &[b'k'; 16], Some(WallMs(1)), 0, Source::Inline(&[b'v'; 32]));
         assert_eq!((plain.view().alloc_len(), volatile.view().alloc_len()), (56, 64));
+    }
+
+    #[test]
+    fn in_place_a_deadline_only_grows() {
+        let entry = NewEntry::new(Kind(0), b"k", Some(WallMs(10)), 0, Source::Inline(b"v"));
+        let entry = entry.view();
+        assert!(entry.move_deadline(WallMs(10), WallMs(20)));
+        assert!(!entry.move_deadline(WallMs(20), WallMs(10)), "earlier");
+        assert!(!entry.move_deadline(WallMs(10), WallMs(30)), "it is another one by now");
+        entry.freeze();
+        assert!(!entry.move_deadline(WallMs(20), WallMs(30)), "frozen");
+        assert_eq!(entry.expires_at(), Some(WallMs(20)));
     }
 
     #[test]
