@@ -5,6 +5,8 @@ pub mod glob;
 pub mod hash;
 pub mod heap;
 pub mod ids;
+pub mod mutation;
 pub mod num;
+pub mod plain;
 pub mod prng;
 pub mod sync;

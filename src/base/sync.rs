@@ -4,9 +4,12 @@
 //! shipped. `clippy.toml` bans the standard library's atomics elsewhere.
 
 #[cfg(loom)]
+pub mod watched;
+
+#[cfg(loom)]
 pub use loom::{
     sync::Mutex,
-    sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
+    sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, Ordering, fence},
     thread,
 };
 #[cfg(not(loom))]
@@ -16,11 +19,13 @@ pub use std::{
     sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
     thread,
 };
+#[cfg(loom)]
+pub use watched::{AtomicPtr, AtomicU64, AtomicUsize};
 
 /// Statistics and hints that no protocol depends on: the model checker does not branch on them.
 #[allow(clippy::disallowed_types)]
 pub mod hint {
-    pub use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+    pub use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 }
 
 /// Words that the kernel writes or reads: it is no thread of a model, and they lie where it put them.

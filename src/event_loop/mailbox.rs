@@ -11,7 +11,8 @@
 //! loop pays per turn is one relaxed load of `full`. A sender wakes the loop only if it said that it goes to sleep: at most
 //! one wake-up per sleep.
 
-use crate::base::sync::{AtomicBool, Mutex, Ordering, fence};
+use crate::base::mutation::{Mutation, fence_unless};
+use crate::base::sync::{AtomicBool, Mutex, Ordering};
 use std::sync::PoisonError;
 
 /// How a sleeping loop is woken: an eventfd in the server, a flag in the model.
@@ -45,7 +46,7 @@ impl<M, W: Wake> Mailbox<M, W> {
     pub fn send(&self, message: M) {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).push(message); // S1
         self.full.store(true, Ordering::Relaxed); // S1  the lock publishes the message, this flag only announces it.
-        fence(Ordering::SeqCst); // S2  pairs with L2 in `prepare_sleep`.
+        fence_unless(Mutation::SendWithoutFence); // S2  pairs with L2 in `prepare_sleep`.
         if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed) {
             self.waker.wake(); // S3  at most one signal per sleep.
         }
@@ -54,7 +55,7 @@ impl<M, W: Wake> Mailbox<M, W> {
     /// Announces that the loop is about to sleep. False: there is a message, so it must not.
     pub fn prepare_sleep(&self) -> bool {
         self.asleep.store(true, Ordering::Relaxed); // L1
-        fence(Ordering::SeqCst); // L2  pairs with S2 in `send`.
+        fence_unless(Mutation::SleepWithoutFence); // L2  pairs with S2 in `send`.
         let may_sleep = !self.full.load(Ordering::Relaxed); // L3
         if !may_sleep {
             self.woke_up();

@@ -14,7 +14,8 @@
 //! safepoint lasts as long as the longest turn under way, microseconds as a rule.
 
 use crate::base::ids::LoopId;
-use crate::base::sync::{AtomicBool, Ordering, fence, spin, thread};
+use crate::base::mutation::{Mutation, fence_unless};
+use crate::base::sync::{AtomicBool, Ordering, spin, thread};
 
 /// Spins before each yield to the scheduler.
 const SPINS: usize = 64;
@@ -51,7 +52,7 @@ impl Safepoint {
         let seat = &self.seats[me.0 as usize];
         loop {
             seat.is_parked.store(false, Ordering::Relaxed); // W1
-            fence(Ordering::SeqCst); // W2  pairs with I2.
+            fence_unless(Mutation::LeaveWithoutFence); // W2  pairs with I2.
             // W3  Acquire: pairs with I5: what the initiator did is visible.
             if !self.stop.load(Ordering::Acquire) {
                 return;
@@ -78,7 +79,7 @@ impl Safepoint {
             self.enter_kernel(me);
             self.leave_kernel(me);
         }
-        fence(Ordering::SeqCst); // I2  pairs with W2.
+        fence_unless(Mutation::StopWithoutFence); // I2  pairs with W2.
         for (index, seat) in self.seats.iter().enumerate() {
             if index != me.0 as usize {
                 self.wait_until(|| seat.is_parked.load(Ordering::Acquire)); // I3

@@ -10,11 +10,14 @@
 use super::probe::Place;
 use super::reclaim::Guard;
 use super::word::Word;
+use crate::base::mutation::{Mutation, mutated};
+use crate::base::plain::Plain;
 use crate::base::sync::{AtomicU64, Ordering};
 
 /// An immutable set of words; at least two.
 pub(super) struct Bundle {
     words: Box<[Word]>,
+    plain: Plain,
 }
 
 impl Bundle {
@@ -25,7 +28,9 @@ impl Bundle {
     pub unsafe fn words_of(word: Word, single: &mut [Word; 1]) -> &[Word] {
         if word.is_bundle() {
             // SAFETY: a bundle word points to a live bundle; it is retired through an epoch when replaced.
-            return unsafe { &(*word.pointer::<Bundle>()).words };
+            let bundle: &Bundle = unsafe { &*word.pointer() };
+            bundle.plain.read();
+            return &bundle.words;
         }
         *single = [word.thawed()];
         if word.is_live() { &single[..] } else { &[] }
@@ -35,7 +40,7 @@ impl Bundle {
         match words[..] {
             [] => Word::EMPTY,
             [word] => word,
-            _ => Word::bundle(Box::into_raw(Box::new(Bundle { words: words.into_boxed_slice() }))),
+            _ => Word::bundle(Box::into_raw(Box::new(Bundle { words: words.into_boxed_slice(), plain: Plain::new() }))),
         }
     }
     /// Frees a bundle that `pack` made and nobody has seen.
@@ -60,6 +65,7 @@ impl Bundle {
 fn exchange(slot: &AtomicU64, seen: Word, words: Vec<Word>, guard: &Guard<'_>) -> bool {
     let next = Bundle::pack(words);
     // AcqRel: publishes the new bundle; pairs with readers' Acquire loads. The linearization point of the change.
+    let seen = if mutated(Mutation::BundleWithoutCompare) { Word(slot.load(Ordering::Acquire)) } else { seen };
     if slot.compare_exchange(seen.0, next.0, Ordering::AcqRel, Ordering::Acquire).is_ok() {
         Bundle::retire(seen, guard);
         return true;

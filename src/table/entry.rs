@@ -22,6 +22,8 @@
 
 use super::recycle;
 use crate::base::clock::WallMs;
+use crate::base::mutation::{Mutation, mutated};
+use crate::base::plain::Plain;
 use crate::base::sync::{AtomicU32, AtomicU64, Ordering};
 use bytes::Bytes;
 use std::marker::PhantomData;
@@ -50,6 +52,8 @@ const _: () = assert!(BLOB_LEN_MIN <= u16::MAX as usize, "inline lengths fit 16 
 pub struct Header {
     live: AtomicU32,
     fixed: u32,
+    /// Key, value and `fixed`, for the models. No bytes in the server.
+    plain: Plain,
 }
 
 #[cfg(not(loom))]
@@ -163,14 +167,18 @@ impl<'g> Entry<'g> {
     /// The key's bytes.
     #[inline]
     pub fn key(self) -> &'g [u8] {
+        self.header().plain.read();
+        self.slice(self.header().shape().key, self.key_len())
+    }
+    #[inline]
+    fn key_len(self) -> usize {
         let header = self.header();
-        let shape = header.shape();
-        let mut len = (header.fixed >> 16 & 255) as usize;
+        let len = (header.fixed >> 16 & 255) as usize;
         if len == KLEN_EXTENDED {
             // SAFETY: an extended length stands in the 8 bytes before the key.
-            len = unsafe { self.at::<u64>(shape.key - 8).read() } as usize;
+            return unsafe { self.at::<u64>(header.shape().key - 8).read() } as usize;
         }
-        self.slice(shape.key, len)
+        len
     }
     /// The 4 opaque bits.
     #[inline]
@@ -181,6 +189,7 @@ impl<'g> Entry<'g> {
     #[inline]
     pub fn payload(self) -> Payload<'g> {
         let header = self.header();
+        header.plain.read();
         match header.payload_kind() {
             PAYLOAD_INLINE => {
                 let key = self.key();
@@ -217,6 +226,9 @@ impl<'g> Entry<'g> {
     /// Makes deadline and counter final and returns them. Idempotent; any thread may do it.
     /// Order: AcqRel: what an in-place CAS published before is seen, and a later CAS fails.
     pub fn freeze(self) -> Cells {
+        if mutated(Mutation::FreezeOnlyReads) {
+            return self.cells();
+        }
         let freeze = |word: Option<&AtomicU64>| word.map_or(0, |w| w.fetch_or(FROZEN, Ordering::AcqRel) >> 1);
         Cells { ttl: freeze(self.ttl_word()), counter: freeze(self.cell_word()) }
     }
@@ -258,7 +270,7 @@ impl<'g> Entry<'g> {
     /// earlier: a deadline that only grows in place never comes back to a value, so two equal reads mean that nothing happened
     /// between them (`Table::update` and `snapshot` rely on it).
     pub fn move_deadline(self, seen: WallMs, to: WallMs) -> bool {
-        if to < seen {
+        if to < seen && !mutated(Mutation::DeadlineShortened) {
             return false;
         }
         // AcqRel: pairs with `expires_at` and `freeze`.
@@ -284,9 +296,10 @@ impl<'g> Entry<'g> {
     /// Bytes of the allocation (a blob's own bytes not counted).
     pub fn alloc_len(self) -> usize {
         let header = self.header();
-        header.shape().key + self.key().len() + header.inline_len()
+        header.shape().key + self.key_len() + header.inline_len()
     }
     /// The allocation's bytes if it can be freed without looking into it: no blob to be dropped.
+    #[cfg(not(loom))]
     #[inline]
     pub(super) fn recyclable_len(self) -> Option<usize> {
         (self.header().payload_kind() != PAYLOAD_BLOB).then(|| self.alloc_len())
@@ -382,7 +395,7 @@ impl NewEntry {
         let klen = key.len().min(KLEN_EXTENDED) as u32;
         let ttl = if expires_at.is_some() { HAS_TTL } else { 0 };
         let fixed = payload << 30 | (kind.0 as u32) << 26 | ttl | klen << 16 | inline_len as u32;
-        let header = Header { live: AtomicU32::new(recency << 12), fixed };
+        let header = Header { live: AtomicU32::new(recency << 12), fixed, plain: Plain::new() };
         let at = header.shape();
         let len = at.key + key.len() + inline_len; // Never 0: there is a header.
         let Some(block) = NonNull::new(recycle::take(len).cast::<Header>()) else {

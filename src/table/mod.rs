@@ -16,7 +16,8 @@
 //!
 //! **Linearization points.** get: the load of the slot's word · replace, remove: the CAS of the slot · insert: the CAS of the
 //! head that clears its Try bit · counter: the CAS of the cell · several keys: the CAS of the status word.
-//! **Progress.** Every operation is lock-free: a stalled thread delays nobody but the reclamation of memory.
+//! **Progress.** Operations on one key are lock-free: a stalled thread delays nobody but the reclamation of memory. Staged
+//! ones wait for nobody either, but may abort each other again and again if the scheduler keeps stopping their owners.
 //! **Departures** from the first design: 8-byte headers (no per-entry stamp until a journal needs one); tags of 15 bits and
 //! 8-aligned entries (a 56-byte block stays 56); a group that cannot take another key falls back to an immutable bundle;
 //! an owner of a staged change that stalls is aborted by whoever needs the key, so writers do not wait for it either.
@@ -43,7 +44,9 @@ pub use scan::{Walk, Walked};
 pub use staged::{Txn, snapshot, transact};
 
 use crate::base::hash::{Key, KeyHasher};
+use crate::base::mutation::{Mutation, mutated};
 use crate::base::sync::{AtomicUsize, Ordering};
+use entry::Cells;
 use group::{Generation, GroupHead, Line};
 use probe::{Insert, Look, Place, find, insert};
 use shard::{Counts, Shard};
@@ -107,6 +110,12 @@ fn prefetch_match(line: &Line, hash: u64) -> bool {
 fn chaos() {
     #[cfg(feature = "chaos")]
     crate::base::sync::chaos();
+}
+
+/// Did a decision that followed the read `seen` of `old`'s cells see what is `last` in them? An equal deadline never was
+/// another one, for deadlines only grow in place; a counter may have gone up and come back while the decision was made.
+fn was_decided_on(last: Cells, seen: Cells, old: Entry<'_>) -> bool {
+    mutated(Mutation::DecideBeforeFreeze) || last == seen && (!old.is_counter() || mutated(Mutation::CounterComesBack))
 }
 
 impl Table {
@@ -231,18 +240,20 @@ impl Table {
         let grows = now > counts.grow_at.load(Ordering::Relaxed);
         let shrinks = now < counts.shrink_at.load(Ordering::Relaxed);
         if grows || shrinks || counts.resizing.load(Ordering::Relaxed) {
-            self.resize_step(&shard, grows, shrinks, guard);
+            self.resize_step(&shard, now, guard);
         }
     }
     #[cold]
-    fn resize_step(&self, shard: &Shard<'_>, grows: bool, shrinks: bool, guard: &Guard<'_>) {
+    fn resize_step(&self, shard: &Shard<'_>, keys: i64, guard: &Guard<'_>) {
         let generation = shard.generation();
         if let Some(next) = generation.next() {
             return resize::drive(shard, generation, next, UNITS_PER_WRITE, &self.hasher, guard);
         }
-        if grows {
+        // The triggers may still be those of the generation before this one.
+        let (grow_at, shrink_at) = shard.counts.limits(generation.log2());
+        if keys > grow_at {
             resize::start(shard, generation, generation.log2() + 1);
-        } else if shrinks && generation.log2() > 0 {
+        } else if keys < shrink_at {
             resize::start(shard, generation, generation.log2() - 1);
         }
     }
@@ -283,6 +294,7 @@ impl Table {
             }
             // SAFETY: found under `guard`, no record.
             let old: Entry<'g> = unsafe { place.word.as_entry() };
+            let is_final = !old.has_cells() || old.is_frozen();
             let seen = old.cells();
             let (change, result) = f(Some(old));
             let (word, has_deadline) = match &change {
@@ -294,9 +306,9 @@ impl Table {
                 self.help(key.hash, generation, guard);
                 continue;
             }
-            // Freeze before unlinking; if a cell moved after `f` read it, `f` decides again on the final values.
-            if old.has_cells() && old.freeze() != seen {
-                continue;
+            // Freeze before unlinking.
+            if !is_final && !was_decided_on(old.freeze(), seen, old) {
+                continue; // `f` decides again, now on final values.
             }
             chaos();
             let volatile = has_deadline as i64 - old.has_deadline() as i64;
@@ -337,20 +349,37 @@ impl Table {
             }
         }
     }
+}
 
-    /// Starts and finishes a resize of every shard by one step: for models and stress tests.
-    #[cfg(any(loom, test, feature = "chaos"))]
+/// Resizes on demand: for models and stress tests.
+#[cfg(any(loom, test, feature = "chaos"))]
+impl Table {
+    /// Starts a resize of every shard by one step and finishes it.
     pub fn resize_all(&self, grow: bool, guard: &Guard<'_>) {
         for index in 0..SHARDS {
             let shard = self.shard_at(index);
             let generation = shard.generation();
-            let log2 = generation.log2();
-            if generation.next().is_none() && (if grow { log2 < 6 } else { log2 > 0 }) {
-                resize::start(&shard, generation, if grow { log2 + 1 } else { log2 - 1 });
-            }
+            self.start_resize(index, grow);
             if let Some(next) = generation.next() {
                 resize::finish(&shard, generation, next, &self.hasher, guard);
             }
+        }
+    }
+    /// Starts a resize of a shard, unless one is under way or the size would be out of reason.
+    pub fn start_resize(&self, shard: usize, grow: bool) {
+        let shard = self.shard_at(shard);
+        let generation = shard.generation();
+        let log2 = generation.log2();
+        if generation.next().is_none() && (if grow { log2 < 6 } else { log2 > 0 }) {
+            resize::start(&shard, generation, if grow { log2 + 1 } else { log2 - 1 });
+        }
+    }
+    /// Moves up to `units` units of a shard that is being resized.
+    pub fn drive_resize(&self, shard: usize, units: usize, guard: &Guard<'_>) {
+        let shard = self.shard_at(shard);
+        let generation = shard.generation();
+        if let Some(next) = generation.next() {
+            resize::drive(&shard, generation, next, units, &self.hasher, guard);
         }
     }
 }
@@ -358,6 +387,9 @@ impl Table {
 impl Drop for Table {
     /// Frees every entry. Nobody else can reach the table, so plain walking is enough.
     fn drop(&mut self) {
+        if cfg!(loom) && std::thread::panicking() {
+            return; // A model has failed: the checker is gone, and no atomic can be read without it.
+        }
         let seat = Participant::new();
         let guard = seat.pin();
         for index in 0..SHARDS {

@@ -3,7 +3,8 @@
 //! ```text
 //! find     head h0 → words whose tag matches and that are not tried → key equal → head still h0: hit.
 //!          A miss needs no second look: a key never moves inside a generation, so if it had been present during the whole
-//!          scan, it would have been seen; at some instant of the scan it was absent.
+//!          scan, it would have been seen; at some instant of the scan it was absent. (One exception, one more load: a slot
+//!          that became set-valued meanwhile hides its word in a bundle.)
 //! insert   reserve: CAS head h0 → h0 | Try(i)      (unique owner of an EMPTY slot)
 //!          fill:    slot[i] := word
 //!          commit:  CAS head h → h without Try(i)  ** linearization point; h is the head that the last find ran under **
@@ -17,7 +18,7 @@
 //! *Uncommitted entries are seen.* A reader may meet a word between fill and commit, compare its key, and only then notice
 //! the changed head. So an entry whose insert is given up is retired, never freed at once.
 //!
-//! Proofs: loom-tests/tests/insert.rs (models a, b), transfer.rs (c, d, e). Mutation that must fail: no second head load.
+//! Proofs: loom-tests/tests/insert.rs, overflow.rs, transfer.rs.
 
 use super::bundle::{self, Bundle};
 use super::group::{GROUP_LINES, Generation, GroupHead, LINE_SLOTS, Line};
@@ -25,6 +26,7 @@ use super::reclaim::Guard;
 use super::staged::Record;
 use super::word::Word;
 use crate::base::hash::Key;
+use crate::base::mutation::{Mutation, mutated, weakened};
 use crate::base::sync::{AtomicU64, Ordering, spin};
 
 /// Where a key was found.
@@ -75,9 +77,11 @@ pub(super) fn find<'g>(generation: Generation, key: Key<'_>, _guard: &'g Guard<'
             found => found,
         };
         match hit {
+            None if became_set_valued(home, head) => {}
             None => return Look::Miss(head),
             // The second look at the head. The word's Acquire load keeps it behind; unchanged means: the word was committed
             // when it was read, and the group was not moved yet.
+            Some(place) if mutated(Mutation::HitWithoutSecondLook) => return Look::Hit(place),
             Some(place) if home.head.load(Ordering::Acquire) == head.0 => return Look::Hit(place),
             Some(_) => spin(),
         }
@@ -93,6 +97,16 @@ fn is_same(a: &[u8], b: &[u8]) -> bool {
         return a.len() == b.len() && a_head == b_head && a_tail == b_tail;
     }
     a == b
+}
+
+/// Has the group got its overflow slot since `head` was read? Then a bundle may stand where a single word stood, and the
+/// line was searched without a look into it.
+#[inline]
+fn became_set_valued(home: &Line, head: GroupHead) -> bool {
+    // Relaxed: whoever read the bundle (Acquire) sees the head that was there before it.
+    head.overflow().is_none()
+        && !mutated(Mutation::MissInBundle)
+        && GroupHead(home.head.load(Ordering::Relaxed)).overflow().is_some()
 }
 
 /// Looks for `key` in one line whose first slot has number `base` in the group.
@@ -144,9 +158,11 @@ impl Place<'_> {
         if self.held.is_bundle() {
             return bundle::replace(self, next, guard);
         }
+        let next = if mutated(Mutation::RemoveToUninit) && next.is_empty() { Word::UNINIT } else { next };
         // AcqRel: Release publishes what `next` points to; Acquire orders the retirement behind earlier readers' words.
         // **The linearization point of replace and remove.**
-        self.slot.compare_exchange(self.held.0, next.0, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        let order = weakened(Mutation::ReplaceRelaxed, Ordering::AcqRel);
+        self.slot.compare_exchange(self.held.0, next.0, order, Ordering::Acquire).is_ok()
     }
 }
 
@@ -188,7 +204,7 @@ pub(super) fn insert(generation: Generation, key: Key<'_>, word: Word, guard: &G
         }
         super::chaos();
         // Release: publishes what the word points to, also to readers that meet it before the commit.
-        slot.store(word.0, Ordering::Release);
+        slot.store(word.0, weakened(Mutation::FillRelaxed, Ordering::Release));
         return commit(generation, home, slot, number, reserved, key, guard);
     }
 }
@@ -207,9 +223,14 @@ fn commit(
     loop {
         super::chaos();
         // AcqRel: **the linearization point of insert**; Release publishes the slot's word with the head.
-        match home.head.compare_exchange(head.0, head.without_try(number).0, Ordering::AcqRel, Ordering::Acquire) {
+        let order = weakened(Mutation::CommitRelaxed, Ordering::AcqRel);
+        match home.head.compare_exchange(head.0, head.without_try(number).0, order, Ordering::Acquire) {
             Ok(_) => return Insert::Done,
             Err(now) if GroupHead(now).is_frozen() => return Insert::Again, // The slot is garbage in a dead group.
+            Err(now) if mutated(Mutation::CommitWithoutFind) => {
+                head = GroupHead(now);
+                continue;
+            }
             Err(_) => {}
         }
         match find(generation, key, guard) {

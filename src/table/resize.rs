@@ -18,7 +18,7 @@
 //! *Promotion* happens by evidence: whoever finds the cursor exhausted looks at every group, helps the unmoved ones, and then
 //! swings the shard to the next generation. It does not rely on a counter whose increment a stalled thread may still owe.
 //!
-//! Proofs: loom-tests/tests/transfer.rs. Mutations that must fail: words not frozen; EMPTY = 0; no second head load.
+//! Proofs: loom-tests/tests/transfer.rs, resize.rs.
 
 use super::bundle::Bundle;
 use super::group::{GROUP_LINES, Generation, GroupHead, LINE_SLOTS, Line};
@@ -28,6 +28,7 @@ use super::shard::Shard;
 use super::staged::Record;
 use super::word::Word;
 use crate::base::hash::KeyHasher;
+use crate::base::mutation::{Mutation, unless, weakened};
 use crate::base::sync::{AtomicU64, Ordering};
 
 /// Live words of the sources, in slot order.
@@ -90,10 +91,12 @@ pub(super) fn help_move(
     let sources = &unit.sources[..unit.source_count];
     let mut image = Image::default();
     let mut is_filled = false;
-    for &source in sources {
+    for (n, &source) in sources.iter().enumerate() {
         let home = old.line(source);
+        let bits = unless(Mutation::MovedBeforeFilled, GroupHead::FROZEN_BIT, GroupHead::MOVED_BITS);
+        let bits = if n > 0 { unless(Mutation::OneSourceFrozen, bits, 0) } else { bits };
         // AcqRel: Acquire to see committed slots, Release so that who sees FROZEN sees the move's start.
-        let head = GroupHead(home.head.fetch_or(GroupHead::FROZEN_BIT, Ordering::AcqRel));
+        let head = GroupHead(home.head.fetch_or(bits, Ordering::AcqRel));
         if head.is_moved() {
             is_filled = true; // MOVED comes after the fill, and this source's bundle may be retired already.
             continue;
@@ -112,7 +115,8 @@ pub(super) fn help_move(
         if !before.is_moved() {
             retire_bundle(home, before, guard);
             // AcqRel: whoever counts the last group has what the others filled, and hands it on by promoting.
-            let moved = old.head().moved.fetch_add(1, Ordering::AcqRel) + 1;
+            let order = weakened(Mutation::MovedCountRelaxed, Ordering::AcqRel);
+            let moved = old.head().moved.fetch_add(1, order) + 1;
             if moved == old.group_count() {
                 promote(shard, old, new, guard);
             }
@@ -129,7 +133,8 @@ fn freeze_group(old: Generation, home: &Line, head: GroupHead, image: &mut Image
                 continue; // Not committed: not in the image. All helpers see the same Try bits.
             }
             // AcqRel: Acquire to read what the word points to; the CAS of a writer either came before or fails.
-            let word = Word(slot.fetch_or(Word::FROZEN_BIT, Ordering::AcqRel));
+            let bit = unless(Mutation::WordsNotFrozen, Word::FROZEN_BIT, 0);
+            let word = Word(slot.fetch_or(bit, Ordering::AcqRel));
             let mut single = [Word::EMPTY];
             // SAFETY: loaded under the caller's guard.
             let words = unsafe { Bundle::words_of(word, &mut single) };

@@ -6,6 +6,7 @@
 use super::Table;
 use super::reclaim::Guard;
 use crate::base::hash::KeyHasher;
+use crate::base::mutation::{Mutation, mutated};
 use crate::base::sync::{AtomicPtr, AtomicU64, Ordering};
 use std::ptr::null_mut;
 
@@ -45,7 +46,8 @@ impl Roots {
         let id = self.made.fetch_add(1, Ordering::Relaxed); // Only unique.
         let fresh = Box::into_raw(Box::new(Table::with_id(self.hasher.clone(), id)));
         let slot = &self.slots[index];
-        let winner = match slot.compare_exchange(null_mut(), fresh, Ordering::AcqRel, Ordering::Acquire) {
+        let expected = if mutated(Mutation::RootWithoutCompare) { slot.load(Ordering::Acquire) } else { null_mut() };
+        let winner = match slot.compare_exchange(expected, fresh, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => fresh,
             Err(other) => {
                 // SAFETY: the loser's table was never shared.

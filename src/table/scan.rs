@@ -13,6 +13,7 @@ use super::reclaim::Guard;
 use super::staged::resolved;
 use super::word::Word;
 use super::{Entry, SHARDS, Table};
+use crate::base::mutation::{Mutation, unless};
 use crate::base::prng::Prng;
 use crate::base::sync::{Ordering, spin};
 
@@ -69,7 +70,8 @@ pub(super) fn class_words(generation: Generation, class: usize, words: &mut Vec<
     }
     if any_moved {
         // `class` may be one of a larger size, from before this move began: its keys are in the class that it folds to.
-        for moved in (class & (small - 1)..next.group_count()).step_by(small) {
+        let folded = unless(Mutation::ClassNotFolded, class & (small - 1), class);
+        for moved in (folded..next.group_count()).step_by(small) {
             if !group_words(next, moved, words) {
                 class_words(next, moved, words);
             }

@@ -45,12 +45,17 @@ impl Counts {
         counts.resized(0, false);
         counts
     }
-    /// Sets the triggers for a generation of `1 << log2` groups, from which a move may have begun already.
-    pub fn resized(&self, log2: u32, is_moving: bool) {
+    /// Beyond how many keys a generation of `1 << log2` groups is to grow, and below how many it is to shrink.
+    pub fn limits(&self, log2: u32) -> (i64, i64) {
         let groups = (1u64 << log2) as f64;
         let load = LOAD_MAX * (-self.stagger).exp2();
-        self.grow_at.store((groups * load).max(4.0) as i64, Ordering::Relaxed);
-        self.shrink_at.store(if log2 == 0 { -1 } else { (groups * load / 8.0) as i64 }, Ordering::Relaxed);
+        ((groups * load).max(4.0) as i64, if log2 == 0 { -1 } else { (groups * load / 8.0) as i64 })
+    }
+    /// Sets the triggers for a generation of `1 << log2` groups, from which a move may have begun already.
+    pub fn resized(&self, log2: u32, is_moving: bool) {
+        let (grow_at, shrink_at) = self.limits(log2);
+        self.grow_at.store(grow_at, Ordering::Relaxed);
+        self.shrink_at.store(shrink_at, Ordering::Relaxed);
         self.resizing.store(is_moving, Ordering::Relaxed);
     }
 }

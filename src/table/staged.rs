@@ -17,14 +17,17 @@
 //! finished, and every later writer finishes it first. A reader that saw one key new then reads another key of the same
 //! command: its record was in place before the status changed, so it is new or newer.
 //!
-//! Proof: loom-tests/tests/staged.rs (model f). Mutation that must fail: finish before the status CAS.
+//! Proofs: loom-tests/tests/staged.rs, snapshot.rs.
 
 use super::entry::{Entry, NewEntry};
 use super::probe::{Insert, Place, insert};
 use super::reclaim::Guard;
 use super::word::Word;
 use super::{Change, Table};
+use crate::base::clock::WallMs;
 use crate::base::hash::Key;
+use crate::base::mutation::{Mutation, mutated, unless, weakened};
+use crate::base::plain::Plain;
 use crate::base::sync::{AtomicU64, Ordering, spin};
 use smallvec::SmallVec;
 
@@ -44,6 +47,8 @@ struct Block {
     records: Vec<Record>,
     /// The keys' bytes: records outlive the command's arguments.
     _keys: Vec<u8>,
+    /// Keys and hashes, for the models.
+    plain: Plain,
 }
 
 // SAFETY: the raw pointers inside point into the block itself and to tables that outlive every guard.
@@ -70,22 +75,27 @@ impl Record {
     }
     #[inline]
     pub fn key<'g>(&self) -> &'g [u8] {
+        self.block().plain.read();
         // SAFETY: points into the block, which lives as long as the record.
         unsafe { &*self.key }
     }
     #[inline]
     pub fn hash(&self) -> u64 {
+        self.block().plain.read();
         self.hash
     }
-    fn status(&self) -> &AtomicU64 {
+    fn block(&self) -> &Block {
         // SAFETY: the block owns the record.
-        unsafe { &(*self.block).status }
+        unsafe { &*self.block }
+    }
+    fn status(&self) -> &AtomicU64 {
+        &self.block().status
     }
     /// The status and the word that counts under it: EMPTY means absent.
     pub fn resolve(&self) -> (u64, Word) {
         // Acquire: pairs with the commit CAS: the new word and what it points to are visible.
         let status = self.status().load(Ordering::Acquire);
-        let word = if status == COMMITTED { &self.new } else { &self.old };
+        let word = if status == COMMITTED || mutated(Mutation::StatusIgnored) { &self.new } else { &self.old };
         (status, Word(word.load(Ordering::Relaxed)))
     }
 }
@@ -111,6 +121,9 @@ impl Table {
         let record = unsafe { Record::of(word) };
         let mut patience = PATIENCE;
         while record.status().load(Ordering::Acquire) == ACTIVE {
+            if patience == 0 && mutated(Mutation::FinishedWhileActive) {
+                break;
+            }
             if patience == 0 {
                 // AcqRel: either this abort or the owner's commit happens, not both.
                 let _ = record.status().compare_exchange(ACTIVE, ABORTED, Ordering::AcqRel, Ordering::Acquire);
@@ -124,8 +137,8 @@ impl Table {
 
     /// Replaces a settled record by the word that counts, once: the winner accounts for the change.
     fn finish(&self, key: Key<'_>, word: Word, guard: &Guard<'_>) {
-        // It may have been met in a frozen slot; it lives on in the next generation without that bit.
-        let word = word.thawed();
+        // It may have been met in a slot that is frozen, and lives on in the next generation without that bit.
+        let word = unless(Mutation::FrozenRecordMissed, word.thawed(), word);
         // SAFETY: `word` was loaded from a slot under `guard`, or is our own block's.
         let record = unsafe { Record::of(word) };
         let (status, target) = record.resolve();
@@ -275,7 +288,7 @@ impl Block {
         let mut bytes = Vec::with_capacity(held.iter().map(|held| key(held).bytes.len()).sum());
         held.iter().for_each(|held| bytes.extend_from_slice(key(held).bytes));
         let records = Vec::with_capacity(held.len());
-        let mut block = Box::new(Block { status: AtomicU64::new(ACTIVE), records, _keys: bytes });
+        let mut block = Box::new(Block { status: AtomicU64::new(ACTIVE), records, _keys: bytes, plain: Plain::new() });
         let home: *const Block = &*block;
         let mut at = 0;
         for key in held.iter().map(key) {
@@ -311,7 +324,9 @@ fn lock<'g>(keys: &[(&Table, Key<'_>)], held: &mut Held<'g>, record: &Record, gu
                 if place.exchange(word, guard) {
                     // SAFETY: the word was loaded under `guard`.
                     let old = unsafe { place.word.as_entry() };
-                    old.freeze(); // Lock first, then freeze: an INCR between the two is part of the final value.
+                    if !mutated(Mutation::LockWithoutFreeze) {
+                        old.freeze(); // Lock first, then freeze: an INCR between the two is part of the final value.
+                    }
                     held.old = Some(old);
                     held.place = (!place.held.is_bundle()).then_some(place);
                     return true;
@@ -342,7 +357,8 @@ fn commit(block: &Block, held: &mut [Held<'_>]) -> bool {
     }
     super::chaos();
     // Release: publishes the decisions. **The linearization point of the whole command.**
-    if block.status.compare_exchange(ACTIVE, COMMITTED, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+    let order = weakened(Mutation::StatusRelaxed, Ordering::AcqRel);
+    if block.status.compare_exchange(ACTIVE, COMMITTED, order, Ordering::Acquire).is_ok() {
         return true;
     }
     for record in &block.records {
@@ -361,9 +377,9 @@ const COLLECTS_MAX: usize = 8;
 /// Reads several keys of one table as they were at one instant.
 ///
 /// Double collect: read all words, read them again; if nothing changed, all of them held between the two passes (an entry's
-/// pointer cannot recur under the guard). An absent key is compared by its group's head, which every insert changes. Two or
-/// more counters among the keys could change and change back in place, and a group in overflow mode inserts without
-/// changing its head: then the keys are locked for a moment.
+/// pointer cannot recur under the guard; deadlines only grow in place). An absent key is compared by its group's head, which
+/// every insert changes. Two or more counters among the keys could change and change back in place, and a group in overflow
+/// mode inserts without changing its head: then the keys are locked for a moment.
 pub fn snapshot<'g, R>(
     table: &Table,
     keys: &[Key<'_>],
@@ -381,13 +397,13 @@ pub fn snapshot<'g, R>(
             seen.push(sight);
         }
         let counters = found.iter().flatten().filter(|entry| entry.is_counter() && !entry.is_frozen()).count();
-        if counters > 1 || seen.iter().any(|sight| !sight.is_comparable) {
+        if counters > 1 && !mutated(Mutation::SnapshotOfCounters) || seen.iter().any(|sight| !sight.is_comparable) {
             break;
         }
         // With at most one counter its value is read by `f` after this pass; all other words held at that instant only if
         // they are checked again after it, so `f` runs between the passes.
         let result = f(&found);
-        if seen.iter().all(Sight::still_holds) {
+        if mutated(Mutation::SnapshotOnePass) || seen.iter().all(Sight::still_holds) {
             return result;
         }
     }
@@ -406,6 +422,8 @@ pub(super) struct Sight<'g> {
     absent_under: Option<u64>,
     place: Option<Place<'g>>,
     status: u64,
+    /// A deadline, and whose it is: it may be put off in place.
+    deadline: Option<(Entry<'g>, WallMs)>,
     is_comparable: bool,
 }
 
@@ -416,6 +434,12 @@ impl Sight<'_> {
             // Acquire: as in `find`. Any insert, and any move, changes the head.
             return Some(self.home.load(Ordering::Acquire)) == self.absent_under;
         };
+        if let Some((entry, deadline)) = self.deadline
+            && entry.expires_at() != Some(deadline) // An equal one never was another one: it only grows in place.
+            && !mutated(Mutation::SnapshotOfDeadlines)
+        {
+            return false;
+        }
         // Acquire: the head below is loaded after the word.
         let word = Word(place.slot.load(Ordering::Acquire));
         let head = super::group::GroupHead(self.home.load(Ordering::Acquire));
@@ -435,8 +459,8 @@ impl Table {
         match look {
             Err(head) => {
                 let is_comparable = head.overflow().is_none();
-                let sight = Sight { home, absent_under: Some(head.0), place: None, status: 0, is_comparable };
-                (None, sight)
+                let absent_under = Some(head.0);
+                (None, Sight { home, absent_under, place: None, status: 0, deadline: None, is_comparable })
             }
             Ok(place) => {
                 let (mut status, mut word) = (0, place.word);
@@ -446,7 +470,9 @@ impl Table {
                 }
                 // SAFETY: likewise; the resolved word is EMPTY or an entry.
                 let entry = word.is_live().then(|| unsafe { word.as_entry() });
-                (entry, Sight { home, absent_under: None, place: Some(place), status, is_comparable: true })
+                let deadline = entry.and_then(|entry| Some((entry, entry.expires_at()?)));
+                let place = Some(place);
+                (entry, Sight { home, absent_under: None, place, status, deadline, is_comparable: true })
             }
         }
     }

@@ -19,7 +19,8 @@
 //!
 //! Proof: loom-tests/tests/quiescence.rs.
 
-use crate::base::sync::{AtomicBool, AtomicU64, Ordering, fence};
+use crate::base::mutation::{Mutation, fence_unless, weakened};
+use crate::base::sync::{AtomicBool, AtomicU64, Ordering};
 
 /// Seats at most: loops and helper threads of one process.
 #[cfg(not(loom))]
@@ -79,14 +80,15 @@ impl Epochs {
     pub fn enter(&self, seat: usize) -> u64 {
         let epoch = self.global.load(Ordering::Acquire); // Acquire: pairs with A3: what is freed now was let go of.
         self.seats[seat].local.store(epoch, Ordering::Relaxed); // E1
-        fence(Ordering::SeqCst); // E2  pairs with A1.
+        fence_unless(Mutation::EnterWithoutFence); // E2  pairs with A1.
         epoch
     }
     /// Says: what I read before is forgotten. Returns the announced epoch.
     #[inline]
     pub fn quiesce(&self, seat: usize) -> u64 {
         let epoch = self.global.load(Ordering::Acquire); // As in `enter`.
-        self.seats[seat].local.store(epoch, Ordering::Release); // Release: my reads are over; pairs with A2.
+        // Release: my reads are over; pairs with A2.
+        self.seats[seat].local.store(epoch, weakened(Mutation::QuiesceRelaxed, Ordering::Release));
         epoch
     }
     /// Goes offline.
@@ -97,7 +99,7 @@ impl Epochs {
     /// Moves the global epoch from `epoch` on, if everybody announces it. Cost: a line per seat in use.
     #[inline]
     pub fn advance(&self, epoch: u64) {
-        fence(Ordering::SeqCst); // A1  pairs with E2.
+        fence_unless(Mutation::AdvanceWithoutFence); // A1  pairs with E2.
         let used = self.used.load(Ordering::Acquire) as usize;
         let agrees = |seat: &Announcement| {
             let local = seat.local.load(Ordering::Acquire); // A2  pairs with `quiesce` and `leave`.
