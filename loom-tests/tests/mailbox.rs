@@ -1,12 +1,11 @@
 //! A loop never sleeps on a mailbox with a message in it, and no message is lost.
-//! Mutation: without the fence in `send` (S2) or in `prepare_sleep` (L2) these fail.
 #![cfg(loom)]
 
-use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use loom::thread;
 use loom_tests::model;
 use ringdb::event_loop::mailbox::{Mailbox, Wake};
+use std::sync::Arc;
 
 /// Counts signals.
 struct Bell(AtomicUsize);
@@ -21,9 +20,8 @@ fn mailbox() -> Arc<Mailbox<u32, Bell>> {
     Arc::new(Mailbox::new(Bell(AtomicUsize::new(0))))
 }
 
-#[test]
-fn send_never_loses_the_wake_up() {
-    model(3, || {
+model! {
+    fn send_never_loses_the_wake_up(bound = 3, caught = [SendWithoutFence, SleepWithoutFence]) {
         let mine = mailbox();
         let theirs = mine.clone();
         let sender = thread::spawn(move || theirs.send(1));
@@ -31,13 +29,12 @@ fn send_never_loses_the_wake_up() {
         sender.join().unwrap();
         assert!(!sleeps || mine.waker().0.load(Relaxed) == 1, "asleep with a message waiting");
         assert_eq!(mine.take(), [1]);
-    });
+    }
 }
 
-/// Two senders: one signal at most, and both messages.
-#[test]
-fn two_senders_signal_once() {
-    model(2, || {
+model! {
+    /// Two senders: one signal at most, and both messages.
+    fn two_senders_signal_once(bound = 2, caught = []) {
         let mine = mailbox();
         let senders = [1, 2].map(|message| {
             let theirs = mine.clone();
@@ -50,13 +47,12 @@ fn two_senders_signal_once() {
         let mut messages = mine.take();
         messages.sort();
         assert_eq!(messages, [1, 2]);
-    });
+    }
 }
 
-/// The loop takes its mail while a message arrives: it is taken now, or it is announced for the next time.
-#[test]
-fn a_message_that_arrives_while_mail_is_taken_is_found() {
-    model(3, || {
+model! {
+    /// The loop takes its mail while a message arrives: it is taken now, or it is announced for the next time.
+    fn a_message_that_arrives_while_mail_is_taken_is_found(bound = 3, caught = []) {
         let mine = mailbox();
         mine.send(1);
         let theirs = mine.clone();
@@ -65,5 +61,5 @@ fn a_message_that_arrives_while_mail_is_taken_is_found() {
         sender.join().unwrap();
         messages.extend(mine.take());
         assert_eq!(messages, [1, 2]);
-    });
+    }
 }

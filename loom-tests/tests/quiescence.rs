@@ -2,11 +2,12 @@
 #![cfg(loom)]
 
 use loom::cell::UnsafeCell;
-use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
-use loom_tests::model;
+use loom_tests::{Mutation, model, mutated};
+use ringdb::base::sync::watched::unwatched;
 use ringdb::table::reclaim::quiescence::{Epochs, GRACE};
+use std::sync::Arc;
 
 /// An object that is reachable while `link` is 1; freeing it is a write, reading it a read: loom reports a race.
 struct Shared {
@@ -27,11 +28,12 @@ impl Shared {
     }
     /// Unlinks the object and frees it when its grace period is over; gives up when a reader holds the epoch.
     fn remove(&self, seat: usize) {
+        let grace = if mutated(Mutation::GraceTooShort) { GRACE - 1 } else { GRACE };
         let retired_in = self.epochs.enter(seat);
         self.link.swap(0, Ordering::AcqRel);
         for _ in 0..=GRACE {
             let epoch = self.epochs.quiesce(seat);
-            if epoch >= retired_in + GRACE {
+            if epoch >= retired_in + grace {
                 // SAFETY: the model's claim.
                 self.object.with_mut(|object| unsafe { *object = 0 });
                 break;
@@ -42,10 +44,10 @@ impl Shared {
     }
 }
 
-/// A reader that comes from a sleep.
-#[test]
-fn a_reader_that_goes_online_is_seen() {
-    model(3, || {
+model! {
+    /// A reader that comes from a sleep.
+    fn a_reader_that_goes_online_is_seen(bound = 3, caught = [EnterWithoutFence, AdvanceWithoutFence]) {
+        unwatched(); // Fences.
         let shared = Shared::new();
         let (mine, other) = (shared.epochs.take_seat(), shared.epochs.take_seat());
         let reader = {
@@ -58,13 +60,13 @@ fn a_reader_that_goes_online_is_seen() {
         };
         shared.remove(mine);
         reader.join().unwrap();
-    });
+    }
 }
 
-/// A reader that is online all the time, and quiesces between two reads.
-#[test]
-fn a_reader_that_quiesces_is_waited_for() {
-    model(3, || {
+model! {
+    /// A reader that is online all the time, and quiesces between two reads.
+    fn a_reader_that_quiesces_is_waited_for(bound = 3, caught = [QuiesceRelaxed, GraceTooShort]) {
+        unwatched(); // Fences.
         let shared = Shared::new();
         let (mine, other) = (shared.epochs.take_seat(), shared.epochs.take_seat());
         shared.epochs.enter(other);
@@ -82,5 +84,5 @@ fn a_reader_that_quiesces_is_waited_for() {
         };
         shared.remove(mine);
         reader.join().unwrap();
-    });
+    }
 }

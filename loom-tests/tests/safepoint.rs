@@ -2,11 +2,11 @@
 #![cfg(loom)]
 
 use loom::cell::UnsafeCell;
-use loom::sync::Arc;
 use loom::thread;
 use loom_tests::model;
 use ringdb::base::ids::LoopId;
 use ringdb::keyspace::safepoint::Safepoint;
+use std::sync::Arc;
 
 type Shared = Arc<(Safepoint, UnsafeCell<i32>)>;
 
@@ -20,9 +20,8 @@ fn touch(shared: &Shared) {
     shared.1.with_mut(|cell| unsafe { *cell += 1 });
 }
 
-#[test]
-fn an_initiator_is_alone() {
-    model(3, || {
+model! {
+    fn an_initiator_is_alone(bound = 3, caught = [LeaveWithoutFence, StopWithoutFence]) {
         let mine = shared();
         let other = mine.clone();
         let turn = thread::spawn(move || {
@@ -34,13 +33,12 @@ fn an_initiator_is_alone() {
         mine.0.run(LoopId(0), || touch(&mine));
         mine.0.enter_kernel(LoopId(0));
         turn.join().unwrap();
-    });
+    }
 }
 
-/// Two initiators take turns.
-#[test]
-fn two_initiators_take_turns() {
-    model(2, || {
+model! {
+    /// Two initiators take turns.
+    fn two_initiators_take_turns(bound = 2, caught = []) {
         let mine = shared();
         let initiate = |shared: &Shared, me| {
             shared.0.leave_kernel(LoopId(me));
@@ -53,5 +51,5 @@ fn two_initiators_take_turns() {
         second.join().unwrap();
         // SAFETY: both are done.
         mine.1.with(|cell| assert_eq!(unsafe { *cell }, 2));
-    });
+    }
 }
