@@ -4,6 +4,7 @@
 //! stores at most once per turn; whoever lists clients reads them a moment late. The registry's locks, one per loop, are
 //! taken at connect, at disconnect and by the listing commands, never by a data command.
 
+use super::acl::user::DEFAULT;
 use crate::base::clock::WallMs;
 use crate::base::ids::{ClientId, LoopId};
 use crate::base::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -67,6 +68,8 @@ pub struct Names {
     pub name: Box<[u8]>,
     pub lib_name: Box<[u8]>,
     pub lib_ver: Box<[u8]>,
+    /// The name of its user; empty: the default one.
+    pub user: Box<[u8]>,
 }
 
 /// One connection as other loops see it.
@@ -176,6 +179,13 @@ impl ClientInfo {
     /// What the client told about itself.
     pub fn names(&self) -> Names {
         locked(&self.names).as_deref().cloned().unwrap_or_default()
+    }
+    /// Is this the name of its user?
+    pub fn is_user(&self, name: &[u8]) -> bool {
+        match locked(&self.names).as_deref() {
+            Some(names) if !names.user.is_empty() => *names.user == *name,
+            _ => name == DEFAULT,
+        }
     }
     /// Changes what the client told about itself.
     pub fn rename(&self, change: impl FnOnce(&mut Names)) {

@@ -180,6 +180,9 @@ pub const PARAMS: &[Param] = &[
     param("logfile", Text, "").at_start().works().help("PATH", "Log there instead of standard output"),
     param("pidfile", Text, "").at_start().works().help("PATH", "Write the process id there"),
     param("dir", Text, ".").protected().works().help("PATH", "Working directory: relative paths start here"),
+    param("aclfile", Text, "").at_start().works().help("PATH", "Users and their permissions are there"),
+    param("acl-pubsub-default", Enum(&["resetchannels", "allchannels"]), "resetchannels").works(),
+    param("acllog-max-len", LONG, "128").works(),
     param("client-query-buffer-limit", Memory { min: 1 << 20, max: i64::MAX as u64 }, "1gb").works(),
     param("client-output-buffer-limit", Kind::OutputLimits, "normal 0 0 0 slave 256mb 64mb 60 pubsub 32mb 8mb 60")
         .works(),
@@ -212,11 +215,8 @@ pub const PARAMS: &[Param] = &[
         .alias("min-slaves-to-write")
         .only("replication is not implemented yet"),
     param("cluster-enabled", Bool, "no").at_start().only("cluster mode is not implemented yet"),
-    param("aclfile", Text, "").at_start().only("ACL users are not implemented yet; 'requirepass' works"),
     param("tls-port", PORT, "0").only("TLS is not implemented"),
     // What is only shown.
-    param("acl-pubsub-default", Enum(&["resetchannels", "allchannels"]), "resetchannels"),
-    param("acllog-max-len", LONG, "128"),
     param("active-defrag-cycle-max", Int { min: 1, max: 99 }, "25"),
     param("active-defrag-cycle-min", Int { min: 1, max: 99 }, "1"),
     param("active-defrag-ignore-bytes", Memory { min: 1, max: i64::MAX as u64 }, "100mb"),
@@ -395,6 +395,9 @@ impl Id {
     pub const PIDFILE: Id = id("pidfile");
     pub const DIR: Id = id("dir");
     pub const QUERY_BUFFER_LIMIT: Id = id("client-query-buffer-limit");
+    pub const ACLFILE: Id = id("aclfile");
+    pub const ACL_PUBSUB_DEFAULT: Id = id("acl-pubsub-default");
+    pub const ACLLOG_MAX_LEN: Id = id("acllog-max-len");
     pub const MAXMEMORY: Id = id("maxmemory");
     pub const MAXMEMORY_POLICY: Id = id("maxmemory-policy");
     pub const LFU_LOG_FACTOR: Id = id("lfu-log-factor");

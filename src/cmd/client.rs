@@ -8,12 +8,13 @@ use super::connection::{checked_name, is_word};
 use super::help::help;
 use super::session::{ReplyMode, Session};
 use super::table;
+use crate::admin::acl::Acl;
 use crate::admin::clients::{ClientInfo, client_flag};
 use crate::base::clock::WallMs;
 use crate::base::ids::ClientId;
 use crate::base::num::parse_i64;
 use crate::resp::args::Args;
-use crate::resp::error::ReplyError;
+use crate::resp::error::{ReplyError, escaped};
 use std::sync::Arc;
 
 const ALWAYS: u32 = flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::SENTINEL;
@@ -107,7 +108,7 @@ fn client_kill(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let filter = if old_shape {
         Filter { addr: Some(args.get(2)), spare_self: false, ..Filter::default() }
     } else {
-        Filter::parse(&args)?
+        Filter::parse(&cx.world.acl, &args)?
     };
     let targets: Vec<_> =
         open_clients(cx).into_iter().filter(|client| filter.accepts(client, cx.session, cx.keys.now)).collect();
@@ -137,18 +138,19 @@ struct Filter<'a> {
     addr: Option<&'a [u8]>,
     local_addr: Option<&'a [u8]>,
     kind: Option<Kind>,
+    user: Option<&'a [u8]>,
     age_min_s: Option<i64>,
     spare_self: bool,
 }
 
 impl Default for Filter<'_> {
     fn default() -> Self {
-        Filter { id: None, addr: None, local_addr: None, kind: None, age_min_s: None, spare_self: true }
+        Filter { id: None, addr: None, local_addr: None, kind: None, user: None, age_min_s: None, spare_self: true }
     }
 }
 
 impl<'a> Filter<'a> {
-    fn parse(args: &Args<'a>) -> Result<Self, ReplyError> {
+    fn parse(acl: &Acl, args: &Args<'a>) -> Result<Self, ReplyError> {
         let mut filter = Filter::default();
         for at in (2..args.count()).step_by(2) {
             if at + 1 == args.count() {
@@ -161,9 +163,9 @@ impl<'a> Filter<'a> {
                 b"type" => filter.kind = Some(Kind::parse(value)?),
                 b"addr" => filter.addr = Some(value),
                 b"laddr" => filter.local_addr = Some(value),
-                b"user" if value == b"default" => {} // Everybody is.
+                b"user" if acl.get(value).is_some() => filter.user = Some(value),
                 b"user" => {
-                    let user = String::from_utf8_lossy(value);
+                    let user = escaped(value);
                     return Err(ReplyError::owned(format!("ERR No such user '{user}'")));
                 }
                 b"skipme" => filter.spare_self = yes_or_no(value)?,
@@ -178,6 +180,7 @@ impl<'a> Filter<'a> {
             && self.addr.is_none_or(|addr| addr == client.endpoints.peer().as_bytes())
             && self.local_addr.is_none_or(|addr| addr == client.endpoints.local().as_bytes())
             && self.kind.is_none_or(|kind| kind == Kind::Normal)
+            && self.user.is_none_or(|user| client.is_user(user))
             && self.age_min_s.is_none_or(|age_min_s| age_s >= age_min_s)
             && !(self.spare_self && client.id == caller.id)
     }
@@ -262,14 +265,14 @@ fn open_clients(cx: &Cx<'_>) -> Vec<Arc<ClientInfo>> {
 }
 
 /// A client's line in the shape of Redis 7.2. Fields for what does not exist here have the value that says so.
-fn line(client: &ClientInfo, now: WallMs) -> String {
+pub fn line(client: &ClientInfo, now: WallMs) -> String {
     let seconds_since = |then: WallMs| now.0.saturating_sub(then.0) / 1000;
     let names = client.names();
     let (input, room, output) = (client.input_len(), client.input_cap(), client.output_len());
     format!(
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi=-1 watch=0 \
          qbuf={input} qbuf-free={room} argv-mem=0 multi-mem=0 rbs={output} rbp={output} obl={output} oll=0 omem=0 \
-         tot-mem={} events={} cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}\n",
+         tot-mem={} events={} cmd={} user={} redir=-1 resp={} lib-name={} lib-ver={}\n",
         client.id.0,
         client.endpoints.peer(),
         client.endpoints.local(),
@@ -282,6 +285,7 @@ fn line(client: &ClientInfo, now: WallMs) -> String {
         size_of::<ClientInfo>() + size_of::<Session>() + input + room + output,
         if output > 0 { "rw" } else { "r" },
         table::by_index(client.row() as usize).map_or("NULL", |row| row.full_name),
+        if names.user.is_empty() { "default".into() } else { String::from_utf8_lossy(&names.user) },
         if client.has(client_flag::RESP3) { 3 } else { 2 },
         String::from_utf8_lossy(&names.lib_name),
         String::from_utf8_lossy(&names.lib_ver),

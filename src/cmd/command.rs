@@ -174,7 +174,24 @@ impl KeySpec {
     }
 }
 
-/// The row. Build with `cmd(…)` and the const methods; `table` completes it (the last three fields).
+/// Which arguments are channels.
+#[derive(Clone, Copy, Debug)]
+pub struct Channels {
+    pub first: usize,
+    /// None: all that follow.
+    pub count: Option<usize>,
+    /// They are patterns of channels.
+    pub are_patterns: bool,
+}
+
+/// A key at a fixed place, and what is done to it, in the bits of `admin::acl::pattern`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OneKey {
+    pub at: u8,
+    pub access: u8,
+}
+
+/// The row. Build with `cmd(…)` and the const methods; `table` completes it (the last four fields).
 #[derive(Clone, Copy)]
 pub struct Command {
     /// Lower case; of a subcommand only its own word.
@@ -198,6 +215,10 @@ pub struct Command {
     pub is_light: bool,
     /// `(since, replaced_by)` of a deprecated command.
     pub deprecated: Option<(&'static str, &'static str)>,
+    /// Channels among the arguments, which ACL rules may forbid.
+    pub channels: Option<Channels>,
+    /// The only key, if the arguments cannot change where it is and how it is accessed.
+    pub one_key: Option<OneKey>,
     /// First key argument for the prefetcher (0: none), last (as in the legacy triple) and step.
     pub legacy_keys: (i32, i32, i32),
     /// Position in the table, subcommands included: the index of per-command counters.
@@ -223,6 +244,8 @@ pub const fn cmd(name: &'static str, run: Handler) -> Command {
         secrets: None,
         is_light: false,
         deprecated: None,
+        channels: None,
+        one_key: None,
         legacy_keys: (0, 0, 0),
         index: 0,
         full_name: name,
@@ -267,6 +290,10 @@ impl Command {
     pub const fn group(mut self, group: &'static str, since: &'static str) -> Self {
         self.group = group;
         self.since = since;
+        self
+    }
+    pub const fn channels(mut self, channels: Channels) -> Self {
+        self.channels = Some(channels);
         self
     }
     pub const fn tips(mut self, tips: &'static [&'static str]) -> Self {

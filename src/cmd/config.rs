@@ -7,6 +7,7 @@ use super::command::{Command, Cx, Flow, Handler, cmd, flag};
 use super::help::help;
 use super::redact;
 use super::table;
+use crate::admin::params::Id;
 use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
 
@@ -57,6 +58,7 @@ fn config_help(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
 fn config_resetstat(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
     cx.world.stats.iter().for_each(|stats| stats.reset());
     cx.world.rates.reset();
+    cx.world.acl.log.reset_counts();
     cx.reply.ok();
     Ok(Flow::Done)
 }
@@ -77,6 +79,9 @@ fn config_set(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     }
     let pairs: Vec<(&[u8], &[u8])> = (2..args.count()).step_by(2).map(|at| (args.get(at), args.get(at + 1))).collect();
     cx.world.config.set(&pairs).map_err(|error| ReplyError::owned(format!("ERR {error}")))?;
+    if pairs.iter().any(|(name, _)| name.eq_ignore_ascii_case(b"requirepass")) {
+        cx.world.acl.set_default_password(&cx.world.config.text(Id::REQUIREPASS));
+    }
     cx.reply.ok();
     Ok(Flow::Done)
 }

@@ -4,7 +4,7 @@ use super::auth::{self, Login};
 use super::command::{Command, Cx, Flow, Handler, acl, cmd, flag};
 use super::database;
 use super::redact;
-use super::session::Session;
+use super::session::{Session, Standing};
 use crate::admin::clients::client_flag;
 use crate::base::num::parse_i64;
 use crate::resp::args::Args;
@@ -35,17 +35,17 @@ pub static ROWS: &[Command] = &[
 /// Errors: wrong pair; a password although none is configured.
 fn auth(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let login = match args.count() {
-        2 if !auth::is_password_set(cx.world) => {
+        2 if cx.world.acl.default_user().needs_no_password() => {
             return Err(ReplyError::text(
                 "ERR AUTH <password> called without any password configured for the default user. \
                  Are you sure your configuration is correct?",
             ));
         }
-        2 => Login { user: b"default", password: args.get(1) },
+        2 => Login::with_password(args.get(1)),
         3 => Login { user: args.get(1), password: args.get(2) },
         _ => return Err(ReplyError::Syntax),
     };
-    auth::log_in(cx.world, cx.session, &login)?;
+    auth::log_in(cx.world, cx.session, &login, args.get(0))?;
     cx.reply.ok();
     Ok(Flow::Done)
 }
@@ -63,9 +63,9 @@ fn hello(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let proto = if args.count() > 1 { Some(protocol(args.get(1))?) } else { None };
     let options = HelloOptions::parse(&args)?;
     if let Some(login) = &options.login {
-        auth::log_in(cx.world, cx.session, login)?;
+        auth::log_in(cx.world, cx.session, login, args.get(0))?;
     }
-    if auth::must_log_in(cx.world, cx.session) {
+    if cx.session.standing(&cx.world.acl) == Standing::LoggedOut {
         return Err(ReplyError::text(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH \
              <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the \
@@ -176,7 +176,7 @@ fn quit(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
 
 /// Makes the connection as it was when it was accepted.
 fn reset(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
-    Session::reset(cx.session, !auth::is_password_set(cx.world));
+    Session::reset(cx.session, &cx.world.acl);
     set_protocol(cx, Proto::Resp2);
     cx.reply.simple("RESET");
     Ok(Flow::Done)

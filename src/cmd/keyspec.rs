@@ -4,7 +4,8 @@
 //! a count that stands among the arguments). From them follow, in this one place, the legacy triple (first, last, step)
 //! that old clients and the prefetcher use, and the exact list that COMMAND GETKEYS replies.
 
-use super::command::{Begin, Command, Find, KeySpec};
+use super::command::{Begin, Command, Find, KeySpec, OneKey};
+use crate::admin::acl::pattern::{Access, READ, WRITE};
 use crate::base::num::parse_i64;
 use crate::resp::args::Args;
 
@@ -93,6 +94,28 @@ pub fn positions(row: &Command, args: &Args<'_>) -> Result<Vec<KeyAt>, Invalid> 
         }
     }
     Ok(found)
+}
+
+/// The only key of commands that have one, always at the same place and accessed in the same way: what GET and SET with a
+/// few others are. Their permissions are checked without a list of keys.
+pub fn one_key(specs: &[KeySpec]) -> Option<OneKey> {
+    match specs {
+        [KeySpec { begin: Begin::Index(at), find: Find::Range { last: 0, .. }, flags }]
+            if !["not_key", "incomplete", "variable_flags"].iter().any(|flag| flags.contains(flag)) =>
+        {
+            Some(OneKey { at: u8::try_from(*at).ok()?, access: access_of(flags) })
+        }
+        _ => None,
+    }
+}
+
+/// What key permissions an access needs: reading what is there, or any change.
+pub fn access_of(flags: &[&str]) -> Access {
+    flags.iter().fold(0, |access, flag| match *flag {
+        "access" => access | READ,
+        "insert" | "delete" | "update" => access | WRITE,
+        _ => access,
+    })
 }
 
 /// Where the keys begin; None if the keyword is absent.

@@ -7,6 +7,7 @@ pub mod command;
 pub mod docs;
 pub mod help;
 pub mod keyspec;
+pub mod permission;
 pub mod redact;
 pub mod resume;
 pub mod session;
@@ -16,6 +17,7 @@ pub mod testkit;
 pub mod usage;
 pub mod world;
 
+pub mod acl;
 pub mod bitmap;
 pub mod client;
 pub mod config;

@@ -68,6 +68,8 @@ mod tests {
             ("HELLO 3 SETNAME auth", "HELLO 3 SETNAME auth"),
             ("config set requirepass pw timeout 0", "config set requirepass (redacted) timeout 0"),
             ("config set masteruser bob masterauth pw", "config set masteruser (redacted) masterauth (redacted)"),
+            ("acl setuser bob >pw", "acl setuser (redacted) (redacted)"),
+            ("acl getuser bob", "acl getuser (redacted)"),
             ("config set timeout 0", "config set timeout 0"),
             ("get requirepass", "get requirepass"),
         ] {

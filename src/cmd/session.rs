@@ -1,5 +1,7 @@
 //! `Session`: what a connection is to the commands. Owned by its event loop; other loops see only `admin::clients`.
 
+use crate::admin::acl::Acl;
+use crate::admin::acl::user::{DEFAULT, User};
 use crate::admin::clients::{ClientInfo, client_flag};
 use crate::base::ids::{ClientId, DbIndex, LoopId};
 use std::sync::Arc;
@@ -16,12 +18,28 @@ pub enum ReplyMode {
     Skip,
 }
 
+/// How much of a command's permissions must be checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The user may do everything.
+    Unrestricted,
+    /// The user's selectors decide.
+    Restricted,
+    /// Not logged in, and that is needed.
+    LoggedOut,
+}
+
 /// See the module header.
 pub struct Session {
     pub id: ClientId,
     pub home: LoopId,
     pub db: DbIndex,
     pub authenticated: bool,
+    /// Follows from the user and the default user, as they were at `acl_generation`.
+    standing: Standing,
+    /// The user as of `acl_generation`.
+    user: Arc<User>,
+    acl_generation: u64,
     pub reply_mode: ReplyMode,
     pub no_evict: bool,
     pub no_touch: bool,
@@ -30,18 +48,59 @@ pub struct Session {
 }
 
 impl Session {
-    /// A fresh connection: database 0, replies on. `authenticated` is true if no password is set.
-    pub fn new(info: Arc<ClientInfo>, authenticated: bool) -> Self {
+    /// A fresh connection: database 0, replies on, the default user, who is logged in if no password is needed.
+    pub fn new(info: Arc<ClientInfo>, acl: &Acl) -> Self {
+        let user = acl.default_user();
         Session {
             id: info.id,
             home: info.home,
             db: DbIndex(0),
-            authenticated,
+            authenticated: user.needs_no_password() && user.is_enabled(),
+            standing: Standing::LoggedOut,
+            user,
+            acl_generation: 0, // None: `standing` finds out.
             reply_mode: ReplyMode::On,
             no_evict: false,
             no_touch: false,
             info,
         }
+    }
+    /// What must be checked of the next command.
+    /// Cost: a relaxed load, if nobody has changed any user since the last command.
+    #[inline]
+    pub fn standing(&mut self, acl: &Acl) -> Standing {
+        if self.acl_generation != acl.generation() {
+            self.renew(acl);
+        }
+        self.standing
+    }
+    /// Takes over the user as it is now. A session whose user was deleted is nobody's until it is closed.
+    #[cold]
+    fn renew(&mut self, acl: &Acl) {
+        self.acl_generation = acl.generation(); // Before the look: a later change is seen next time.
+        let default = acl.default_user();
+        match acl.renewed(&self.user) {
+            Some(user) => self.user = user,
+            None => self.become_user(default.clone(), false),
+        }
+        let is_login_needed = !default.needs_no_password() || !default.is_enabled();
+        self.standing = match () {
+            _ if is_login_needed && !self.authenticated => Standing::LoggedOut,
+            _ if self.user.is_unrestricted() => Standing::Unrestricted,
+            _ => Standing::Restricted,
+        };
+    }
+    /// Becomes a session of this user.
+    pub fn become_user(&mut self, user: Arc<User>, authenticated: bool) {
+        let name: &[u8] = if *user.name == *DEFAULT { b"" } else { &user.name };
+        if self.info.names().user.as_ref() != name {
+            self.info.rename(|names| names.user = name.into());
+        }
+        (self.user, self.authenticated, self.acl_generation) = (user, authenticated, 0);
+    }
+    /// The user as of the last command.
+    pub fn user(&self) -> &User {
+        &self.user
     }
     /// Moves to another database; takes effect with the next command.
     pub fn select(&mut self, db: DbIndex) {
@@ -80,8 +139,9 @@ impl Session {
         self.info.rename(|names| names.name = name.into());
     }
     /// Back to the state of a fresh connection (RESET). The protocol version is the reply's.
-    pub fn reset(&mut self, authenticated: bool) {
-        *self = Session::new(self.info.clone(), authenticated);
+    pub fn reset(&mut self, acl: &Acl) {
+        *self = Session::new(self.info.clone(), acl);
+        self.become_user(self.user.clone(), self.authenticated);
         self.select(DbIndex(0));
         self.set_no_evict(false);
         self.set_no_touch(false);

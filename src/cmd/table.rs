@@ -15,6 +15,7 @@ use std::sync::OnceLock;
 
 /// Families in the order of COMMAND's reply. A new family file adds its line here.
 static FAMILIES: &[&[Command]] = &[
+    super::acl::ROWS,
     super::bitmap::ROWS,
     super::client::ROWS,
     super::config::ROWS,
@@ -204,6 +205,7 @@ fn complete(row: &Command, container: Option<&Command>, next_index: &mut u16) ->
     row.acl |= implied_categories(row.flags);
     row.is_light |= row.flags & flag::FAST != 0;
     row.legacy_keys = keyspec::legacy_triple(row.keys);
+    row.one_key = keyspec::one_key(row.keys);
     if keyspec::are_movable(row.keys) {
         row.flags |= flag::MOVABLE_KEYS;
     }

@@ -64,7 +64,7 @@ impl Client {
         let endpoints = Endpoints::Tcp { peer: ([127, 0, 0, 1], 50000).into(), local: ([127, 0, 0, 1], 6379).into() };
         world.clients.reserve(1);
         let info = world.clients.add(LoopId(0), 8, endpoints, world.keyspace.now.get());
-        let session = Session::new(info, true);
+        let session = Session::new(info, &world.acl);
         Client {
             world,
             session,

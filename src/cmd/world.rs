@@ -1,6 +1,7 @@
 //! `World`: everything that is shared by all loops, in one place that handlers can reach.
 
-use super::table;
+use super::{permission, table};
+use crate::admin::acl::Acl;
 use crate::admin::clients::Clients;
 use crate::admin::config::Config;
 use crate::admin::latency::LatencyMonitor;
@@ -30,6 +31,7 @@ pub struct World {
     /// One per loop.
     pub stats: Box<[LoopStats]>,
     pub clients: Clients,
+    pub acl: Acl,
     /// Samples for the rates in INFO; one loop's timer calls `rates.sample`.
     pub rates: Rates,
     pub slowlog: SlowLog,
@@ -76,6 +78,7 @@ impl World {
             config: Config::new(),
             stats: (0..boot.loops).map(|_| LoopStats::new(table::row_count())).collect(),
             clients: Clients::new(boot.loops),
+            acl: Acl::new(permission::catalogue()),
             rates: Rates::default(),
             slowlog: SlowLog::default(),
             latency: LatencyMonitor::default(),

@@ -9,7 +9,6 @@ use super::fleet::Mail;
 use crate::admin::clients::Endpoints;
 use crate::admin::params::Id;
 use crate::base::clock::WallMs;
-use crate::cmd::auth;
 use crate::cmd::session::Session;
 use crate::ring::{Engine, Errno};
 use nix::sys::socket::{MsgFlags, SockaddrStorage, getpeername, getsockname, send};
@@ -17,9 +16,17 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 const TOO_MANY_CLIENTS: &[u8] = b"-ERR max number of clients reached\r\n";
-const PROTECTED: &[u8] = b"-DENIED ringdb runs in protected mode: no password is set, so only clients of this machine are \
-served. To connect from elsewhere set a password (requirepass), or switch protected-mode off, in the configuration file, \
-on the command line, or with CONFIG SET from this machine.\r\n";
+/// Redis's own text: clients and administrators know it.
+const PROTECTED: &[u8] = b"-DENIED Redis is running in protected mode because protected mode is enabled and no password \
+is set for the default user. In this mode connections are only accepted from the loopback interface. If you want to \
+connect from external computers to Redis you may adopt one of the following solutions: 1) Just disable protected mode \
+sending the command 'CONFIG SET protected-mode no' from the loopback interface by connecting to Redis from the same host \
+the server is running, however MAKE SURE Redis is not publicly accessible from internet if you do so. Use CONFIG REWRITE \
+to make this change permanent. 2) Alternatively you can just disable the protected mode by editing the Redis \
+configuration file, and setting the protected mode option to 'no', and then restarting the server. 3) If you started the \
+server manually just for testing, restart it with the '--protected-mode no' option. 4) Set up an authentication password \
+for the default user. NOTE: You only need to do one of the above things in order for the server to start accepting \
+connections from the outside.\r\n";
 
 /// Connections that are taken in per turn. 64: some 500 µs with all that the kernel does for them, and so about 100 000 a
 /// second on an idle loop.
@@ -67,7 +74,7 @@ impl<E: Engine> EventLoop<E> {
 
     /// Only clients of this machine are welcome: nobody has chosen a password.
     fn is_protected(&self) -> bool {
-        self.world.config.number(Id::PROTECTED_MODE) != 0 && !auth::is_password_set(self.world)
+        self.world.config.number(Id::PROTECTED_MODE) != 0 && self.world.acl.default_user().needs_no_password()
     }
 
     /// Serves a connection that has its place.
@@ -77,7 +84,7 @@ impl<E: Engine> EventLoop<E> {
             return self.world.clients.give_back();
         }
         let info = self.world.clients.add(self.id, socket.as_raw_fd(), endpoints, now);
-        let session = Session::new(info, !auth::is_password_set(self.world));
+        let session = Session::new(info, &self.world.acl);
         let token = self.conns.insert(|token| Conn::new(token, session));
         self.engine.open(token, socket);
     }

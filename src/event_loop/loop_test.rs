@@ -204,7 +204,7 @@ fn killed_clients_are_closed_and_others_are_not() {
 #[test]
 fn limits_change_with_the_very_command_that_logs_in() {
     let mut rig = Rig::new();
-    rig.event_loop.world.config.set_text(Id::REQUIREPASS, b"pw");
+    rig.event_loop.world.acl.set_default_password(b"pw");
     let token = rig.client();
     let value = "v".repeat(17_000); // Longer than a client may send before it has logged in.
     rig.feed(token, &[cmd(&["PING"]), cmd(&["AUTH", "pw"]), cmd(&["ECHO", &value])].concat());

@@ -116,7 +116,6 @@ impl Turn<'_> {
 mod tests {
     use super::*;
     use crate::admin::clients::Endpoints;
-    use crate::admin::params::Id;
     use crate::base::hash::KeyHasher;
     use crate::base::ids::LoopId;
     use crate::cmd::table;
@@ -140,8 +139,11 @@ mod tests {
             let world = World::new(Boot::default(), KeyHasher::seeded(1));
             world.clients.reserve(1);
             let info = world.clients.add(LoopId(0), 3, Endpoints::Unix("s".into()), WallMs(0));
+            if !authenticated {
+                world.acl.set_default_password(b"pw");
+            }
             Rig {
-                session: Session::new(info, authenticated),
+                session: Session::new(info, &world.acl),
                 world,
                 reply: Reply::default(),
                 local: Local::new(1),
@@ -187,7 +189,6 @@ mod tests {
     #[test]
     fn commands_are_refused_in_the_order_of_redis() {
         let mut rig = Rig::new(false);
-        rig.world.config.set_text(Id::REQUIREPASS, b"pw");
         assert_eq!(rig.reply("nosuch a b"), "-ERR unknown command 'nosuch', with args beginning with: 'a' 'b' \r\n");
         assert_eq!(rig.reply("get"), "-ERR wrong number of arguments for 'get' command\r\n");
         assert_eq!(rig.reply("client nosuch"), "-ERR unknown subcommand 'nosuch'. Try CLIENT HELP.\r\n");

@@ -1,9 +1,9 @@
 //! The gate: may this command run for this client now? One list of checks, in the order in which Redis makes them.
 
 use crate::admin::stats::LoopStats;
-use crate::cmd::auth;
 use crate::cmd::command::{Command, flag};
-use crate::cmd::session::Session;
+use crate::cmd::permission;
+use crate::cmd::session::{Session, Standing};
 use crate::cmd::table;
 use crate::cmd::world::World;
 use crate::resp::args::Args;
@@ -12,12 +12,12 @@ use crate::resp::error::ReplyError;
 const NOT_AUTHENTICATED: ReplyError = ReplyError::text("NOAUTH Authentication required.");
 
 /// The row that shall run: `row` (what `look` found for the first word), or one of its subcommands.
-/// Errors: unknown command or subcommand, arity, authentication; counted as rejected calls where there is a row.
+/// Errors: unknown command or subcommand, arity, authentication, permissions; counted as rejected calls where there is a row.
 #[inline]
 pub fn admit(
     row: Option<&'static Command>,
     args: &Args<'_>,
-    session: &Session,
+    session: &mut Session,
     world: &World,
     stats: &LoopStats,
 ) -> Result<&'static Command, ReplyError> {
@@ -26,10 +26,19 @@ pub fn admit(
         Some(row) if row.subs.is_empty() && row.accepts(args.count()) => row,
         _ => table::resolve(args).inspect_err(|_| reject(row, stats))?,
     };
-    // 2. The client has logged in, if it must.
-    if auth::must_log_in(world, session) && !row.has(flag::NO_AUTH) {
+    // 2. The client has logged in, if it must. 3. Its user may run this on these keys.
+    let standing = session.standing(&world.acl);
+    if standing == Standing::Unrestricted {
+        return Ok(row);
+    }
+    if standing == Standing::LoggedOut && !row.has(flag::NO_AUTH) {
         reject(Some(row), stats);
         return Err(NOT_AUTHENTICATED);
+    }
+    if let Err(denial) = permission::check(session.user(), row, args) {
+        reject(Some(row), stats);
+        session.info.set_row(row.index as u32); // The log shows the client with this command.
+        return Err(permission::refuse(world, session, row, args, denial));
     }
     Ok(row)
 }

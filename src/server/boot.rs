@@ -3,7 +3,7 @@
 use super::error::StartError;
 use super::listen::Listeners;
 use super::options::Settings;
-use super::{cores, limits, screen, signals, threads};
+use super::{cores, limits, screen, signals, threads, users};
 use crate::admin::config::Config;
 use crate::admin::log;
 use crate::admin::params::Id;
@@ -33,6 +33,7 @@ pub fn serve(settings: Settings) -> Result<(), StartError> {
     let clients = limits::make_room(config.number(Id::MAXCLIENTS) as u64, loops)?;
     config.set_number(Id::MAXCLIENTS, clients as i64);
     let (kind, reason) = probe::choose(requested(&config)).map_err(StartError)?;
+    let acl = users::load(&config, &settings.users)?;
     let listeners = Listeners::open(&config, loops)?;
     // A loop per core stays on its core; otherwise the scheduler knows better who else runs here.
     let pinned = (loops == allowed.len()).then_some(allowed.as_slice());
@@ -58,7 +59,7 @@ pub fn serve(settings: Settings) -> Result<(), StartError> {
         fleet.unix_listener = Some(listeners.tcp.len() as u16);
     }
     // Both live as long as the process: the loops reach them without counting references.
-    let world: &'static World = Box::leak(Box::new(World { config, ..World::new(boot, KeyHasher::random()) }));
+    let world: &'static World = Box::leak(Box::new(World { config, acl, ..World::new(boot, KeyHasher::random()) }));
     let fleet: &'static Fleet = Box::leak(Box::new(fleet));
     signals::watch(|| fleet.broadcast(|| Mail::Shutdown))
         .map_err(|error| StartError(format!("A thread for signals cannot be made: {error}. Raise `ulimit -u`.")))?;

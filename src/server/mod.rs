@@ -17,6 +17,7 @@ pub mod options;
 mod screen;
 mod signals;
 mod threads;
+mod users;
 
 use options::Request;
 

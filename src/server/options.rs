@@ -6,6 +6,7 @@
 //! win over it. Names, kinds and checks come from `admin::params`. A wrong one is an `OptionError` that says where it
 //! stands, what is wrong, and what was probably meant.
 
+use crate::admin::acl::rule::RuleError;
 use crate::admin::config::Config;
 use crate::admin::params::{Id, PARAMS};
 use crate::resp::inline::split_owned;
@@ -24,6 +25,8 @@ pub struct Settings {
     pub config: Config,
     /// The configuration file, as an absolute path if that could be found out.
     pub file: Option<PathBuf>,
+    /// `user` lines: name and rules.
+    pub users: Vec<Vec<Vec<u8>>>,
     /// Parameters that were set and have no effect here: the log should say so.
     pub warnings: Vec<String>,
 }
@@ -85,7 +88,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, Option
             return Err(OptionError { place: Place::CommandLine, problem: error.to_string().trim_end().to_string() });
         }
     };
-    let mut settings = Settings { config: Config::new(), file: None, warnings: Vec::new() };
+    let mut settings = Settings { config: Config::new(), file: None, users: Vec::new(), warnings: Vec::new() };
     if let Some(file) = matches.get_one::<OsString>("FILE") {
         settings.read_file(Path::new(file), 0)?;
         settings.file = Some(std::path::absolute(file).unwrap_or_else(|_| file.into()));
@@ -94,6 +97,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, Option
         for value in matches.get_many::<OsString>(param.name).into_iter().flatten() {
             settings.apply_option(param.name, value)?;
         }
+    }
+    for value in matches.get_many::<OsString>("user").into_iter().flatten() {
+        settings.apply_user(value)?;
     }
     Ok(Request::Run(Box::new(settings)))
 }
@@ -175,7 +181,10 @@ fn command() -> Command {
         }
         command = command.arg(arg);
     }
-    command.arg(help).arg(version)
+    let user = Arg::new("user").long("user").action(ArgAction::Append).num_args(1).allow_hyphen_values(true);
+    let user = user.value_parser(OsStringValueParser::new()).value_name("NAME RULE…");
+    let user = user.help("A user and its permissions, in the form of ACL LIST");
+    command.arg(user).arg(help).arg(version)
 }
 
 impl Settings {
@@ -184,6 +193,12 @@ impl Settings {
         let words = split_owned(value.as_bytes())
             .map_err(|_| OptionError { place: place(), problem: "unbalanced quotes".into() })?;
         self.apply(name.as_bytes(), &words).map_err(|problem| OptionError { place: place(), problem })
+    }
+    fn apply_user(&mut self, value: &OsStr) -> Result<(), OptionError> {
+        let failed =
+            |problem| OptionError { place: Place::Option(format!("--user {}", value.to_string_lossy())), problem };
+        let words = split_owned(value.as_bytes()).map_err(|_| failed("unbalanced quotes".into()))?;
+        self.add_user(&words).map_err(failed)
     }
     fn read_file(&mut self, path: &Path, depth: usize) -> Result<(), OptionError> {
         let failed = |problem: String| OptionError { place: Place::File(path.to_path_buf()), problem };
@@ -215,11 +230,22 @@ impl Settings {
         match (name.to_ascii_lowercase().as_slice(), values) {
             (b"include", [file]) => self.read_file(Path::new(OsStr::from_bytes(file)), depth + 1),
             (b"include", _) => Err(failed("wrong number of arguments".into())),
-            (b"rename-command" | b"user" | b"loadmodule" | b"sentinel", _) => {
+            (b"user", _) => self.add_user(values).map_err(failed),
+            (b"rename-command" | b"loadmodule" | b"sentinel", _) => {
                 Err(failed(format!("'{}' is not implemented", String::from_utf8_lossy(name))))
             }
             _ => self.apply(name, values).map_err(failed),
         }
+    }
+    /// Keeps a user's line until the commands that it names are known.
+    fn add_user(&mut self, words: &[Vec<u8>]) -> Result<(), String> {
+        let Some(name) = words.first() else { return Err("wrong number of arguments".into()) };
+        if self.users.iter().any(|known| known.first() == Some(name)) {
+            let (name, error) = (String::from_utf8_lossy(name), RuleError::DuplicateUser);
+            return Err(format!("Error in user declaration '{name}': {error}"));
+        }
+        self.users.push(words.to_vec());
+        Ok(())
     }
     /// Sets one parameter. Errors: what is wrong with it, and what was probably meant.
     fn apply(&mut self, name: &[u8], words: &[Vec<u8>]) -> Result<(), String> {
@@ -335,10 +361,20 @@ mod tests {
 
     #[test]
     fn lines_that_cannot_be_honoured_are_refused() {
-        for line in ["rename-command config x", "user bob on", "port \"1", "replicaof a 1", "include /nonexistent"] {
+        for line in ["rename-command config x", "user", "port \"1", "replicaof a 1", "include /nonexistent"] {
             let file = file(line);
             assert!(run(&[file.path().to_str().unwrap()]).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn users_are_kept_for_later_and_each_is_named_once() {
+        let file = file("user bob on >pw ~a* +get\nuser \"eve\"\n");
+        let settings = run(&[file.path().to_str().unwrap(), "--user", "ann", "on", "-@all"]).unwrap();
+        let names: Vec<_> = settings.users.iter().map(|user| user[0].as_slice()).collect();
+        assert_eq!(names, [b"bob", b"eve", b"ann"]);
+        assert_eq!(settings.users[2].len(), 3);
+        assert!(refusal(&["--user", "foo", "--user", "foo"]).contains("'foo': Duplicate user found. A user can only"));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod harness;
 
+mod acl;
 mod bitmap;
 mod clients;
 mod connection;

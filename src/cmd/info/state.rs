@@ -1,6 +1,7 @@
 //! INFO's sections about what happened and what is there: statistics, persistence, replication, keyspace.
 
 use super::{Text, sum};
+use crate::admin::acl::log::Reason;
 use crate::admin::rates::Totals;
 use crate::base::ids::DbIndex;
 use crate::base::prng::Prng;
@@ -87,13 +88,17 @@ pub fn stats(text: &mut Text, cx: &Cx<'_>) {
         ("instantaneous_eventloop_cycles_per_sec", rates.turns),
         ("instantaneous_eventloop_duration_usec", (rates.turn_ns / 1000).checked_div(rates.turns).unwrap_or(0)),
     ]);
-    text.zeros(&[
-        "acl_access_denied_auth",
-        "acl_access_denied_cmd",
-        "acl_access_denied_key",
-        "acl_access_denied_channel",
-    ]);
+    for (name, reason) in REFUSALS {
+        text.field(name, cx.world.acl.log.count(reason));
+    }
 }
+
+const REFUSALS: [(&str, Reason); 4] = [
+    ("acl_access_denied_auth", Reason::Auth),
+    ("acl_access_denied_cmd", Reason::Command),
+    ("acl_access_denied_key", Reason::Key),
+    ("acl_access_denied_channel", Reason::Channel),
+];
 
 /// A primary without replicas.
 pub fn replication(text: &mut Text, cx: &Cx<'_>) {
