@@ -6,6 +6,8 @@
 //!
 //! Reading other loops' counters takes no lock that a data command takes, so nobody stops.
 
+#![forbid(unsafe_code)]
+
 mod commands;
 mod loops;
 mod memory;
