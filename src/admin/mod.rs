@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod acl;
+pub mod attention;
 pub mod clients;
 pub mod config;
 pub mod counter;

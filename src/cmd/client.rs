@@ -3,6 +3,13 @@
 //! A client of another loop is seen through the registry and never touched: CLIENT KILL leaves its id in the effects, and
 //! the loop that owns it closes it.
 
+mod line;
+mod tracking;
+mod wait;
+
+pub use line::memory;
+pub use wait::deadline;
+
 use super::command::{Command, Cx, Flow, Handler, acl, cmd, flag};
 use super::connection::{checked_name, is_word};
 use super::help::help;
@@ -20,6 +27,8 @@ use std::sync::Arc;
 const ALWAYS: u32 = flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::SENTINEL;
 const OTHERS: u32 = ALWAYS | flag::ADMIN;
 const EVERYWHERE: &[&str] = &["request_policy:all_nodes", "response_policy:all_succeeded"];
+/// Bytes of most lines of CLIENT LIST.
+const LINE_LEN: usize = 400;
 const VARIES: &[&str] = &["nondeterministic_output"];
 
 const fn row(name: &'static str, run: Handler, arity: i32, flags: u32, since: &'static str) -> Command {
@@ -28,7 +37,9 @@ const fn row(name: &'static str, run: Handler, arity: i32, flags: u32, since: &'
 
 pub static ROWS: &[Command] =
     &[cmd("client", table::container).arity(-2).flags(flag::SENTINEL).group("connection", "2.4.0").subs(&[
+        row("caching", tracking::client_caching, 3, ALWAYS, "6.0.0"),
         row("getname", client_getname, 2, ALWAYS, "2.6.9"),
+        row("getredir", tracking::client_getredir, 2, ALWAYS, "6.0.0"),
         row("help", client_help, 2, flag::LOADING | flag::STALE | flag::SENTINEL, "5.0.0"),
         row("id", client_id, 2, ALWAYS, "5.0.0"),
         row("info", client_info, 2, ALWAYS, "6.2.0").tips(VARIES),
@@ -36,9 +47,14 @@ pub static ROWS: &[Command] =
         row("list", client_list, -2, OTHERS, "2.4.0").tips(VARIES),
         row("no-evict", client_no_evict, 3, OTHERS, "7.0.0"),
         row("no-touch", client_no_touch, 3, flag::NOSCRIPT | flag::LOADING | flag::STALE, "7.2.0"),
+        row("pause", wait::client_pause, -3, OTHERS, "3.0.0"),
         row("reply", client_reply, 3, ALWAYS, "3.2.0"),
         row("setinfo", client_setinfo, 4, ALWAYS, "7.2.0").tips(EVERYWHERE),
         row("setname", client_setname, 3, ALWAYS, "2.6.9").tips(EVERYWHERE),
+        row("tracking", tracking::client_tracking, -3, ALWAYS, "6.0.0"),
+        row("trackinginfo", tracking::client_trackinginfo, 2, ALWAYS, "6.2.0"),
+        row("unblock", wait::client_unblock, -3, OTHERS, "5.0.0"),
+        row("unpause", wait::client_unpause, 2, OTHERS, "6.2.0"),
     ])];
 
 /// The connection's name, or null.
@@ -56,7 +72,9 @@ fn client_help(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
         cx.reply,
         "CLIENT",
         &[
+            ("CACHING (YES|NO)", "Track the keys of the next command, or do not, in OPTIN and OPTOUT modes."),
             ("GETNAME", "Name of this connection."),
+            ("GETREDIR", "Number of the connection that invalidations are sent to."),
             ("ID", "Number of this connection."),
             ("INFO", "What LIST says about this connection."),
             ("KILL <ip:port>", "Close the connection from that address."),
@@ -79,9 +97,17 @@ fn client_help(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
             ),
             ("NO-EVICT (ON|OFF)", "Spare this connection when clients take too much memory."),
             ("NO-TOUCH (ON|OFF)", "Let this connection's commands leave the recency of keys alone."),
+            ("PAUSE <milliseconds> [WRITE|ALL]", "Let all clients wait, or those that write."),
             ("REPLY (ON|OFF|SKIP)", "Switch replies to this connection."),
             ("SETINFO (LIB-NAME|LIB-VER) <value>", "Tell the name or version of the client library."),
             ("SETNAME <name>", "Name this connection."),
+            (
+                "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]] [OPTIN] [OPTOUT] [NOLOOP]",
+                "Switch the tracking of keys for caches of clients.",
+            ),
+            ("TRACKINGINFO", "How this connection tracks keys."),
+            ("UNBLOCK <client-id> [TIMEOUT|ERROR]", "Let a connection wait no longer."),
+            ("UNPAUSE", "End the pause."),
         ],
     );
     Ok(Flow::Done)
@@ -95,6 +121,7 @@ fn client_id(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
 
 /// This connection's line of CLIENT LIST.
 fn client_info(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
+    cx.session.publish();
     let line = line(&cx.session.info, cx.keys.now);
     cx.reply.verbatim("txt", line.as_bytes());
     Ok(Flow::Done)
@@ -252,7 +279,9 @@ fn client_list(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         }
         _ => return Err(ReplyError::Syntax),
     };
-    let lines: String = clients.iter().map(|client| line(client, cx.keys.now)).collect();
+    cx.session.publish();
+    let mut lines = String::with_capacity(clients.len() * LINE_LEN);
+    clients.iter().for_each(|client| line::append(&mut lines, client, cx.keys.now));
     cx.reply.verbatim("txt", lines.as_bytes());
     Ok(Flow::Done)
 }
@@ -264,44 +293,11 @@ fn open_clients(cx: &Cx<'_>) -> Vec<Arc<ClientInfo>> {
     clients
 }
 
-/// A client's line in the shape of Redis 7.2. Fields for what does not exist here have the value that says so.
+/// A client's line of CLIENT LIST.
 pub fn line(client: &ClientInfo, now: WallMs) -> String {
-    let seconds_since = |then: WallMs| now.0.saturating_sub(then.0) / 1000;
-    let names = client.names();
-    let (input, room, output) = (client.input_len(), client.input_cap(), client.output_len());
-    format!(
-        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi=-1 watch=0 \
-         qbuf={input} qbuf-free={room} argv-mem=0 multi-mem=0 rbs={output} rbp={output} obl={output} oll=0 omem=0 \
-         tot-mem={} events={} cmd={} user={} redir=-1 resp={} lib-name={} lib-ver={}\n",
-        client.id.0,
-        client.endpoints.peer(),
-        client.endpoints.local(),
-        client.fd,
-        String::from_utf8_lossy(&names.name),
-        seconds_since(client.created),
-        seconds_since(client.last_seen()),
-        flags(client),
-        client.db(),
-        size_of::<ClientInfo>() + size_of::<Session>() + input + room + output,
-        if output > 0 { "rw" } else { "r" },
-        table::by_index(client.row() as usize).map_or("NULL", |row| row.full_name),
-        if names.user.is_empty() { "default".into() } else { String::from_utf8_lossy(&names.user) },
-        if client.has(client_flag::RESP3) { 3 } else { 2 },
-        String::from_utf8_lossy(&names.lib_name),
-        String::from_utf8_lossy(&names.lib_ver),
-    )
-}
-
-/// Letters as Redis uses them, in its order; N if there is none.
-fn flags(client: &ClientInfo) -> String {
-    let letters = [
-        (client.has(client_flag::CLOSING), 'c'),
-        (client.endpoints.is_unix(), 'U'),
-        (client.has(client_flag::NO_EVICT), 'e'),
-        (client.has(client_flag::NO_TOUCH), 'T'),
-    ];
-    let set: String = letters.iter().filter(|(on, _)| *on).map(|(_, letter)| letter).collect();
-    if set.is_empty() { "N".into() } else { set }
+    let mut text = String::new();
+    line::append(&mut text, client, now);
+    text
 }
 
 /// Spares the connection when clients are cut for memory.
@@ -398,7 +394,7 @@ mod tests {
         let info = client.run_line("CLIENT INFO");
         assert!(info.starts_with("'id=1 addr=127.0.0.1:50000 laddr=127.0.0.1:6379 fd=8 name= age="), "{info}");
         assert!(info.contains(" flags=T db=3 ") && info.contains(" cmd=client|info user=default "), "{info}");
-        assert!(info.ends_with(" redir=-1 resp=2 lib-name= lib-ver=9\\n'"), "{info}");
+        assert!(info.ends_with(" lib-name= lib-ver=9 tot-net-in=0 tot-net-out=0 tot-cmds=0\\n'"), "{info}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::redact::Secrets;
 use super::resume::Resumable;
 use super::session::Session;
 use super::world::World;
+use crate::base::clock::WallMs;
 use crate::base::hash::Key;
 use crate::base::ids::{ClientId, LoopId};
 use crate::base::prng::Prng;
@@ -43,6 +44,10 @@ pub struct Effects {
     pub dirty: u64,
     /// Clients to be closed on whichever loop they live.
     pub kills: Vec<(LoopId, ClientId)>,
+    /// Wake all loops: a pause has ended.
+    pub is_pause_over: bool,
+    /// Clients that are to stop waiting, on whichever loop they live. Each was claimed (`ClientInfo::claim_unblock`).
+    pub unblocks: Vec<(LoopId, ClientId, Woken)>,
     /// What the command that has just returned `Flow::Resume` leaves to later turns.
     pub job: Option<Box<dyn Resumable>>,
 }
@@ -57,6 +62,29 @@ pub enum Flow {
     Shutdown,
     /// There is more to do in later turns: the job is in `effects.job`. The client's next commands wait for it.
     Resume,
+    /// The command must wait, and its client with it. Nothing has happened yet, nothing was replied: when the wait is over
+    /// the command runs again from its start, and `session.woken` tells it why.
+    Park(Wait),
+}
+
+/// What a parked command waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// The end of a pause (CLIENT PAUSE). The command has not begun.
+    Pause,
+    /// Whoever wakes it, or the time; None is for ever. CLIENT UNBLOCK may end it.
+    Event { until: Option<WallMs> },
+}
+
+/// Why a parked command runs again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woken {
+    /// What it waited for may have come: look again, and park again if it has not.
+    Event,
+    /// Its time is up, or CLIENT UNBLOCK says so: reply as after a timeout.
+    TimedOut,
+    /// CLIENT UNBLOCK … ERROR. The dispatcher replies; no handler sees this.
+    Refused,
 }
 
 /// A handler: checks everything it can before its first write.

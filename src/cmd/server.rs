@@ -1,6 +1,7 @@
 //! The server family without its large members: time, role, shutdown, and what cluster clients ask first.
 
-use super::command::{Command, Cx, Flow, acl, cmd, flag};
+use super::client;
+use super::command::{Command, Cx, Flow, Wait, Woken, acl, cmd, flag};
 use super::world::REDIS_VERSION;
 use crate::base::clock::wall_micros;
 use crate::base::num::parse_i64;
@@ -105,18 +106,17 @@ fn time(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
     Ok(Flow::Done)
 }
 
-/// Number of replicas that have this client's writes: there are none, so the answer is known at once.
-/// Shape: `numreplicas timeout`
+/// Number of replicas that have this client's writes. There are none, so whoever wants some waits in vain.
+/// Shape:  `numreplicas timeout`; a timeout of 0 is for ever.
+/// Errors: no integers, a negative timeout.
 fn wait(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
-    parse_i64(args.get(1)).ok_or(ReplyError::NotInteger)?;
-    match parse_i64(args.get(2)) {
-        None => Err(ReplyError::text("ERR timeout is not an integer or out of range")),
-        Some(..0) => Err(ReplyError::text("ERR timeout is negative")),
-        Some(_) => {
-            cx.reply.int(0);
-            Ok(Flow::Done)
-        }
+    let wanted = parse_i64(args.get(1)).ok_or(ReplyError::NotInteger)?;
+    let until = client::deadline(args.get(2), cx.keys.now)?;
+    if wanted > 0 && cx.session.woken != Some(Woken::TimedOut) {
+        return Ok(Flow::Park(Wait::Event { until: (until > cx.keys.now).then_some(until) }));
     }
+    cx.reply.int(0);
+    Ok(Flow::Done)
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! `Session`: what a connection is to the commands. Owned by its event loop; other loops see only `admin::clients`.
 
+use super::command::Woken;
 use crate::admin::acl::Acl;
 use crate::admin::acl::user::{DEFAULT, User};
-use crate::admin::clients::{ClientInfo, client_flag};
+use crate::admin::clients::{ClientInfo, Traffic, client_flag};
 use crate::base::ids::{ClientId, DbIndex, LoopId};
 use std::sync::Arc;
 
@@ -43,6 +44,12 @@ pub struct Session {
     pub reply_mode: ReplyMode,
     pub no_evict: bool,
     pub no_touch: bool,
+    /// MONITOR: it is shown what others run.
+    pub is_monitor: bool,
+    /// Why the command at hand runs again after it was parked; None at its first run.
+    pub woken: Option<Woken>,
+    /// What went over this connection so far. Others see it in `info` as of the end of the last turn.
+    pub traffic: Traffic,
     /// The same client as others see it.
     pub info: Arc<ClientInfo>,
 }
@@ -62,6 +69,9 @@ impl Session {
             reply_mode: ReplyMode::On,
             no_evict: false,
             no_touch: false,
+            is_monitor: false,
+            woken: None,
+            traffic: Traffic::default(),
             info,
         }
     }
@@ -102,6 +112,10 @@ impl Session {
     pub fn user(&self) -> &User {
         &self.user
     }
+    /// Lets others, and the command at hand, see the totals of this connection.
+    pub fn publish(&self) {
+        self.info.set_traffic(self.traffic);
+    }
     /// Moves to another database; takes effect with the next command.
     pub fn select(&mut self, db: DbIndex) {
         self.db = db;
@@ -140,8 +154,10 @@ impl Session {
     }
     /// Back to the state of a fresh connection (RESET). The protocol version is the reply's.
     pub fn reset(&mut self, acl: &Acl) {
+        let traffic = self.traffic;
         *self = Session::new(self.info.clone(), acl);
         self.become_user(self.user.clone(), self.authenticated);
+        self.traffic = traffic;
         self.select(DbIndex(0));
         self.set_no_evict(false);
         self.set_no_touch(false);

@@ -2,6 +2,7 @@
 
 use super::{permission, table};
 use crate::admin::acl::Acl;
+use crate::admin::attention::Attention;
 use crate::admin::clients::Clients;
 use crate::admin::config::Config;
 use crate::admin::latency::LatencyMonitor;
@@ -32,6 +33,8 @@ pub struct World {
     pub stats: Box<[LoopStats]>,
     pub clients: Clients,
     pub acl: Acl,
+    /// Pause and monitors: what every command has to heed.
+    pub attention: Attention,
     /// Samples for the rates in INFO; one loop's timer calls `rates.sample`.
     pub rates: Rates,
     pub slowlog: SlowLog,
@@ -79,6 +82,7 @@ impl World {
             stats: (0..boot.loops).map(|_| LoopStats::new(table::row_count())).collect(),
             clients: Clients::new(boot.loops),
             acl: Acl::new(permission::catalogue()),
+            attention: Attention::new(boot.loops),
             rates: Rates::default(),
             slowlog: SlowLog::default(),
             latency: LatencyMonitor::default(),

@@ -85,7 +85,10 @@ impl<E: Engine> EventLoop<E> {
         }
         let info = self.world.clients.add(self.id, socket.as_raw_fd(), endpoints, now);
         let session = Session::new(info, &self.world.acl);
-        let token = self.conns.insert(|token| Conn::new(token, session));
+        let token = self.conns.insert(|token| {
+            session.info.set_slot(token.slot);
+            Conn::new(token, session)
+        });
         self.engine.open(token, socket);
     }
 

@@ -1,8 +1,9 @@
 //! One connection as its loop sees it: the session, what has come in, what waits to go out, and how far its life is.
 
 use super::input::Input;
-use crate::base::clock::MonoNs;
-use crate::cmd::command::Flow;
+use crate::admin::clients::OutputSeen;
+use crate::base::clock::{MonoNs, WallMs};
+use crate::cmd::command::{Flow, Wait};
 use crate::cmd::session::Session;
 use crate::exec::dispatch::Turn;
 use crate::exec::long::Long;
@@ -46,10 +47,16 @@ pub struct Conn {
     pub parser: Parser,
     /// The command that is under way. While there is one, no other of this client runs.
     pub long: Option<Box<Long>>,
+    /// The command at hand waits for this. While it does, the client is not visited.
+    pub wait: Option<Wait>,
+    /// When our patience with a peer that does not read ends: it is over its soft limit, or to be closed.
+    pub patience_until: Option<WallMs>,
+    /// Where the client stands in the loop's alarms.
+    pub alarm_at: Option<WallMs>,
 }
 
 // 10 000 idle connections are to cost at most 1 KiB each in user space, registry and allocator included.
-const _: () = assert!(size_of::<Conn>() <= 320, "a connection is small");
+const _: () = assert!(size_of::<Conn>() <= 448, "a connection is small");
 
 impl Conn {
     /// A connection that was just accepted.
@@ -68,7 +75,25 @@ impl Conn {
             input: Input::new(),
             parser: Parser::default(),
             long: None,
+            wait: None,
+            patience_until: None,
+            alarm_at: None,
         }
+    }
+    /// The next moment at which this client must be looked at.
+    pub fn alarm_wanted(&self) -> Option<WallMs> {
+        let timeout = match self.wait {
+            Some(Wait::Event { until }) => until,
+            _ => None,
+        };
+        match (timeout, self.patience_until) {
+            (Some(timeout), Some(patience)) => Some(timeout.min(patience)),
+            (timeout, patience) => timeout.or(patience),
+        }
+    }
+    /// Has the peer not read for too long?
+    pub fn is_over_patience(&self, now: WallMs) -> bool {
+        self.patience_until.is_some_and(|until| until <= now)
     }
     /// Does a slice of the command that is under way.
     pub fn go_on(&mut self, turn: &mut Turn<'_>) {
@@ -90,6 +115,16 @@ impl Conn {
     /// Bytes that are kept for the peer although they cannot be sent yet.
     pub fn held_len(&self) -> usize {
         self.long.as_ref().map_or(0, |long| long.held_len())
+    }
+    /// What waits for the peer, as others see it.
+    pub fn output_seen(&self) -> OutputSeen {
+        let shared: usize = self.reply.out.refs.iter().map(|(_, bytes)| bytes.len()).sum();
+        OutputSeen {
+            buffered_len: self.reply.out.buf.len(),
+            buffer_cap: if self.reply.out.buf.is_empty() { 0 } else { self.reply.out.buf.capacity() },
+            queued_len: self.sending_len + shared + self.held_len(),
+            queued_count: self.reply.out.refs.len() + (self.sending_len > 0) as usize,
+        }
     }
     /// Bytes that wait for the peer, in flight or not.
     #[inline]

@@ -4,6 +4,7 @@ use super::mailbox::Mailbox;
 use crate::admin::clients::Endpoints;
 use crate::base::ids::{ClientId, LoopId};
 use crate::base::sync::{AtomicUsize, Ordering::Relaxed};
+use crate::cmd::command::Woken;
 use crate::ring::Waker;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -15,6 +16,10 @@ pub enum Mail {
     Adopt { socket: OwnedFd, endpoints: Endpoints },
     /// Close a client at once.
     Kill(ClientId),
+    /// Let the parked command of a client run again. The sender has claimed it (`ClientInfo::claim_unblock`).
+    Wake(ClientId, Woken),
+    /// Look whom the time wakes: a pause was ended.
+    Look,
     /// Send what waits, close everything, end.
     Shutdown,
 }

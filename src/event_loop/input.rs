@@ -10,6 +10,7 @@
 //! ```
 //! While a window of commands is being run nothing moves: bytes are only appended, so offsets stay good.
 
+use super::held::{Command, Held};
 use crate::resp::args::Arg;
 use crate::resp::parse::{Limits, Parser, ProtocolError, Step};
 use crate::ring::{Engine, Filled};
@@ -60,6 +61,8 @@ pub struct Input {
     pub last: u32,
     /// Bytes of the first arrival that are used up.
     at: usize,
+    /// Whole commands that come before all bytes: those of a client that was parked.
+    held: Option<Box<Held>>,
 }
 
 /// Where a command lies.
@@ -69,6 +72,8 @@ pub enum Place {
     Arrival(u32, usize),
     /// In the client's own bytes, from this offset on.
     Kept(usize),
+    /// Kept from when the client was parked.
+    Held(usize),
 }
 
 /// A command that was cut out.
@@ -81,7 +86,7 @@ pub struct Cut {
 impl Input {
     /// Nothing has come in.
     pub fn new() -> Self {
-        Input { kept: Vec::new(), used: 0, first: NO_ARRIVAL, last: NO_ARRIVAL, at: 0 }
+        Input { kept: Vec::new(), used: 0, first: NO_ARRIVAL, last: NO_ARRIVAL, at: 0, held: None }
     }
     /// Bytes of the client's own that are not used up.
     pub fn len(&self) -> usize {
@@ -97,7 +102,25 @@ impl Input {
         match *place {
             Place::Arrival(index, at) => &arrivals.bytes(engine, index)[at..],
             Place::Kept(at) => &self.kept[at..],
+            Place::Held(index) => self.held.as_ref().map_or(&[], |held| held.command(index).bytes()),
         }
+    }
+    /// A command that was cut out is to be cut out again, before everything else: its client is parked. Called for the
+    /// commands of a window in their order.
+    pub fn hold<E: Engine>(&mut self, place: &Place, arrivals: &Arrivals, engine: &E, items: &[Arg], large: &[Bytes]) {
+        if let (Place::Held(index), Some(held)) = (place, &mut self.held) {
+            return held.rewind(*index);
+        }
+        let command = Command::copied(self.at(place, arrivals, engine), items, large);
+        self.held.get_or_insert_default().push(command);
+    }
+    /// Behind what is held the client broke the protocol.
+    pub fn hold_refusal(&mut self, error: ProtocolError) {
+        self.held.get_or_insert_default().refuse(error);
+    }
+    /// Bytes of the commands that are held.
+    pub fn held_len(&self) -> usize {
+        self.held.as_ref().map_or(0, |held| held.len())
     }
 
     /// Cuts the next whole command, its arguments appended to `items`. None: what is here holds no further one.
@@ -111,6 +134,14 @@ impl Input {
         limits: &Limits,
         items: &mut Vec<Arg>,
     ) -> Result<Option<Cut>, ProtocolError> {
+        if let Some(held) = &mut self.held {
+            if let Some((index, item_count, large)) = held.next(items) {
+                return Ok(Some(Cut { place: Place::Held(index), item_count, large }));
+            }
+            if let Some(error) = held.refusal() {
+                return Err(error);
+            }
+        }
         while self.first != NO_ARRIVAL && self.used == self.kept.len() && !parser.is_filling() {
             let index = self.first;
             let bytes = &arrivals.bytes(engine, index)[self.at..];
@@ -229,6 +260,9 @@ impl Input {
     pub fn settle<E: Engine>(&mut self, parser: &mut Parser, arrivals: &Arrivals, engine: &E) {
         if self.first != NO_ARRIVAL {
             self.absorb(parser, arrivals, engine);
+        }
+        if self.held.as_ref().is_some_and(|held| held.is_done()) {
+            self.held = None;
         }
         if self.kept.capacity() == 0 {
             return;

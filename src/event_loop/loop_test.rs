@@ -354,3 +354,131 @@ fn who_finds_no_place_in_a_storm_is_told_so() {
         assert_eq!(told, "-ERR max number of clients reached\r\n");
     }
 }
+
+#[test]
+fn a_pause_holds_back_what_stands_behind_it_and_keeps_its_order() {
+    let mut rig = Rig::new();
+    let (pauser, other) = (rig.client(), rig.client());
+    let stream = [
+        cmd(&["SET", "k", "1"]),
+        cmd(&["CLIENT", "PAUSE", "100000", "WRITE"]),
+        cmd(&["GET", "k"]),
+        cmd(&["APPEND", "k", "2"]),
+        cmd(&["GET", "k"]),
+        cmd(&["ECHO", &"x".repeat(40_000)]),
+    ];
+    rig.feed(pauser, &stream.concat());
+    rig.rest();
+    assert_eq!(rig.output(pauser), "+OK\r\n+OK\r\n$1\r\n1\r\n");
+    rig.feed(pauser, &[cmd(&["PING"]), b"*1\r\nfoo\r\n".to_vec()].concat());
+    rig.feed(other, &[cmd(&["GET", "k"]), cmd(&["SET", "wrong"])].concat());
+    assert!(rig.output(other).starts_with("$1\r\n1\r\n-ERR wrong number"), "reads and errors are not held back");
+    assert_eq!(rig.event_loop.world.clients.blocked(), 1);
+    rig.feed(other, &cmd(&["CLIENT", "UNPAUSE"]));
+    rig.rest();
+    let echoed = format!("$40000\r\n{}\r\n+PONG\r\n", "x".repeat(40_000));
+    let tail = format!(":2\r\n$2\r\n12\r\n{echoed}-ERR Protocol error: expected '$', got 'f'\r\n");
+    assert!(rig.output(pauser).ends_with(&tail));
+    assert_eq!((rig.event_loop.world.clients.blocked(), rig.is_open(pauser)), (0, false));
+}
+
+#[test]
+fn a_pause_ends_by_itself() {
+    let mut rig = Rig::new();
+    let token = rig.client();
+    rig.feed(token, &[cmd(&["CLIENT", "PAUSE", "20"]), cmd(&["PING"])].concat());
+    rig.rest();
+    assert_eq!(rig.output(token), "+OK\r\n");
+    let now = rig.event_loop.world.keyspace.now.get();
+    let sleep = rig.event_loop.sleep_time(now);
+    assert!(sleep <= Duration::from_millis(20), "the loop sleeps until the pause ends: {sleep:?}");
+    std::thread::sleep(Duration::from_millis(25));
+    rig.rest();
+    assert_eq!(rig.output(token), "+OK\r\n+PONG\r\n");
+}
+
+#[test]
+fn a_wait_ends_in_time_by_unblock_or_with_its_client() {
+    let mut rig = Rig::new();
+    let [brief, endless, killed, gone, other] = [(); 5].map(|()| rig.client());
+    for (token, timeout) in [(brief, "20"), (endless, "0"), (killed, "1000000"), (gone, "0")] {
+        rig.feed(token, &[cmd(&["WAIT", "1", timeout]), cmd(&["PING"])].concat());
+    }
+    assert_eq!(rig.event_loop.world.clients.blocked(), 4);
+    rig.turn(vec![Event::End(gone, End::Eof)]);
+    assert!(!rig.is_open(gone), "whoever leaves is not waited for");
+    let id = |rig: &mut Rig, token| rig.event_loop.conns.get(token).unwrap().session.id.0.to_string();
+    let (endless_id, killed_id) = (id(&mut rig, endless), id(&mut rig, killed));
+    rig.feed(other, &cmd(&["CLIENT", "UNBLOCK", &endless_id, "ERROR"]).repeat(2));
+    rig.feed(other, &cmd(&["CLIENT", "KILL", "ID", &killed_id]));
+    rig.rest();
+    assert_eq!(rig.output(other), ":1\r\n:0\r\n:1\r\n", "one wait is ended once");
+    assert_eq!(rig.output(endless), "-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n+PONG\r\n");
+    std::thread::sleep(Duration::from_millis(25));
+    rig.rest();
+    assert_eq!(rig.output(brief), ":0\r\n+PONG\r\n");
+    let world = rig.event_loop.world;
+    assert_eq!((world.clients.blocked(), rig.event_loop.parked.next_at(world, WallMs(0))), (0, None));
+}
+
+#[test]
+fn a_parked_client_that_goes_on_sending_is_not_read_without_end() {
+    let mut rig = Rig::new();
+    let token = rig.client();
+    rig.feed(token, &cmd(&["WAIT", "1", "0"]));
+    for _ in 0..100 {
+        rig.feed(token, &cmd(&["ECHO", &"x".repeat(1000)]));
+    }
+    assert!(rig.event_loop.engine.is_paused(token));
+    let waiting = rig.event_loop.conns.get(token).unwrap().input.len();
+    assert!(waiting < BACKLOG_MAX + 5000, "{waiting} bytes wait");
+    rig.event_loop.conns.get(token).unwrap().session.info.claim_unblock();
+    rig.event_loop.wake(token, Some(crate::cmd::command::Woken::TimedOut));
+    rig.rest();
+    assert_eq!(rig.output(token).matches("$1000").count(), 100);
+}
+
+#[test]
+fn output_over_the_hard_limit_closes_before_anything_is_sent() {
+    let mut rig = Rig::new();
+    let token = rig.client();
+    rig.feed(token, &cmd(&["CONFIG", "SET", "client-output-buffer-limit", "normal 100000 0 0"]));
+    rig.feed(token, &cmd(&["ECHO", &"x".repeat(10_000)]).repeat(12));
+    rig.rest();
+    assert_eq!((rig.output(token).as_str(), rig.is_open(token)), ("+OK\r\n", false));
+}
+
+#[test]
+fn output_over_the_soft_limit_closes_when_it_stays_so() {
+    let mut rig = Rig::new();
+    let (slow, quick) = (rig.client(), rig.client());
+    rig.feed(quick, &cmd(&["CONFIG", "SET", "client-output-buffer-limit", "normal 0 10000 1"]));
+    rig.rest();
+    rig.event_loop.engine.hold_sends = true;
+    for token in [slow, quick] {
+        rig.feed(token, &cmd(&["ECHO", &"x".repeat(20_000)]));
+    }
+    let alarm = |rig: &mut Rig, token| rig.event_loop.conns.get(token).unwrap().alarm_at;
+    assert!(alarm(&mut rig, slow).is_some() && alarm(&mut rig, quick).is_some());
+    let message = std::mem::take(&mut rig.event_loop.conns.get(quick).unwrap().sending_len);
+    rig.event_loop.on_sent(quick, Ok(message), Message::default());
+    rig.rest();
+    assert_eq!(alarm(&mut rig, quick), None, "it has read");
+    assert!(rig.is_open(slow), "its second is not over");
+    std::thread::sleep(Duration::from_millis(1010));
+    rig.rest();
+    assert_eq!((rig.is_open(slow), rig.is_open(quick)), (false, true));
+}
+
+#[test]
+fn a_client_that_never_reads_its_last_replies_does_not_stay() {
+    let mut rig = Rig::new();
+    let token = rig.client();
+    rig.event_loop.engine.hold_sends = true;
+    rig.feed(token, &cmd(&["QUIT"]));
+    rig.rest();
+    assert!(rig.is_open(token));
+    std::thread::sleep(Duration::from_millis(60));
+    rig.rest();
+    assert!(!rig.is_open(token));
+}

@@ -20,18 +20,20 @@
 mod accept;
 mod conn;
 pub mod fleet;
+mod held;
 mod input;
+mod limits;
 #[cfg(test)]
 mod loop_test;
 pub mod mailbox;
+mod parked;
 mod send;
 mod slab;
 mod timers;
 mod window;
 
-use crate::admin::clients::Seen;
+use crate::admin::clients::{Seen, client_flag};
 use crate::admin::config::ClientClass;
-use crate::admin::log;
 use crate::admin::params::Id;
 use crate::admin::stats::LoopStats;
 use crate::base::clock::{MonoNs, WallMs};
@@ -48,6 +50,7 @@ use crate::table::Participant;
 use conn::{Conn, Life};
 use fleet::{Fleet, Mail};
 use input::{Arrivals, Input};
+use parked::Parked;
 use send::Pool;
 use slab::Slab;
 use std::collections::VecDeque;
@@ -87,6 +90,7 @@ pub struct EventLoop<E: Engine> {
     dirty: Vec<Token>,
     pool: Pool,
     timers: Timers,
+    parked: Parked,
     seat: Rc<Participant>,
     local: Local,
     prng: Prng,
@@ -116,6 +120,7 @@ impl<E: Engine> EventLoop<E> {
             dirty: Vec::new(),
             pool: Pool::default(),
             timers: Timers::default(),
+            parked: Parked::default(),
             seat: Rc::new(Participant::new()),
             local: Local::new(!seed),
             prng: Prng::seeded(seed),
@@ -163,7 +168,7 @@ impl<E: Engine> EventLoop<E> {
         self.file(now);
         let is_busy = !self.ready.is_empty();
         self.work(now);
-        self.flush();
+        self.flush(now);
         self.house_keeping(now);
         if is_busy {
             stats.note_turn(MonoNs::now().since(self.clock), stats.commands.total() - commands);
@@ -184,7 +189,7 @@ impl<E: Engine> EventLoop<E> {
                 self.fleet.broadcast(|| Mail::Shutdown);
             }
         }
-        if self.expires() {
+        if self.expires(now) {
             let (space, all, stats) = (&self.world.keyspace, &self.world.stats, self.stats());
             let took = self.local.expiry.run(expire::Run { space, guard: &guard, all, stats, now }, EXPIRE_TIME);
             slow::note_expiry(self.world, took, now);
@@ -192,8 +197,8 @@ impl<E: Engine> EventLoop<E> {
     }
 
     /// Is active expiry on?
-    fn expires(&self) -> bool {
-        self.world.active_expire.load(Ordering::Relaxed) != 0
+    fn expires(&self, now: WallMs) -> bool {
+        self.world.active_expire.load(Ordering::Relaxed) != 0 && !self.world.keyspace.is_expiry_stopped(now)
     }
 
     /// Submits everything and sleeps until there is something to do.
@@ -230,6 +235,8 @@ impl<E: Engine> EventLoop<E> {
             match mail {
                 Mail::Adopt { socket, endpoints } => self.adopt(socket, endpoints, now),
                 Mail::Kill(id) => self.kill(id),
+                Mail::Wake(id, why) => self.wake_id(id, why),
+                Mail::Look => {} // Being awake is all: `ring_alarms` looks.
                 Mail::Shutdown => self.drain_all(),
             }
         }
@@ -240,6 +247,7 @@ impl<E: Engine> EventLoop<E> {
         self.stats().bytes_in.add(filled.len() as u64);
         match self.conns.get(token) {
             Some(conn) if conn.may_run() => {
+                conn.session.traffic.received += filled.len() as u64;
                 self.arrivals.push(&mut conn.input, filled);
                 make_ready(&mut self.ready, conn, self.clock);
             }
@@ -253,7 +261,13 @@ impl<E: Engine> EventLoop<E> {
         conn.sending_len = 0;
         match result {
             Ok(len) => {
-                if !conn.reply.is_empty() || conn.life == Life::Draining {
+                conn.session.traffic.sent += len as u64;
+                conn.session.info.set_output(conn.output_seen());
+                conn.session.info.set_traffic(conn.session.traffic);
+                if conn.life == Life::Draining {
+                    conn.patience_until = None; // It does read.
+                }
+                if !conn.reply.is_empty() || conn.life == Life::Draining || conn.patience_until.is_some() {
                     make_dirty(&mut self.dirty, conn);
                 }
                 if conn.is_paused || conn.is_stalled {
@@ -277,13 +291,17 @@ impl<E: Engine> EventLoop<E> {
             End::Eof => Life::PeerDone,
             End::Failed(_) => Life::Broken,
         });
-        make_ready(&mut self.ready, conn, self.clock);
+        if self.is_forsaken(token) {
+            return self.close(token);
+        }
+        if let Some(conn) = self.conns.get(token) {
+            make_ready(&mut self.ready, conn, self.clock);
+        }
     }
 
     /// After the visits: what is left of each client's input becomes its own, and the receive buffers go back.
     fn settle(&mut self, now: WallMs) {
         let input_max = self.world.config.number(Id::QUERY_BUFFER_LIMIT) as usize;
-        let output_max = self.world.config.output_limit(ClientClass::Normal).hard as usize;
         let mut visited = std::mem::take(&mut self.ready);
         for token in visited.drain(..) {
             let Some(conn) = self.conns.get(token) else { continue };
@@ -292,34 +310,34 @@ impl<E: Engine> EventLoop<E> {
             }
             conn.input.settle(&mut conn.parser, &self.arrivals, &self.engine);
             let input_len = conn.input.len() + conn.parser.held_len();
-            let output_len = conn.output_len() + conn.held_len();
-            let (row, input_cap) = (conn.session.info.row(), conn.input.room());
-            conn.session.info.seen(Seen { now, row, input_len, input_cap, output_len });
-            let is_done = !conn.is_ready && !conn.is_stalled;
-            if input_len > input_max || output_max > 0 && output_len > output_max {
-                let is_input = input_len > input_max;
-                let stats = &self.world.stats[self.id.0 as usize];
-                if is_input {
-                    stats.input_limit_closes.add(1)
-                } else {
-                    stats.output_limit_closes.add(1)
-                }
-                log::warning(format_args!(
-                    "Closing client id={} for passing its limits: input {input_len}, output {output_len} bytes",
-                    conn.session.id.0
-                ));
-                self.close(token);
+            let held_len = conn.input.held_len();
+            let seen = Seen {
+                now,
+                row: conn.session.info.row(),
+                input_len,
+                input_cap: conn.input.room(),
+                held_len,
+                output: conn.output_seen(),
+                traffic: conn.session.traffic,
+            };
+            conn.session.info.seen(seen);
+            let is_done = !conn.is_ready && !conn.is_stalled && conn.wait.is_none();
+            if input_len + held_len > input_max {
+                self.close_for_input(token, now);
                 continue;
             }
             match conn.life {
                 Life::Open => {
-                    let has_backlog = conn.is_ready && conn.input.len() > BACKLOG_MAX;
+                    let has_to_wait = conn.is_ready || conn.wait.is_some();
+                    let has_backlog = has_to_wait && conn.input.len() > BACKLOG_MAX;
                     let pause = conn.output_len() >= OUTPUT_SOFT_MAX || has_backlog;
                     if pause != conn.is_paused {
                         conn.is_paused = pause;
+                        conn.session.info.set(client_flag::UNREAD, pause);
                         if pause { self.engine.pause_recv(token) } else { self.engine.resume_recv(token) }
                     }
                 }
+                Life::PeerDone if conn.wait.is_some() => self.close(token),
                 Life::PeerDone if is_done => {
                     conn.advance(Life::Draining);
                     make_dirty(&mut self.dirty, conn);
@@ -339,19 +357,34 @@ impl<E: Engine> EventLoop<E> {
     fn hand_over_effects(&mut self) {
         let (stats, fleet) = (self.stats(), self.fleet);
         effects::hand_over(&mut self.effects, stats, |home, id| fleet.mailbox(home).send(Mail::Kill(id)));
+        for (home, id, why) in self.effects.unblocks.drain(..) {
+            fleet.mailbox(home).send(Mail::Wake(id, why));
+        }
+        if std::mem::take(&mut self.effects.is_pause_over) {
+            fleet.broadcast(|| Mail::Look);
+        }
     }
 
     /// Sends what waits: one message per client, none while another is in flight. Closes clients that are done.
-    fn flush(&mut self) {
+    fn flush(&mut self, now: WallMs) {
+        let limit = self.world.config.output_limit(ClientClass::Normal);
         let mut dirty = std::mem::take(&mut self.dirty);
         for token in dirty.drain(..) {
             let Some(conn) = self.conns.get(token) else { continue };
             conn.is_dirty = false;
+            if !self.is_within_limits(token, limit, now) {
+                continue;
+            }
+            let Some(conn) = self.conns.get(token) else { continue };
             if conn.life == Life::Broken && !conn.is_ready {
                 self.close(token);
                 continue;
             }
+            let is_draining = conn.life == Life::Draining;
             if conn.sending_len > 0 {
+                if is_draining {
+                    self.hurry(token, now);
+                }
                 continue; // `on_sent` brings it back here.
             }
             if !conn.reply.is_empty() {
@@ -359,6 +392,9 @@ impl<E: Engine> EventLoop<E> {
                 let message = send::message(&mut conn.reply.out, pending_len);
                 conn.sending_len = message.len();
                 self.engine.send(token, message);
+                if is_draining {
+                    self.hurry(token, now);
+                }
                 continue;
             }
             self.pool.put(conn.reply.take().buf);
@@ -373,14 +409,14 @@ impl<E: Engine> EventLoop<E> {
     fn close(&mut self, token: Token) {
         let Some(conn) = self.conns.remove(token) else { return };
         self.world.clients.remove(&conn.session.info); // Before the peer can know, and ask who is connected.
+        self.parked.forget(&conn, self.world);
         self.engine.close(token);
         self.fleet.leave(self.id);
     }
 
     /// Closes a client that somebody wants gone. What it has not been sent is lost, as in Redis.
     fn kill(&mut self, id: crate::base::ids::ClientId) {
-        let found = self.conns.iter().find(|conn| conn.session.id == id).map(|conn| conn.token);
-        if let Some(token) = found {
+        if let Some(token) = self.find(id) {
             self.close(token);
         }
     }

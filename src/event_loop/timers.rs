@@ -33,7 +33,9 @@ impl<E: Engine> EventLoop<E> {
         let sweeps = self.world.config.number(Id::TIMEOUT) != 0 && self.conns.count() > 0;
         let rest = self.timers.next_round.0.saturating_sub(now.0);
         let sleep = Duration::from_millis(if sweeps { rest.max(IDLE_ROUND_MS) } else { SLEEP_MS_MAX });
-        self.local.expiry.sleep_time(now, self.expires()).map_or(sleep, |until_due| sleep.min(until_due))
+        let alarm = self.parked.next_at(self.world, now).map(|at| Duration::from_millis(at.0.saturating_sub(now.0)));
+        let due = [alarm, self.local.expiry.sleep_time(now, self.expires(now))];
+        due.into_iter().flatten().fold(sleep, Duration::min)
     }
 
     /// Does what is due. Called once per turn.
@@ -43,6 +45,7 @@ impl<E: Engine> EventLoop<E> {
         if now >= self.timers.next_round {
             self.round(now);
         }
+        self.ring_alarms(now);
     }
 
     #[cold]
@@ -84,7 +87,8 @@ impl<E: Engine> EventLoop<E> {
             self.timers.sweep_at = (self.timers.sweep_at + 1) % slots;
             let Some(conn) = self.conns.at(self.timers.sweep_at) else { continue };
             let since = conn.session.info.last_seen();
-            if conn.life == Life::Open && now.0.saturating_sub(since.0) > timeout_ms {
+            let may_be_silent = conn.wait.is_some() || conn.session.is_monitor;
+            if conn.life == Life::Open && !may_be_silent && now.0.saturating_sub(since.0) > timeout_ms {
                 idle.push(conn.token);
             }
         }

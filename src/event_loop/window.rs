@@ -9,7 +9,7 @@
 //! A client with a long command under way is visited like all others; its visit is a slice of that command.
 
 use super::conn::{Conn, Life};
-use super::input::{Cut, Place};
+use super::input::{Arrivals, Cut, Input, Place};
 use super::{EventLoop, OUTPUT_SOFT_MAX, make_dirty};
 use crate::base::clock::{MonoNs, WallMs};
 use crate::base::hash::KeyHasher;
@@ -136,6 +136,15 @@ impl Window {
             buf,
             items: &self.args[item.args_at as usize..][..item.args_count as usize],
             large: &self.large[item.large_at as usize..][..item.large_count as usize],
+        }
+    }
+    /// Keeps commands of a client that is being parked.
+    #[cold]
+    fn hold<E: Engine>(&self, items: &[Item], input: &mut Input, arrivals: &Arrivals, engine: &E) {
+        for item in items {
+            let args = &self.args[item.args_at as usize..][..item.args_count as usize];
+            let large = &self.large[item.large_at as usize..][..item.large_count as usize];
+            input.hold(&item.place, arrivals, engine, args, large);
         }
     }
     /// The client of the last stretch broke the protocol.
@@ -278,6 +287,9 @@ impl<E: Engine> EventLoop<E> {
         if !conn.may_run() {
             return Some(Leave::Idle);
         }
+        if conn.wait.is_some() {
+            return Some(Leave::Idle); // It is made ready when it is woken.
+        }
         if conn.life != Life::Broken && conn.output_len() >= OUTPUT_SOFT_MAX {
             return Some(Leave::Stalled);
         }
@@ -348,9 +360,15 @@ impl<E: Engine> EventLoop<E> {
                 conn.go_on(&mut turn);
                 continue;
             }
-            for item in items {
+            for (index, item) in items.iter().enumerate() {
                 let parts = window.parts_of(item, conn.input.at(&item.place, &self.arrivals, &self.engine));
                 let flow = turn.run(item.row, &mut conn.session, &mut conn.reply, Args::of(&parts));
+                if let Flow::Park(wait) = flow {
+                    window.hold(&items[index..], &mut conn.input, &self.arrivals, &self.engine);
+                    stretch.refusal.iter().for_each(|&error| conn.input.hold_refusal(error));
+                    self.parked.park(conn, wait, self.world);
+                    break;
+                }
                 if flow != Flow::Done {
                     conn.long = turn.long.take().map(Box::new);
                     if flow == Flow::Resume {
@@ -361,7 +379,7 @@ impl<E: Engine> EventLoop<E> {
                     break;
                 }
             }
-            if let Some(error) = stretch.refusal.filter(|_| conn.may_run()) {
+            if let Some(error) = stretch.refusal.filter(|_| conn.may_run() && conn.wait.is_none()) {
                 turn.refuse(&mut conn.reply, &error.reply());
                 conn.advance(Life::Draining);
             }

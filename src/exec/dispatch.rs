@@ -6,7 +6,7 @@ use super::watch::{Place, Watch};
 use crate::admin::stats::LoopStats;
 use crate::base::clock::{MonoNs, WallMs};
 use crate::base::prng::Prng;
-use crate::cmd::command::{Command, Cx, Effects, Flow};
+use crate::cmd::command::{Command, Cx, Effects, Flow, Wait, Woken, flag};
 use crate::cmd::session::Session;
 use crate::cmd::world::World;
 use crate::keyspace::{Keys, Local};
@@ -14,6 +14,8 @@ use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
 use crate::resp::reply::{Mark, Reply};
 use crate::table::Guard;
+
+const UNBLOCKED: ReplyError = ReplyError::text("UNBLOCKED client unblocked via CLIENT UNBLOCK");
 
 /// What all commands of one turn share.
 pub struct Turn<'t> {
@@ -45,17 +47,37 @@ impl Turn<'_> {
         let mark = reply.mark();
         session.before_reply();
         let flow = match gate::admit(row, &args, session, self.world, self.stats) {
+            Ok(row) if self.must_wait(row) => {
+                session.info.set_row(row.index as u32); // CLIENT LIST shows what waits.
+                Flow::Park(Wait::Pause)
+            }
+            Ok(_) if session.woken == Some(Woken::Refused) => {
+                session.woken = None;
+                self.refuse(reply, &UNBLOCKED);
+                Flow::Done
+            }
             Ok(row) => self.call(row, session, reply, args, mark),
             Err(error) => {
                 self.refuse(reply, &error);
                 Flow::Done
             }
         };
+        if matches!(flow, Flow::Park(_)) {
+            return flow; // Nothing has happened yet, and CLIENT REPLY SKIP still means this command.
+        }
         if !session.wants_reply() {
             reply.truncate(mark);
             self.long.iter_mut().for_each(Long::silence);
         }
         flow
+    }
+
+    /// Is the command held back by a pause?
+    /// Cost: one relaxed load if there is nothing to heed.
+    #[inline]
+    fn must_wait(&self, row: &Command) -> bool {
+        let attention = &self.world.attention;
+        attention.is_wanted() && attention.holds_back(row.has(flag::WRITE | flag::MAY_REPLICATE), self.now)
     }
 
     #[inline]
@@ -81,6 +103,11 @@ impl Turn<'_> {
         };
         let started = is_timed.then(MonoNs::now);
         let result = (row.run)(&mut cx, args);
+        cx.session.woken = None;
+        if matches!(result, Ok(Flow::Park(_))) {
+            return result.unwrap_or(Flow::Done); // It counts when it is done.
+        }
+        cx.session.traffic.commands += 1;
         self.stats.commands.add(1);
         if result == Ok(Flow::Resume) {
             let tale = started.map(|started| self.watch.put_off(started, row, args));

@@ -19,7 +19,7 @@ use crate::base::clock::{NowMs, WallMs};
 use crate::base::hash::{Key, KeyHasher};
 use crate::base::ids::DbIndex;
 use crate::base::prng::Prng;
-use crate::base::sync::{AtomicU32, Ordering};
+use crate::base::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::table::roots::{OldTable, Roots};
 use crate::table::{Change, Entry, Guard, Table, Txn, Walk, Walked, snapshot, transact};
 use expire::Expiry;
@@ -38,6 +38,8 @@ pub struct Keyspace {
     freer: Freer,
     /// Tables that were taken away so far: tells the loops that some of their wheels are empty now.
     flushes: AtomicU32,
+    /// Until then nothing is removed for its deadline, in unix ms (CLIENT PAUSE). What is past it reads as absent.
+    expiry_stands_until: AtomicU64,
 }
 
 /// What a loop has of its own for the keyspace.
@@ -62,7 +64,16 @@ impl Keyspace {
             now: NowMs::new(),
             freer: Freer::default(),
             flushes: AtomicU32::new(0),
+            expiry_stands_until: AtomicU64::new(0),
         }
+    }
+    /// Lets expiry stand still until then.
+    pub fn stop_expiry(&self, until: WallMs) {
+        self.expiry_stands_until.store(until.0, Ordering::Relaxed);
+    }
+    /// Does expiry stand still?
+    pub fn is_expiry_stopped(&self, now: WallMs) -> bool {
+        now.0 < self.expiry_stands_until.load(Ordering::Relaxed)
     }
     /// Number of databases.
     pub fn db_count(&self) -> usize {
@@ -177,7 +188,7 @@ impl<'t> Keys<'t> {
     /// Removes `key` if it is past its deadline.
     #[cold]
     pub fn expire(&self, key: Key<'_>) {
-        let Some(table) = self.table() else { return };
+        let Some(table) = self.table().filter(|_| !self.space.is_expiry_stopped(self.now)) else { return };
         let removed = table.update(key, self.guard, |old| match old {
             Some(entry) if self.is_dead(entry) => (Change::Remove, true),
             _ => (Change::Keep, false),
@@ -192,6 +203,7 @@ impl<'t> Keys<'t> {
         let table = self.space.roots.get_or_create(self.db.0 as usize, self.guard);
         // Both are of the run whose change was applied: the last one.
         let mut is_expired = false;
+        let may_expire = || !self.space.is_expiry_stopped(self.now);
         let mut due = None;
         let result = table.update(key, self.guard, |old| {
             let live = self.live(old);
@@ -199,11 +211,11 @@ impl<'t> Keys<'t> {
             let (change, result) = f(live);
             due = self.registered(live, &change);
             match change {
-                Change::Keep if is_expired => (Change::Remove, result),
+                Change::Keep if is_expired && may_expire() => (Change::Remove, result),
                 change => (change, result),
             }
         });
-        if is_expired {
+        if is_expired && may_expire() {
             self.stats.expired.add(1);
         }
         if let Some(deadline) = due {
@@ -233,12 +245,14 @@ impl<'t> Keys<'t> {
         let keys: SmallVec<[_; FEW_KEYS]> = keys.iter().map(|&(db, key)| (table(db), key)).collect();
         // As in `update`.
         let mut expired = 0;
+        let may_expire = !self.space.is_expiry_stopped(self.now);
         let mut due = Vec::new();
         let result = transact(&keys, self.guard, |txn| {
             expired = 0;
             due.clear();
             for index in 0..keys.len() {
                 if txn.old(index).is_some_and(|entry| self.is_dead(entry))
+                    && may_expire
                     && matches!(txn.decision(index), Change::Keep)
                 {
                     txn.decide(index, Change::Remove);

@@ -15,6 +15,7 @@ mod differential;
 mod expiry;
 mod keys;
 mod linearizable;
+mod pause;
 mod protocol;
 mod server;
 mod start_stop;

@@ -77,8 +77,8 @@ pub fn clients(text: &mut Text, cx: &Cx<'_>) {
     text.field("maxclients", cx.world.config.number(Id::MAXCLIENTS));
     text.field("client_recent_max_input_buffer", all.iter().map(|client| client.input_len()).max().unwrap_or(0));
     text.field("client_recent_max_output_buffer", all.iter().map(|client| client.output_len()).max().unwrap_or(0));
+    text.field("blocked_clients", cx.world.clients.blocked());
     text.zeros(&[
-        "blocked_clients",
         "tracking_clients",
         "pubsub_clients",
         "watching_clients",

@@ -1,0 +1,118 @@
+//! Clients that wait: CLIENT PAUSE and UNPAUSE hold back commands of everybody, CLIENT UNBLOCK ends the wait of one client.
+
+#![forbid(unsafe_code)]
+
+use crate::admin::attention::Pause;
+use crate::admin::clients::client_flag;
+use crate::base::clock::WallMs;
+use crate::base::ids::ClientId;
+use crate::base::num::parse_i64;
+use crate::cmd::command::{Cx, Flow, Woken};
+use crate::resp::args::Args;
+use crate::resp::error::ReplyError;
+
+/// Holds back all commands, or those that may write, for a time. Expiry stands still meanwhile.
+/// Shape:  `milliseconds [WRITE | ALL]`
+/// Errors: mode, timeout.
+/// Order: at a safepoint. When the reply is read, no write is under way on any loop.
+pub fn client_pause(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    let kind = match args.count() {
+        3 => Pause::Everything,
+        4 if args.is(3, "write") => Pause::Writes,
+        4 if args.is(3, "all") => Pause::Everything,
+        4 => return Err(ReplyError::text("ERR CLIENT PAUSE mode must be WRITE or ALL")),
+        _ => return Err(wrong_count(&args)),
+    };
+    let until = deadline(args.get(2), cx.keys.now)?;
+    let (world, now) = (cx.world, cx.keys.now);
+    world.safepoint.run(cx.session.home, || {
+        let until = world.attention.pause(kind, until, now);
+        world.keyspace.stop_expiry(until);
+    });
+    cx.reply.ok();
+    Ok(Flow::Done)
+}
+
+/// Ends the pause.
+pub fn client_unpause(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
+    cx.world.attention.unpause();
+    cx.world.keyspace.stop_expiry(WallMs(0));
+    cx.effects.is_pause_over = true;
+    cx.reply.ok();
+    Ok(Flow::Done)
+}
+
+/// Ends the wait of a client's command, as if its time were up or with an error. 0: it does not wait, or for a pause.
+/// Shape: `client-id [TIMEOUT | ERROR]`
+pub fn client_unblock(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    let why = match args.count() {
+        3 => Woken::TimedOut,
+        4 if args.is(3, "timeout") => Woken::TimedOut,
+        4 if args.is(3, "error") => Woken::Refused,
+        4 => return Err(ReplyError::text("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")),
+        _ => return Err(wrong_count(&args)),
+    };
+    let id = parse_i64(args.get(2)).ok_or(ReplyError::NotInteger)?;
+    let client = cx.world.clients.get(ClientId(id as u64));
+    let claimed = client.filter(|client| client.has(client_flag::UNBLOCKABLE) && client.claim_unblock());
+    if let Some(client) = &claimed {
+        cx.effects.unblocks.push((client.home, client.id, why));
+    }
+    cx.reply.int(claimed.is_some() as i64);
+    Ok(Flow::Done)
+}
+
+fn wrong_count(args: &Args<'_>) -> ReplyError {
+    let word = String::from_utf8_lossy(args.get(1));
+    ReplyError::owned(format!("ERR unknown subcommand or wrong number of arguments for '{word}'. Try CLIENT HELP."))
+}
+
+/// A time that many milliseconds from now on.
+/// Errors: no integer, negative, beyond all clocks.
+pub fn deadline(timeout_ms: &[u8], now: WallMs) -> Result<WallMs, ReplyError> {
+    let timeout_ms = parse_i64(timeout_ms).ok_or(ReplyError::text("ERR timeout is not an integer or out of range"))?;
+    if timeout_ms < 0 {
+        return Err(ReplyError::text("ERR timeout is negative"));
+    }
+    let at = (now.0 as i64).checked_add(timeout_ms).ok_or(ReplyError::text("ERR timeout is out of range"))?;
+    Ok(WallMs(at as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::admin::attention::Pause;
+    use crate::cmd::testkit::{Client, check};
+
+    #[test]
+    fn wrong_modes_and_times_are_refused() {
+        check(
+            "
+            CLIENT PAUSE abc => ERR timeout is not an integer or out of range
+            CLIENT PAUSE -1 => ERR timeout is negative
+            CLIENT PAUSE 9223372036854775807 => ERR timeout is out of range
+            CLIENT PAUSE x foo => ERR CLIENT PAUSE mode must be WRITE or ALL
+            CLIENT PAUSE 1 all extra => ERR unknown subcommand or wrong number of arguments for 'PAUSE'. Try CLIENT HELP.
+            CLIENT UNBLOCK x => ERR value is not an integer or out of range
+            CLIENT UNBLOCK x foo => ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR
+            CLIENT UNBLOCK 1 timeout extra => ERR unknown subcommand or wrong number of arguments for 'UNBLOCK'. Try CLIENT HELP.
+            CLIENT UNBLOCK 1 => 0
+            CLIENT UNBLOCK -1 error => 0
+            CLIENT UNPAUSE => OK
+        ",
+        );
+    }
+
+    #[test]
+    fn keys_past_their_deadline_read_as_absent_and_stay_while_there_is_a_pause() {
+        let mut client = Client::new();
+        client.run_line("SET k v PXAT 1");
+        client.run_line("SET k v PX 1");
+        client.run_line("CLIENT PAUSE 100000 WRITE");
+        std::thread::sleep(std::time::Duration::from_millis(3));
+        assert_eq!((client.run_line("GET k"), client.run_line("DBSIZE")), ("(nil)".into(), "1".into()));
+        let now = client.world.keyspace.now.get();
+        assert_eq!(client.world.attention.paused(now).map(|(kind, _)| kind), Some(Pause::Writes));
+        client.run_line("CLIENT UNPAUSE");
+        assert_eq!((client.run_line("GET k"), client.run_line("DBSIZE")), ("(nil)".into(), "0".into()));
+    }
+}

@@ -1,0 +1,85 @@
+//! What a client may make us keep for it, and for how long: its output, its input, and our patience with a peer that does
+//! not read.
+//!
+//! ```text
+//! output    ≥ OUTPUT_SOFT_MAX      its commands are not run and it is not read: it waits for itself   (window, settle)
+//!           > hard limit           closed at once, before anything of this turn is sent
+//!           > soft limit           closed when it has been so for the limit's seconds without a break
+//! input     > query buffer limit   closed at once
+//! draining  last replies unread    closed when nothing of them moved for `DRAIN_PATIENCE_MS`
+//! ```
+//! The limits are `client-output-buffer-limit` of the client's class and `client-query-buffer-limit`. They are looked at
+//! where output is sent, so whatever adds to it is covered, be it the client's own commands or what others cause; a client
+//! over its soft limit has an alarm, so its time runs out without traffic, too. To be closed means at once: what was not
+//! sent is dropped, as in Redis.
+
+use super::EventLoop;
+use super::conn::Life;
+use crate::admin::config::OutputLimit;
+use crate::admin::log;
+use crate::base::clock::WallMs;
+use crate::cmd::client;
+use crate::ring::{Engine, Token};
+
+/// How long a connection that is to be closed may leave its last replies unread, without taking any of them.
+#[cfg(not(test))]
+const DRAIN_PATIENCE_MS: u64 = 20_000;
+#[cfg(test)]
+const DRAIN_PATIENCE_MS: u64 = 50;
+
+impl<E: Engine> EventLoop<E> {
+    /// Checks the output of a client that has some. False: it was closed.
+    #[inline]
+    pub(super) fn is_within_limits(&mut self, token: Token, limit: OutputLimit, now: WallMs) -> bool {
+        let Some(conn) = self.conns.get(token) else { return false };
+        let is_limited = limit.hard != 0 || limit.soft != 0;
+        if !is_limited && conn.patience_until.is_none() || conn.life >= Life::Draining {
+            return true;
+        }
+        let output_len = (conn.output_len() + conn.held_len()) as u64;
+        if limit.hard != 0 && output_len > limit.hard {
+            self.close_for_output(token, now);
+            return false;
+        }
+        let is_over = limit.soft != 0 && output_len > limit.soft;
+        let until = conn.patience_until.unwrap_or(WallMs(now.0 + limit.soft_seconds * 1000));
+        conn.patience_until = is_over.then_some(until);
+        self.parked.set_alarm(conn);
+        true
+    }
+
+    /// A client that is to be closed has something in flight: the peer has so long to take it.
+    pub(super) fn hurry(&mut self, token: Token, now: WallMs) {
+        let Some(conn) = self.conns.get(token) else { return };
+        conn.patience_until.get_or_insert(WallMs(now.0 + DRAIN_PATIENCE_MS));
+        self.parked.set_alarm(conn);
+    }
+
+    /// A peer has not read for as long as it may.
+    pub(super) fn give_up(&mut self, token: Token, now: WallMs) {
+        let Some(conn) = self.conns.get(token) else { return };
+        if conn.life >= Life::Draining {
+            log::write(log::Level::Verbose, format_args!("Closing client that does not read its last replies"));
+            return self.close(token);
+        }
+        self.close_for_output(token, now);
+    }
+
+    fn close_for_output(&mut self, token: Token, now: WallMs) {
+        if let Some(conn) = self.conns.get(token) {
+            let client = client::line(&conn.session.info, now);
+            log::warning(format_args!("Client {} closed for overcoming of output buffer limits.", client.trim_end()));
+        }
+        self.stats().output_limit_closes.add(1);
+        self.close(token);
+    }
+
+    pub(super) fn close_for_input(&mut self, token: Token, now: WallMs) {
+        if let Some(conn) = self.conns.get(token) {
+            let client = client::line(&conn.session.info, now);
+            log::warning(format_args!("Closing client that reached max query buffer length: {}", client.trim_end()));
+        }
+        self.stats().input_limit_closes.add(1);
+        self.close(token);
+    }
+}

@@ -1,0 +1,160 @@
+//! Parked clients: a command must wait, and its client with it; the loop goes on.
+//!
+//! ```text
+//! run      the dispatcher (a pause) or a handler (it waits for something) returns Flow::Park: nothing has happened yet
+//! park     the command and what was cut behind it are kept (`held`); the client is not visited any more
+//! wake     the pause ends · an event · the time is up · CLIENT UNBLOCK:  `session.woken` says which
+//! visit    the command runs again from its start: it replies, or parks again
+//! ```
+//! So a blocking command has no second half to write: its handler looks for what it wants; if it is not there and `woken`
+//! is not `TimedOut`, it parks. Whoever makes an event wakes the client at its home loop, by mail if that is another one. An
+//! event that came to nothing (somebody was faster) only costs a run.
+//!
+//! *Who wakes.* An event, the time and CLIENT UNBLOCK may come together, on different loops. Each first takes
+//! `ClientInfo::claim_unblock`; one of them gets it. A pause needs no claim: only its end ends it.
+//!
+//! *Time.* Deadlines stand in one ordered set per loop, at most one per client, whatever it is for (`Conn::alarm_at`); the
+//! loop sleeps until the first. Nothing polls. A thousand clients that block and are woken by events cost a removal each.
+//!
+//! *Gone.* While it is parked a client is read from, so its end is noticed; it is closed at once and the command never runs,
+//! as in Redis. What it pipelines meanwhile is kept up to a limit, then it is not read any further.
+
+use super::conn::{Conn, Life};
+use super::{EventLoop, make_ready};
+use crate::admin::clients::client_flag;
+use crate::base::clock::WallMs;
+use crate::base::ids::ClientId;
+use crate::cmd::command::{Wait, Woken};
+use crate::cmd::world::World;
+use crate::ring::{Engine, Token};
+use std::collections::BTreeSet;
+
+/// See the module header. One per loop.
+#[derive(Default)]
+pub struct Parked {
+    /// Clients whose command waits for the end of a pause, in the order in which they came; some may be gone.
+    paused: Vec<Token>,
+    alarms: BTreeSet<(WallMs, Token)>,
+}
+
+impl Parked {
+    /// A command of this client waits from now on.
+    pub fn park(&mut self, conn: &mut Conn, wait: Wait, world: &World) {
+        conn.wait = Some(wait);
+        conn.session.info.set(client_flag::BLOCKED, true);
+        world.clients.count_blocked(true);
+        match wait {
+            Wait::Pause => self.paused.push(conn.token),
+            Wait::Event { .. } => {
+                conn.session.info.set(client_flag::UNBLOCKABLE, true);
+                self.set_alarm(conn);
+            }
+        }
+    }
+    /// Brings the client's alarm in line with what it waits for.
+    pub fn set_alarm(&mut self, conn: &mut Conn) {
+        let wanted = conn.alarm_wanted();
+        if wanted == conn.alarm_at {
+            return;
+        }
+        if let Some(at) = conn.alarm_at {
+            self.alarms.remove(&(at, conn.token));
+        }
+        if let Some(at) = wanted {
+            self.alarms.insert((at, conn.token));
+        }
+        conn.alarm_at = wanted;
+    }
+    /// The client is about to be closed.
+    pub fn forget(&mut self, conn: &Conn, world: &World) {
+        if let Some(at) = conn.alarm_at {
+            self.alarms.remove(&(at, conn.token));
+        }
+        if conn.wait.is_some() {
+            world.clients.count_blocked(false);
+        }
+    }
+    /// The next moment at which somebody must be looked at.
+    pub fn next_at(&self, world: &World, now: WallMs) -> Option<WallMs> {
+        let alarm = self.alarms.first().map(|&(at, _)| at);
+        if self.paused.is_empty() {
+            return alarm;
+        }
+        let pause_end = world.attention.paused(now).map_or(now, |(_, until)| until);
+        Some(alarm.map_or(pause_end, |at| at.min(pause_end)))
+    }
+    fn is_due(&self, now: WallMs) -> bool {
+        !self.paused.is_empty() || self.alarms.first().is_some_and(|&(at, _)| at <= now)
+    }
+}
+
+impl<E: Engine> EventLoop<E> {
+    /// Wakes whom the time wakes, and everybody who waits for a pause that is over.
+    /// Cost: two comparisons if there is nobody.
+    #[inline]
+    pub(super) fn ring_alarms(&mut self, now: WallMs) {
+        if self.parked.is_due(now) {
+            self.ring_due(now);
+        }
+    }
+
+    #[cold]
+    fn ring_due(&mut self, now: WallMs) {
+        if self.world.attention.paused(now).is_none() {
+            for token in std::mem::take(&mut self.parked.paused) {
+                self.wake(token, None);
+            }
+        }
+        while let Some(&(at, token)) = self.parked.alarms.first().filter(|&&(at, _)| at <= now) {
+            self.parked.alarms.remove(&(at, token));
+            let Some(conn) = self.conns.get(token) else { continue };
+            conn.alarm_at = None;
+            self.on_alarm(token, now);
+        }
+    }
+
+    /// A moment that the client waited for has come: the end of its command's patience, or of ours with it.
+    fn on_alarm(&mut self, token: Token, now: WallMs) {
+        let Some(conn) = self.conns.get(token) else { return };
+        if conn.is_over_patience(now) {
+            return self.give_up(token, now);
+        }
+        let is_late = matches!(conn.wait, Some(Wait::Event { until: Some(until) }) if until <= now);
+        if is_late && conn.session.info.claim_unblock() {
+            return self.wake(token, Some(Woken::TimedOut));
+        }
+        self.parked.set_alarm(conn); // Another reason is still ahead.
+    }
+
+    /// Lets the parked command of a client run again. Whoever calls this for an event has claimed the client.
+    pub(super) fn wake(&mut self, token: Token, why: Option<Woken>) {
+        let Some(conn) = self.conns.get(token) else { return };
+        if conn.wait.take().is_none() {
+            return;
+        }
+        conn.session.woken = why;
+        conn.session.info.set(client_flag::BLOCKED | client_flag::UNBLOCKABLE, false);
+        self.world.clients.count_blocked(false);
+        self.parked.set_alarm(conn);
+        make_ready(&mut self.ready, conn, self.clock);
+    }
+
+    /// As `wake`, by number: mail of another loop.
+    pub(super) fn wake_id(&mut self, id: ClientId, why: Woken) {
+        if let Some(token) = self.find(id) {
+            self.wake(token, Some(why));
+        }
+    }
+
+    /// The connection of a client of this loop.
+    pub(super) fn find(&mut self, id: ClientId) -> Option<Token> {
+        let info = self.world.clients.get(id).filter(|info| info.home == self.id)?;
+        let conn = self.conns.at(info.slot() as usize)?;
+        (conn.session.id == id).then_some(conn.token)
+    }
+
+    /// The peer of a parked client has gone: its command never runs.
+    pub(super) fn is_forsaken(&mut self, token: Token) -> bool {
+        self.conns.get(token).is_some_and(|conn| conn.wait.is_some() && conn.life >= Life::PeerDone)
+    }
+}
