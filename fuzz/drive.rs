@@ -1,5 +1,9 @@
 //! What the fuzz targets do with their input. Shared with `tests/corpora.rs`, which replays the corpora.
 
+use ringdb::admin::acl::file;
+use ringdb::admin::acl::selector::{Call, Denial, Key};
+use ringdb::admin::acl::user::{Origin, User};
+use ringdb::cmd::permission;
 use ringdb::resp::args::{Args, Parts};
 use ringdb::resp::inline::split_owned;
 use ringdb::resp::parse::{Limits, Parser, ProtocolError, Step};
@@ -58,4 +62,43 @@ pub fn inline(data: &[u8]) {
         line.extend(b"\" ");
     }
     assert_eq!(split_owned(&line).expect("quotes are balanced"), words);
+}
+
+/// Rules, one a line, make a user; the line that describes this user makes one who may do the same. A rule that is refused
+/// changes nothing else, and any text can be tried as an ACL file. The first byte tells what selectors begin with.
+pub fn acl(data: &[u8]) {
+    let Some((&first, text)) = data.split_first() else { return };
+    let origin = Origin { catalogue: permission::catalogue(), all_channels: first & 1 == 0 };
+    let mut user = User::new(1, b"bob", origin);
+    for rule in text.split(|&byte| byte == b'\n') {
+        let mut changed = user.clone();
+        if changed.apply(rule, origin).is_ok() {
+            user = changed;
+        }
+    }
+    let _ = file::parse("file", text, origin, &mut 0); // Faults are welcome, panics are not.
+    if user.others().iter().any(|selector| holds_parenthesis(&selector.describe())) {
+        return; // Such a pattern cannot be told from the selector's end, in Redis neither.
+    }
+    let line = user.describe();
+    let loaded = file::parse("file", &line, origin, &mut 0).expect("a described user can be read");
+    assert_eq!(loaded[0].describe(), line);
+    let words: Vec<&[u8]> = text.split(|byte| b"\n~%&|".contains(byte)).take(8).collect();
+    for command in (0..origin.catalogue.count() as u16).step_by(5) {
+        assert_eq!(denials(&loaded[0], command, &words), denials(&user, command, &words));
+    }
+}
+
+fn holds_parenthesis(rules: &[u8]) -> bool {
+    rules.split(|&byte| byte == b' ').any(|rule| rule.ends_with(b")"))
+}
+
+/// What a user is told about a command on each of `words` as a key and as first argument.
+fn denials(user: &User, command: u16, words: &[&[u8]]) -> Vec<Option<Denial>> {
+    let denial = |word: &&[u8]| {
+        let keys = [Key { at: 1, name: word, access: command as u8 & 3 }];
+        let first_arg = Some(*word);
+        user.check(&Call { command, is_free: false, first_arg, keys: &keys, channels: &[] }).err()
+    };
+    words.iter().map(denial).collect()
 }

@@ -33,3 +33,8 @@ fn requests_of_the_corpus_mean_the_same_however_they_are_cut() {
 fn lines_of_the_corpus_survive_quoting() {
     replay("inline", drive::inline);
 }
+
+#[test]
+fn users_of_the_corpus_mean_the_same_after_they_were_saved() {
+    replay("acl", drive::acl);
+}
