@@ -187,7 +187,7 @@ pub const PARAMS: &[Param] = &[
     param("client-output-buffer-limit", Kind::OutputLimits, "normal 0 0 0 slave 256mb 64mb 60 pubsub 32mb 8mb 60")
         .works(),
     param("enable-protected-configs", YES_NO_LOCAL, "no").at_start().works(),
-    param("enable-debug-command", YES_NO_LOCAL, "local").at_start().works(),
+    param("enable-debug-command", YES_NO_LOCAL, "no").at_start().works(),
     param(
         "maxmemory-policy",
         Enum(&[
@@ -267,7 +267,7 @@ pub const PARAMS: &[Param] = &[
     param("disable-thp", Bool, "yes").at_start(),
     param("dynamic-hz", Bool, "yes"),
     param("enable-debug-assert", Bool, "no").at_start(),
-    param("enable-module-command", YES_NO_LOCAL, "no").at_start(),
+    param("enable-module-command", YES_NO_LOCAL, "no").at_start().works(),
     param("hash-max-listpack-entries", LONG, "512").alias("hash-max-ziplist-entries"),
     param("hash-max-listpack-value", BYTES, "64").alias("hash-max-ziplist-value"),
     param("hide-user-data-from-log", Bool, "yes"),
@@ -409,6 +409,7 @@ impl Id {
     pub const LATENCY_TRACKING: Id = id("latency-tracking");
     pub const LATENCY_PERCENTILES: Id = id("latency-tracking-info-percentiles");
     pub const ENABLE_DEBUG_COMMAND: Id = id("enable-debug-command");
+    pub const ENABLE_MODULE_COMMAND: Id = id("enable-module-command");
 
     /// The parameter with this name or alias, ASCII case aside.
     pub fn find(name: &[u8]) -> Option<Id> {

@@ -1,14 +1,25 @@
-//! DEBUG: what tests need. `enable-debug-command` decides who may use it. Its default is `local` (Redis: `no`), so that
-//! test suites work against a plain start and a remote client still cannot stop a loop with SLEEP.
+//! DEBUG: what tests need. `enable-debug-command` decides who may use it: nobody, unless the configuration says otherwise.
+//!
+//! A switch whose mechanism does not exist here (quicklists, incremental resizing that can be held, a cron job) is accepted
+//! and does nothing, so that a suite can go on to what it tests; the help says which these are. What would have to answer
+//! something answers honestly.
 
 use super::command::{Command, Cx, Flow, cmd, flag};
+use super::edit::{Value, update};
 use super::help::help;
+use super::persistence::NOT_KEPT;
+use super::{debug_protocol, protected, table};
+use crate::admin::log::{self, Level};
 use crate::admin::params::Id;
+use crate::base::glob;
+use crate::base::hash::Key;
+use crate::base::ids::DbIndex;
+use crate::base::num::{parse_i64, parse_memory};
 use crate::base::sync::Ordering;
-use crate::keyspace::types::encoding_name;
+use crate::keyspace::types::{Str, encoding_name};
 use crate::resp::args::Args;
-use crate::resp::error::ReplyError;
-use crate::resp::reply::Proto;
+use crate::resp::error::{ReplyError, escaped};
+use crate::table::{Change, Entry};
 use std::time::Duration;
 
 pub static ROWS: &[Command] = &[cmd("debug", debug)
@@ -16,30 +27,56 @@ pub static ROWS: &[Command] = &[cmd("debug", debug)
     .flags(flag::ADMIN | flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::PROTECTED)
     .group("server", "1.0.0")];
 
+/// Subcommands that are accepted and do nothing, with their number of arguments.
+const NO_OPS: &[(&str, usize)] = &[
+    ("aof-flush-sleep", 3),
+    ("delay-rdb-client-free-seconds", 3),
+    ("dict-resizing", 3),
+    ("jmap", 2),
+    ("pause-after-fork", 3),
+    ("pause-cron", 3),
+    ("replybuffer", 4),
+    ("set-disable-deny-scripts", 3),
+    ("set-skip-checksum-validation", 3),
+];
+
 /// Runs a subcommand for tests.
-/// Errors: not from this machine; unknown subcommand or wrong number of arguments.
+/// Errors: not allowed; unknown subcommand or wrong number of arguments.
 fn debug(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
-    if !is_allowed(cx) {
-        return Err(ReplyError::text(
-            "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a \
-             local connection, otherwise you need to set this option in the configuration file, and then restart the \
-             server.",
-        ));
-    }
-    match (args.get(1).to_ascii_lowercase().as_slice(), args.count()) {
+    protected::check(cx, "DEBUG", Id::ENABLE_DEBUG_COMMAND, "enable-debug-command")?;
+    let word = args.get(1).to_ascii_lowercase();
+    match (word.as_slice(), args.count()) {
+        (b"change-repl-id", 2) => change_repl_id(cx),
+        (b"client-eviction", 2) => return Err(ReplyError::text("ERR maxmemory-clients is disabled.")),
+        (b"digest" | b"loadaof", 2) | (b"digest-value" | b"reload", 2..) => return Err(NOT_KEPT),
+        (b"error", 3) => return Err(ReplyError::owned(escaped(args.get(2)))),
         (b"help", 2) => debug_help(cx),
-        (b"jmap", 2) => cx.reply.ok(), // A Java tool's habit: harmless.
-        (b"log", 3) => cx.reply.ok(),
-        (b"object", 3..) => debug_object(cx, args)?,
-        (b"protocol", 3) => debug_protocol(cx, args.get(2))?,
+        (b"htstats", 3..) => table_stats(cx, args.get(2))?,
+        (b"htstats-key", 3..) => return Err(inner_table_stats(cx, args)),
+        (b"listpack", 3) => return Err(not_encoded(cx, args, "Not a listpack encoded object.")),
+        (b"log", 3) => {
+            log::write(Level::Warning, format_args!("DEBUG LOG: {}", String::from_utf8_lossy(args.get(2))));
+            cx.reply.ok();
+        }
+        (b"object", 3..=4) => object(cx, args)?,
+        (b"panic" | b"assert" | b"segfault" | b"oom", 2..) => crash(args.get(1)),
+        (b"populate", 3..=5) => populate(cx, args)?,
+        (b"protocol", 3) => debug_protocol::sample(cx.reply, args.get(2))?,
+        (b"quicklist", 3..=4) => return Err(not_encoded(cx, args, "Not a quicklist encoded object.")),
+        (b"quicklist-packed-threshold", 3) => packed_threshold(cx, args.get(2))?,
+        (b"replicate", 3..) => cx.reply.ok(), // To all replicas, of which there are none.
+        (b"sdslen", 3) => string_len(cx, args)?,
         (b"set-active-expire", 3) => {
             let on = (args.get(2) != b"0") as u32;
             cx.world.active_expire.store(on, Ordering::Relaxed);
             cx.reply.ok();
         }
-        (b"sleep", 3) => debug_sleep(cx, args.get(2)),
+        (b"sleep", 3) => sleep(cx, args.get(2)),
+        (b"stringmatch-len", 4) => match_long_string(cx, args)?,
+        (b"structsize", 2) => struct_sizes(cx),
+        (word, count) if NO_OPS.iter().any(|no_op| (no_op.0.as_bytes(), no_op.1) == (word, count)) => cx.reply.ok(),
         _ => {
-            let word = String::from_utf8_lossy(args.get(1));
+            let word = escaped(table::clipped(args.get(1), table::ECHO_LEN_MAX));
             return Err(ReplyError::owned(format!(
                 "ERR unknown subcommand or wrong number of arguments for '{word}'. Try DEBUG HELP."
             )));
@@ -48,151 +85,271 @@ fn debug(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     Ok(Flow::Done)
 }
 
-fn is_allowed(cx: &Cx<'_>) -> bool {
-    match cx.world.config.word(Id::ENABLE_DEBUG_COMMAND) {
-        "yes" => true,
-        "local" => cx.session.info.endpoints.is_local(),
-        _ => false,
-    }
-}
-
 fn debug_help(cx: &mut Cx<'_>) {
+    let no_ops: Vec<_> = NO_OPS.iter().map(|(name, _)| name.to_uppercase()).collect();
+    let no_ops = no_ops.join(" | ");
     help(
         cx.reply,
         "DEBUG",
         &[
-            ("JMAP", "Do nothing."),
-            ("LOG <message>", "Do nothing."),
+            ("CHANGE-REPL-ID", "Take a new replication ID."),
+            ("CLIENT-EVICTION", "An error: clients are not evicted."),
+            ("DIGEST | DIGEST-VALUE <key> ... | LOADAOF | RELOAD", "An error: data is in memory only."),
+            ("ERROR <text>", "Reply with this text as an error."),
+            ("HTSTATS <db>", "How full the table of a database is."),
+            ("HTSTATS-KEY <key>", "An error: no value has a table of its own."),
+            ("LISTPACK <key> | QUICKLIST <key>", "An error: no value has such an encoding."),
+            ("LOG <message>", "Write a message into the log."),
             ("OBJECT <key>", "Show address, encoding and size of a value."),
+            ("PANIC | ASSERT | SEGFAULT | OOM", "End the process at once, as a crash would."),
+            (
+                "POPULATE <count> [<prefix>] [<size>]",
+                "Create string keys <prefix>:<number>, unless they exist.\nThe prefix is 'key' unless it is given.",
+            ),
             ("PROTOCOL <type>", "Reply with a value of that protocol type."),
+            ("QUICKLIST-PACKED-THRESHOLD <size>", "Check the size and do nothing."),
+            ("REPLICATE <command> ...", "Send a command to all replicas: there are none."),
+            ("SDSLEN <key>", "Lengths of a key and of its string."),
             ("SET-ACTIVE-EXPIRE (0|1)", "Stop or start the active removal of expired keys."),
             ("SLEEP <seconds>", "Stop this client's event loop for a time; decimals are allowed."),
+            ("STRINGMATCH-LEN <len> <pattern>", "Does the pattern match so many times the letter a?"),
+            ("STRUCTSIZE", "Sizes of some structures."),
+            (&no_ops, "Do nothing."),
         ],
     );
 }
 
+/// A new replication ID: what a replica knows of the old history counts no more.
+fn change_repl_id(cx: &mut Cx<'_>) {
+    cx.world.change_repl_id();
+    log::write(Level::Warning, format_args!("Changing replication IDs after receiving change-repl-id"));
+    cx.reply.ok();
+}
+
+/// How full the table of a database is.
+/// Errors: no integer; no such database.
+fn table_stats(cx: &mut Cx<'_>, db: &[u8]) -> Result<(), ReplyError> {
+    let db = parse_i64(db).ok_or(ReplyError::NotInteger)?;
+    if !(0..cx.world.keyspace.db_count() as i64).contains(&db) {
+        return Err(ReplyError::text("ERR Out of range database"));
+    }
+    let keys = cx.keys.on(DbIndex(db as u16));
+    let index_bytes = keys.table().map_or(0, |table| table.index_bytes(keys.guard));
+    let text = format!(
+        "[Dictionary HT]\n number of elements: {}\n index bytes: {index_bytes}\n\
+         [Expires HT]\n number of elements: {}\n in the same table, without an index of its own\n",
+        keys.count(),
+        keys.volatile_count(),
+    );
+    cx.reply.verbatim("txt", text.as_bytes());
+    Ok(())
+}
+
+fn inner_table_stats(cx: &mut Cx<'_>, args: Args<'_>) -> ReplyError {
+    not_encoded(cx, args, "The value stored at the specified key is not represented using an hash table")
+}
+
+/// The error for a key whose value has another encoding than the one that is asked about; every value has.
+fn not_encoded(cx: &mut Cx<'_>, args: Args<'_>, text: &str) -> ReplyError {
+    match cx.keys.peek(cx.key(&args, 2)) {
+        Some(_) => ReplyError::owned(format!("ERR {text}")),
+        None => ReplyError::NoSuchKey,
+    }
+}
+
 /// Where a value lies and how it is stored.
-fn debug_object(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ReplyError> {
-    let key = cx.key(&args, 2);
-    let entry = cx.keys.peek(key).ok_or(ReplyError::NoSuchKey)?;
+/// Errors: no such key.
+fn object(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ReplyError> {
+    let entry = cx.keys.peek(cx.key(&args, 2)).ok_or(ReplyError::NoSuchKey)?;
     let line = format!(
-        "Value at:{:p} refcount:1 encoding:{} serializedlength:{} lru:{} lru_seconds_idle:0",
+        "Value at:{:p} refcount:1 encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{}",
         entry.as_ptr(),
         encoding_name(entry),
         entry.memory(),
         entry.recency(),
+        if cx.keys.local.recency.is_lfu() { 0 } else { cx.keys.local.recency.idle_seconds(entry) },
     );
     cx.reply.simple(&line);
     Ok(())
 }
 
+/// Lengths of a key and of its string. Nothing is reserved behind either of them.
+/// Errors: no such key; a number, which is not stored as text.
+fn string_len(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ReplyError> {
+    let entry = cx.keys.peek(cx.key(&args, 2)).ok_or(ReplyError::NoSuchKey)?;
+    let value = match Str::of(entry) {
+        Ok(Str::Int(_)) | Err(_) => return Err(ReplyError::text("ERR Not an sds encoded string.")),
+        Ok(value) => value,
+    };
+    let (key_len, len) = (entry.key().len(), value.len());
+    cx.reply.simple(&format!(
+        "key_sds_len:{key_len}, key_sds_avail:0, key_zmalloc: {key_len}, val_sds_len:{len}, val_sds_avail:0, \
+         val_zmalloc: {}",
+        entry.memory() - key_len,
+    ));
+    Ok(())
+}
+
+/// Ends the process without any tidying up. `word` says which accident is meant; none differs from the others here.
+fn crash(word: &[u8]) -> ! {
+    log::write(Level::Warning, format_args!("DEBUG {}: the process is ended", String::from_utf8_lossy(word)));
+    std::process::abort();
+}
+
+/// Creates keys for tests.
+/// Shape:  `count [prefix [size]]`; a value is `value:NUMBER`, cut or filled up with zero bytes to `size`.
+/// Errors: numbers.
+fn populate(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ReplyError> {
+    let number = |at: usize| match parse_i64(args.get(at)) {
+        Some(number @ 0..) => Ok(number as usize),
+        Some(_) => Err(ReplyError::text("ERR value is out of range, must be positive")),
+        None => Err(ReplyError::NotInteger),
+    };
+    let count = number(2)?;
+    let prefix = if args.count() > 3 { args.get(3) } else { b"key" };
+    let size = if args.count() > 4 { Some(number(4)?).filter(|&size| size > 0) } else { None };
+    for index in 0..count {
+        let name = [prefix, b":", index.to_string().as_bytes()].concat();
+        let mut text = format!("value:{index}").into_bytes();
+        text.resize(size.unwrap_or(text.len()), 0);
+        create(cx, &name, &text)?;
+    }
+    cx.reply.ok();
+    Ok(())
+}
+
+/// Stores a string under a name that is not taken.
+fn create(cx: &mut Cx<'_>, name: &[u8], text: &[u8]) -> Result<(), ReplyError> {
+    let key = Key::new(&cx.world.keyspace.hasher, name);
+    let created = update(cx, key, |old: Option<Entry<'_>>| {
+        let is_free = old.is_none();
+        let change = if is_free { Change::Put(Value::Text(text).entry(cx, key, None)) } else { Change::Keep };
+        Ok((change, is_free))
+    })?;
+    cx.effects.dirty += created as u64;
+    Ok(())
+}
+
+/// Checks a size as Redis does. There are no quicklists.
+/// Errors: no size below 4 GB.
+fn packed_threshold(cx: &mut Cx<'_>, size: &[u8]) -> Result<(), ReplyError> {
+    match parse_memory(size) {
+        Some(..=0xffff_ffff) => {
+            cx.reply.ok();
+            Ok(())
+        }
+        _ => Err(ReplyError::text("ERR argument must be a memory value bigger than 1 and smaller than 4gb")),
+    }
+}
+
 /// Blocks the loop, epoch pin included: other loops go on, but nothing that they remove meanwhile is freed.
-fn debug_sleep(cx: &mut Cx<'_>, seconds: &[u8]) {
+fn sleep(cx: &mut Cx<'_>, seconds: &[u8]) {
     let seconds: f64 = std::str::from_utf8(seconds).ok().and_then(|text| text.parse().ok()).unwrap_or(0.0);
     std::thread::sleep(Duration::try_from_secs_f64(seconds).unwrap_or_default());
     cx.reply.ok();
 }
 
-/// One value of each protocol type, as clients' own tests expect them.
-#[expect(clippy::approx_constant, reason = "the protocol's example, not a bad pi")]
-fn debug_protocol(cx: &mut Cx<'_>, kind: &[u8]) -> Result<(), ReplyError> {
-    let reply = &mut *cx.reply;
-    match kind.to_ascii_lowercase().as_slice() {
-        b"string" => reply.bulk(b"Hello World"),
-        b"integer" => reply.int(12345),
-        b"double" => reply.double(3.141),
-        b"bignum" if reply.proto == Proto::Resp3 => reply.raw(b"(1234567999999999999999999999999999999\r\n"),
-        b"bignum" => reply.bulk(b"1234567999999999999999999999999999999"),
-        b"null" => reply.null(),
-        b"array" => {
-            reply.array(3);
-            (0..3).for_each(|number| reply.int(number));
-        }
-        b"set" => {
-            reply.set(3);
-            (0..3).for_each(|number| reply.int(number));
-        }
-        b"map" => {
-            reply.map(3);
-            (0..3).for_each(|number| {
-                reply.int(number);
-                reply.boolean(number == 1);
-            });
-        }
-        b"attrib" => {
-            if reply.proto == Proto::Resp3 {
-                reply.raw(b"|1\r\n");
-                reply.bulk(b"key-popularity");
-                reply.array(2);
-                reply.bulk(b"key:123");
-                reply.int(90);
-            }
-            reply.bulk(b"Some real reply following the attribute");
-        }
-        b"push" if reply.proto == Proto::Resp2 => {
-            return Err(ReplyError::text("ERR RESP2 is not supported by this command"));
-        }
-        b"push" => {
-            reply.push(2);
-            reply.bulk(b"server-cpu-usage");
-            reply.int(42);
-            reply.bulk(b"Some real reply following the push reply"); // A push is not the answer to anything.
-        }
-        b"true" => reply.boolean(true),
-        b"false" => reply.boolean(false),
-        b"verbatim" => reply.verbatim("txt", b"This is a verbatim\nstring"),
-        _ => {
-            return Err(ReplyError::text(
-                "ERR Wrong protocol type name. Please use one of the following: \
-                 string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false",
-            ));
-        }
-    }
+/// Runs the pattern matcher on a long string of one letter, where bad matchers take for ever.
+/// Shape:  `len pattern`
+fn match_long_string(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ReplyError> {
+    const LEN_MAX: i64 = 512 << 20; // As long as the longest value.
+    let len = parse_i64(args.get(2)).filter(|len| (0..=LEN_MAX).contains(len)).ok_or(ReplyError::NotInteger)?;
+    cx.reply.int(glob::matches(args.get(3), &vec![b'a'; len as usize]) as i64);
     Ok(())
+}
+
+/// Sizes of what there is most of.
+fn struct_sizes(cx: &mut Cx<'_>) {
+    cx.reply.simple(&format!(
+        "bits:{} entry:{} value:{} session:{} row:{}",
+        usize::BITS,
+        size_of::<Entry<'_>>(),
+        size_of::<Str<'_>>(),
+        size_of::<super::session::Session>(),
+        size_of::<Command>(),
+    ));
 }
 
 #[cfg(test)]
 mod tests {
     use crate::admin::params::Id;
-    use crate::cmd::testkit::{Client, check};
+    use crate::cmd::testkit::{Client, check_on};
 
-    #[test]
-    fn every_protocol_type_has_its_form() {
-        check(
-            "
-            DEBUG PROTOCOL integer => 12345
-            DEBUG PROTOCOL double => '3.141' || ,3.141
-            DEBUG PROTOCOL null => (nil)
-            DEBUG PROTOCOL set => [0, 1, 2] || ~[0, 1, 2]
-            DEBUG PROTOCOL map => [0, 0, 1, 1, 2, 0] || {0: #f, 1: #t, 2: #f}
-            DEBUG PROTOCOL true => 1 || #t
-            DEBUG PROTOCOL verbatim => 'This is a verbatim\\nstring'
-            DEBUG PROTOCOL attrib => 'Some real reply following the attribute' || |{'key-popularity': ['key:123', 90]} 'Some real reply following the attribute'
-            DEBUG PROTOCOL push => ERR RESP2 is not supported by this command || >['server-cpu-usage', 42] 'Some real reply following the push reply'
-        ",
-        );
+    fn allowed() -> Client {
+        let client = Client::new();
+        client.world.config.set_at_start(Id::ENABLE_DEBUG_COMMAND, &["local".into()]).unwrap();
+        client
     }
 
     #[test]
-    fn debug_is_for_this_machine_unless_allowed_to_all() {
+    fn debug_is_for_nobody_unless_it_is_allowed() {
         let mut client = Client::new();
-        let mut ask = |word: &str| {
+        let refusal = client.run_line("DEBUG JMAP");
+        assert!(refusal.starts_with("ERR DEBUG command not allowed. If the enable-debug-command option"), "{refusal}");
+        for word in ["local", "yes"] {
             client.world.config.set_at_start(Id::ENABLE_DEBUG_COMMAND, &[word.into()]).unwrap();
-            client.run_line("DEBUG JMAP")
-        };
-        assert_eq!((ask("local"), ask("yes")), ("OK".into(), "OK".into()));
-        assert!(ask("no").starts_with("ERR DEBUG command not allowed. If the enable-debug-command option"));
+            assert_eq!(client.run_line("DEBUG JMAP"), "OK");
+        }
     }
 
     #[test]
     fn unknown_subcommands_are_refused() {
-        check(
+        check_on(
+            &mut allowed(),
             "
             DEBUG nosuch => ERR unknown subcommand or wrong number of arguments for 'nosuch'. Try DEBUG HELP.
             DEBUG SLEEP => ERR unknown subcommand or wrong number of arguments for 'SLEEP'. Try DEBUG HELP.
+            DEBUG JMAP x => ERR unknown subcommand or wrong number of arguments for 'JMAP'. Try DEBUG HELP.
             DEBUG SLEEP 0.001 => OK
-            DEBUG OBJECT nosuch => ERR no such key
+            DEBUG ERROR 'BAD thing' => BAD thing
+            DEBUG RELOAD => ERR this server keeps its data in memory only
         ",
         );
+    }
+
+    #[test]
+    fn keys_are_created_once_and_looked_into() {
+        check_on(
+            &mut allowed(),
+            "
+            SET key:1 mine => OK
+            DEBUG POPULATE 3 => OK
+            MGET key:0 key:1 key:2 => ['value:0', 'mine', 'value:2']
+            DEBUG POPULATE 1 p 10 => OK
+            GET p:0 => 'value:0\\x00\\x00\\x00'
+            DEBUG POPULATE -1 => ERR value is out of range, must be positive
+            DEBUG OBJECT nosuch => ERR no such key
+            DEBUG LISTPACK key:1 => ERR Not a listpack encoded object.
+            DEBUG HTSTATS-KEY nosuch => ERR no such key
+            DEBUG HTSTATS 99 => ERR Out of range database
+            DEBUG HTSTATS x => ERR value is not an integer or out of range
+            SET n 12 => OK
+            DEBUG SDSLEN n => ERR Not an sds encoded string.
+        ",
+        );
+    }
+
+    #[test]
+    fn sizes_and_patterns_are_checked() {
+        check_on(
+            &mut allowed(),
+            "
+            DEBUG QUICKLIST-PACKED-THRESHOLD 10kb => OK
+            DEBUG QUICKLIST-PACKED-THRESHOLD 4gb => ERR argument must be a memory value bigger than 1 and smaller than 4gb
+            DEBUG STRINGMATCH-LEN 30 a*a*a*b => 0
+            DEBUG STRINGMATCH-LEN 30 a*a*a* => 1
+            DEBUG SET-DISABLE-DENY-SCRIPTS 1 => OK
+            DEBUG DICT-RESIZING 0 => OK
+        ",
+        );
+    }
+
+    #[test]
+    fn a_new_replication_id_is_taken() {
+        let mut client = allowed();
+        let before = client.world.repl_id();
+        assert_eq!(client.run_line("DEBUG CHANGE-REPL-ID"), "OK");
+        let after = client.world.repl_id();
+        assert!(before != after && after.len() == 40, "{before} {after}");
     }
 }

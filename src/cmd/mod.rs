@@ -20,6 +20,7 @@ pub mod world;
 pub mod acl;
 pub mod bitmap;
 pub mod client;
+pub mod cluster;
 pub mod config;
 pub mod connection;
 pub mod database;
@@ -29,9 +30,13 @@ pub mod info;
 pub mod introspect;
 pub mod key;
 pub mod latency;
+pub mod lolwut;
 pub mod memory;
+pub mod module;
 pub mod object;
+pub mod persistence;
 pub mod relocate;
+pub mod replication;
 pub mod scan;
 pub mod server;
 pub mod slowlog;
@@ -41,6 +46,7 @@ mod bitfield;
 #[cfg(test)]
 mod bitmap_test;
 mod counter;
+mod debug_protocol;
 mod edit;
 #[cfg(test)]
 mod key_test;
@@ -48,5 +54,6 @@ mod latency_report;
 mod lcs;
 mod multi_string;
 mod options;
+mod protected;
 #[cfg(test)]
 mod string_test;

@@ -1,20 +1,13 @@
-//! The server family without its large members: time, role, shutdown, and what cluster clients ask first.
+//! The server family without its large members: time, role, shutdown, waiting for replicas.
 
 use super::client;
 use super::command::{Command, Cx, Flow, Wait, Woken, acl, cmd, flag};
-use super::world::REDIS_VERSION;
 use crate::base::clock::wall_micros;
 use crate::base::num::parse_i64;
 use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
 
-const CLUSTER: u32 = flag::FAST | flag::LOADING | flag::STALE;
-
 pub static ROWS: &[Command] = &[
-    cmd("asking", no_cluster).arity(1).flags(flag::FAST).acl(acl::CONNECTION).group("cluster", "3.0.0"),
-    cmd("lolwut", lolwut).arity(-1).flags(flag::READONLY | flag::FAST).group("server", "5.0.0"),
-    cmd("readonly", no_cluster).arity(1).flags(CLUSTER).acl(acl::CONNECTION).group("cluster", "3.0.0"),
-    cmd("readwrite", no_cluster).arity(1).flags(CLUSTER).acl(acl::CONNECTION).group("cluster", "3.0.0"),
     cmd("role", role)
         .arity(1)
         .flags(flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::FAST | flag::SENTINEL)
@@ -44,22 +37,6 @@ pub static ROWS: &[Command] = &[
         .group("generic", "3.0.0")
         .tips(&["request_policy:all_shards", "response_policy:agg_min"]),
 ];
-
-/// What only means something in a cluster.
-fn no_cluster(_: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
-    Err(ReplyError::text("ERR This instance has cluster support disabled"))
-}
-
-/// A small picture and the version that clients may expect.
-/// Shape: `[VERSION version [argument …]]`
-fn lolwut(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
-    if args.count() > 2 && args.is(1, "version") && parse_i64(args.get(2)).is_none() {
-        return Err(ReplyError::NotInteger);
-    }
-    let text = format!("  ,-~-.\n (  o  )   ringdb {}\n  `-~-'\n\nRedis ver. {REDIS_VERSION}\n", super::world::VERSION);
-    cx.reply.verbatim("txt", text.as_bytes());
-    Ok(Flow::Done)
-}
 
 /// A primary without replicas.
 fn role(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
@@ -146,8 +123,6 @@ mod tests {
             WAIT 0 0 => 0
             WAIT 1 x => ERR timeout is not an integer or out of range
             WAIT 1 -1 => ERR timeout is negative
-            READONLY => ERR This instance has cluster support disabled
-            ASKING => ERR This instance has cluster support disabled
         ",
         );
     }

@@ -18,6 +18,7 @@ static FAMILIES: &[&[Command]] = &[
     super::acl::ROWS,
     super::bitmap::ROWS,
     super::client::ROWS,
+    super::cluster::ROWS,
     super::config::ROWS,
     super::connection::ROWS,
     super::database::ROWS,
@@ -27,9 +28,13 @@ static FAMILIES: &[&[Command]] = &[
     super::introspect::ROWS,
     super::key::ROWS,
     super::latency::ROWS,
+    super::lolwut::ROWS,
     super::memory::ROWS,
+    super::module::ROWS,
     super::object::ROWS,
+    super::persistence::ROWS,
     super::relocate::ROWS,
+    super::replication::ROWS,
     super::scan::ROWS,
     super::server::ROWS,
     super::slowlog::ROWS,
@@ -105,7 +110,7 @@ pub fn resolve(args: &Args<'_>) -> Result<&'static Command, ReplyError> {
 }
 
 /// Bytes of a client's words that an error repeats. Source: Redis, `commandCheckExistence`.
-const ECHO_LEN_MAX: usize = 128;
+pub(super) const ECHO_LEN_MAX: usize = 128;
 
 #[cold]
 fn unknown_command(args: &Args<'_>) -> ReplyError {
@@ -135,7 +140,7 @@ pub fn wrong_arity(row: &Command) -> ReplyError {
 }
 
 /// The first `len_max` bytes up to a zero byte.
-fn clipped(bytes: &[u8], len_max: usize) -> &[u8] {
+pub(super) fn clipped(bytes: &[u8], len_max: usize) -> &[u8] {
     let bytes = &bytes[..bytes.len().min(len_max)];
     bytes.split(|&byte| byte == 0).next().unwrap_or_default()
 }

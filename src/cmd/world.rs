@@ -17,6 +17,7 @@ use crate::keyspace::Keyspace;
 use crate::keyspace::safepoint::Safepoint;
 use std::fmt::Write;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 /// The version whose behaviour clients may expect.
 pub const REDIS_VERSION: &str = "7.2.4";
@@ -45,6 +46,8 @@ pub struct World {
     pub started_mono: MonoNs,
     /// 40 hex digits, new at each start.
     pub run_id: String,
+    /// Names the history of changes that replicas would follow: `run_id`, until DEBUG changes it.
+    pub repl_id: Mutex<String>,
     /// DEBUG's switch for active expiry: 0 stops it. Lazy expiry goes on.
     pub active_expire: AtomicU32,
     /// Highest `used_memory` that anyone measured.
@@ -74,8 +77,10 @@ impl Default for Boot {
 impl World {
     /// A world without data and clients, every parameter at its default.
     pub fn new(boot: Boot, hasher: KeyHasher) -> Self {
+        let run_id = run_id(&hasher);
         World {
-            run_id: run_id(&hasher),
+            repl_id: Mutex::new(run_id.clone()),
+            run_id,
             keyspace: Keyspace::new(boot.databases, hasher),
             safepoint: Safepoint::new(boot.loops),
             config: Config::new(),
@@ -93,6 +98,13 @@ impl World {
             used_memory_peak: AtomicU64::new(0),
             startup_memory: memory::allocated(),
         }
+    }
+    pub fn repl_id(&self) -> String {
+        self.repl_id.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+    /// Takes a new name for the history of changes.
+    pub fn change_repl_id(&self) {
+        *self.repl_id.lock().unwrap_or_else(PoisonError::into_inner) = run_id(&self.keyspace.hasher);
     }
     /// Measures `used_memory` for the sake of its peak. One loop calls this once a second while it is awake.
     pub fn note_memory(&self) {

@@ -8,11 +8,13 @@
 mod harness;
 
 mod acl;
+mod alone;
 mod bitmap;
 mod clients;
 mod connection;
 mod differential;
 mod expiry;
+mod introspection;
 mod keys;
 mod linearizable;
 mod pause;

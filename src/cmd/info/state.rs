@@ -105,7 +105,7 @@ pub fn replication(text: &mut Text, cx: &Cx<'_>) {
     text.field("role", "master");
     text.field("connected_slaves", 0);
     text.field("master_failover_state", "no-failover");
-    text.field("master_replid", &cx.world.run_id);
+    text.field("master_replid", cx.world.repl_id());
     text.field("master_replid2", "0".repeat(40));
     text.field("master_repl_offset", 0);
     text.field("second_repl_offset", -1);

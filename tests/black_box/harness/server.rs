@@ -69,7 +69,7 @@ impl Server {
             let port = free_port();
             let port_text = port.to_string();
             let mut command = Command::new(env!("CARGO_BIN_EXE_ringdb"));
-            command.args(["--port", &port_text]).args(two_loops).args(options);
+            command.args(["--port", &port_text, "--enable-debug-command", "local"]).args(two_loops).args(options);
             match Server::launch(command, port) {
                 Err(output) if output.contains(&port_text) && output.contains("in use") => continue,
                 outcome => return outcome,
