@@ -126,7 +126,7 @@ fn atomics_complaints(sources: &[Source]) -> Vec<String> {
         .collect()
 }
 
-/// `unsafe` in a wrong place, and modules that do not forbid it. A file is covered by its own attribute or by that of the
+/// `unsafe` in a wrong place, and modules that do not forbid it. A file is covered by its own attribute or by that of a
 /// `mod.rs` above it.
 fn unsafe_complaints(sources: &[Source]) -> Vec<String> {
     let forbids = |path: &str| {
@@ -144,10 +144,15 @@ fn unsafe_complaints(sources: &[Source]) -> Vec<String> {
                 .filter(|(_, line)| uses(line))
                 .map(|(n, _)| format!("{}:{n}: unsafe does not belong here", source.path)),
         );
-        let above = source.path.rsplit_once('/').map(|(folder, _)| format!("{folder}/mod.rs")).unwrap_or_default();
+        let mut above = source.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let mut is_covered = forbids(&source.path);
+        while !is_covered && !above.is_empty() {
+            is_covered = forbids(&format!("{above}/mod.rs"));
+            above = above.rsplit_once('/').map_or("", |(folder, _)| folder);
+        }
         // These stand above rooms with `unsafe`, and the attribute would reach into them.
         let is_root = matches!(inside, "lib.rs" | "main.rs" | "base/mod.rs" | "resp/mod.rs" | "value/mod.rs");
-        if !is_root && !forbids(&source.path) && !forbids(&above) {
+        if !is_root && !is_covered {
             complaints.push(format!("{}: open with #![forbid(unsafe_code)]", source.path));
         }
     }
