@@ -16,6 +16,7 @@ use crate::admin::params::Id;
 use crate::base::num::parse_i64;
 use crate::resp::args::Args;
 use crate::resp::error::{ReplyError, escaped};
+use crate::resp::reply::Reply;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -174,15 +175,9 @@ fn acl_getuser(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
 
 /// Three fields of a map.
 fn selector_fields(cx: &mut Cx<'_>, selector: &Selector) {
-    let fields = [
-        ("commands", selector.describe_commands()),
-        ("keys", selector.describe_keys()),
-        ("channels", selector.describe_channels()),
-    ];
-    for (name, value) in fields {
-        cx.reply.bulk(name.as_bytes());
-        cx.reply.bulk(&value);
-    }
+    text_field(cx.reply, "commands", &selector.describe_commands());
+    text_field(cx.reply, "keys", &selector.describe_keys());
+    text_field(cx.reply, "channels", &selector.describe_channels());
 }
 
 /// The subcommands.
@@ -259,32 +254,27 @@ fn log_entry(cx: &mut Cx<'_>, entry: &Entry) {
     let age_ms = cx.keys.now.0.saturating_sub(entry.updated.0);
     let (reply, refusal) = (&mut *cx.reply, &entry.refusal);
     reply.map(10);
-    reply.bulk(b"count");
-    reply.int(entry.count as i64);
-    let texts: [(&str, &[u8]); 5] = [
-        ("reason", refusal.reason.name().as_bytes()),
-        ("context", refusal.context.name().as_bytes()),
-        ("object", &refusal.object),
-        ("username", &refusal.user),
-        ("age-seconds", b""),
-    ];
-    for (name, text) in texts {
-        reply.bulk(name.as_bytes());
-        match name {
-            "age-seconds" => reply.double(age_ms as f64 / 1000.0),
-            _ => reply.bulk(text),
-        }
-    }
-    reply.bulk(b"client-info");
-    reply.bulk(refusal.client.as_bytes());
-    for (name, number) in [
-        ("entry-id", entry.number),
-        ("timestamp-created", entry.created.0),
-        ("timestamp-last-updated", entry.updated.0),
-    ] {
-        reply.bulk(name.as_bytes());
-        reply.int(number as i64);
-    }
+    int_field(reply, "count", entry.count);
+    text_field(reply, "reason", refusal.reason.name().as_bytes());
+    text_field(reply, "context", refusal.context.name().as_bytes());
+    text_field(reply, "object", &refusal.object);
+    text_field(reply, "username", &refusal.user);
+    reply.bulk(b"age-seconds");
+    reply.double(age_ms as f64 / 1000.0);
+    text_field(reply, "client-info", refusal.client.as_bytes());
+    int_field(reply, "entry-id", entry.number);
+    int_field(reply, "timestamp-created", entry.created.0);
+    int_field(reply, "timestamp-last-updated", entry.updated.0);
+}
+
+fn text_field(reply: &mut Reply, name: &str, text: &[u8]) {
+    reply.bulk(name.as_bytes());
+    reply.bulk(text);
+}
+
+fn int_field(reply: &mut Reply, name: &str, number: u64) {
+    reply.bulk(name.as_bytes());
+    reply.int(number as i64);
 }
 
 /// Writes the present users to the ACL file.

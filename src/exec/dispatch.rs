@@ -227,6 +227,42 @@ mod tests {
     }
 
     #[test]
+    fn permissions_are_checked_behind_existence_arity_and_login() {
+        let mut rig = Rig::new(false);
+        let rules = ["on", ">bobs", "~a", "+get"].map(str::as_bytes);
+        rig.world.acl.set_user(b"bob", rules, false).unwrap();
+        assert_eq!(rig.reply("set k v"), "-NOAUTH Authentication required.\r\n");
+        assert_eq!(rig.reply("AUTH bob bobs"), "+OK\r\n");
+        assert_eq!(rig.reply("nosuch"), "-ERR unknown command 'nosuch', with args beginning with: \r\n");
+        assert_eq!(rig.reply("set k"), "-ERR wrong number of arguments for 'set' command\r\n");
+        assert_eq!(rig.reply("set k v"), "-NOPERM User bob has no permissions to run the 'set' command\r\n");
+        assert_eq!(rig.reply("get k"), "-NOPERM No permissions to access a key\r\n");
+        assert_eq!(rig.reply("get a"), "$-1\r\n");
+        assert_eq!((rig.counts("set"), rig.counts("get")), ((0, 3, 0), (1, 1, 0)));
+        assert_eq!(rig.world.stats[0].errors_by_code()["NOPERM"], 2);
+    }
+
+    #[test]
+    fn a_change_of_a_user_counts_from_the_next_command_on() {
+        let mut rig = Rig::new(true);
+        let set = |rig: &Rig, name: &str, rule: &str| rig.world.acl.set_user(name.as_bytes(), [rule.as_bytes()], false);
+        assert_eq!(rig.reply("get a"), "$-1\r\n");
+        set(&rig, "default", "-get").unwrap();
+        assert_eq!(rig.reply("get a"), "-NOPERM User default has no permissions to run the 'get' command\r\n");
+        set(&rig, "default", "+@all").unwrap();
+        assert_eq!(rig.reply("get a"), "$-1\r\n");
+        // Whoever was deleted is nobody, even if the name comes back and nobody needs to log in.
+        set(&rig, "bob", "on").unwrap();
+        set(&rig, "bob", "nopass").unwrap();
+        assert_eq!(rig.reply("AUTH bob x"), "+OK\r\n");
+        assert_eq!(rig.reply("get a"), "-NOPERM User bob has no permissions to run the 'get' command\r\n");
+        rig.world.acl.delete([&b"bob"[..]]);
+        set(&rig, "bob", "on").unwrap();
+        rig.world.acl.set_default_password(b"pw");
+        assert_eq!(rig.reply("get a"), "-NOAUTH Authentication required.\r\n");
+    }
+
+    #[test]
     fn a_failed_handler_leaves_its_error_only_and_is_counted() {
         let mut rig = Rig::new(true);
         assert_eq!(rig.reply("SET k v"), "+OK\r\n");

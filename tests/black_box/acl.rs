@@ -1,8 +1,10 @@
 //! Users and permissions: scenarios over sockets, what happens to connections when users change, users in files, and a
 //! comparison with redis-server.
 
+use crate::harness::server::loudly;
 use crate::harness::{Client, Random, Server, check_with, engines};
 use std::fs;
+use std::net::TcpStream;
 use std::time::Duration;
 
 #[test]
@@ -256,6 +258,33 @@ fn users_of_the_configuration_are_there_from_the_start() {
     assert!(refused(&["--user", "foo", "+nosuch"]).contains("Unknown command or category name in ACL"));
     assert!(refused(&["--user", "foo", "--aclfile", "/x"]).contains("but not both"));
     assert!(refused(&["--aclfile", "/nonexistent/x"]).contains("Aborting Redis startup because of ACL errors"));
+}
+
+/// An address of this machine that is not the loopback's. No packet is sent.
+fn own_address() -> Option<std::net::IpAddr> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.1:9").ok()?;
+    socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_loopback())
+}
+
+#[test]
+fn without_a_password_only_this_machine_is_served() {
+    let Some(address) = own_address() else { return loudly("SKIPPED: protected mode, for want of a second address") };
+    for &engine in engines() {
+        let server = Server::start_on(engine, &["--bind", "0.0.0.0"]);
+        let remote = || Client::over(TcpStream::connect((address, server.port)).expect("it listens everywhere"));
+        let mut local = server.client();
+        let denied = String::from_utf8(remote().until_closed()).expect("text");
+        assert!(denied.starts_with("-DENIED Redis is running in protected mode because"), "{denied}");
+        assert!(denied.ends_with("for the server to start accepting connections from the outside.\r\n"), "{denied}");
+        assert_eq!(local.run("CONFIG SET protected-mode no").to_string(), "OK");
+        assert_eq!(remote().run("PING").to_string(), "PONG");
+        assert_eq!(local.run("CONFIG SET protected-mode yes").to_string(), "OK");
+        assert!(!remote().until_closed().is_empty());
+        assert_eq!(local.run("ACL SETUSER default resetpass >pw").to_string(), "OK");
+        assert_eq!(remote().run("PING").to_string(), "NOAUTH Authentication required.");
+        assert_eq!(local.run("INFO stats").text().matches("rejected_connections:2").count(), 1);
+    }
 }
 
 /// Rules and commands of all kinds, from a small stock so that they meet.
