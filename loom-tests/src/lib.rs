@@ -81,6 +81,7 @@ pub fn catches(name: &str, mutation: Mutation, bound: usize, f: fn()) {
     mutate(Some(mutation));
     let outcome = catch_unwind(AssertUnwindSafe(|| check(bound, f)));
     mutate(None);
+    ringdb::table::reclaim::abandon();
     match outcome {
         Ok(executions) => panic!("{name} does not notice {mutation:?} in {executions} executions"),
         Err(failure) => {

@@ -65,7 +65,7 @@ model! {
 
 model! {
     /// A reader that is online all the time, and quiesces between two reads.
-    fn a_reader_that_quiesces_is_waited_for(bound = 3, caught = [QuiesceRelaxed, GraceTooShort]) {
+    fn a_reader_that_quiesces_is_waited_for(bound = 3, caught = [GraceTooShort]) {
         unwatched(); // Fences.
         let shared = Shared::new();
         let (mine, other) = (shared.epochs.take_seat(), shared.epochs.take_seat());
@@ -80,6 +80,27 @@ model! {
                 shared.epochs.quiesce(other);
                 shared.read();
                 shared.epochs.leave(other);
+            })
+        };
+        shared.remove(mine);
+        reader.join().unwrap();
+    }
+}
+
+model! {
+    /// A reader that stays online: when it quiesces, its reads are over.
+    fn a_reader_has_finished_when_it_quiesces(bound = 3, caught = [QuiesceRelaxed]) {
+        unwatched(); // Fences.
+        let shared = Shared::new();
+        let (mine, other) = (shared.epochs.take_seat(), shared.epochs.take_seat());
+        shared.epochs.enter(other);
+        let reader = {
+            let shared = shared.clone();
+            thread::spawn(move || {
+                shared.read();
+                for _ in 1..GRACE {
+                    shared.epochs.quiesce(other);
+                }
             })
         };
         shared.remove(mine);

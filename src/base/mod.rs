@@ -5,6 +5,8 @@ pub mod glob;
 pub mod hash;
 pub mod heap;
 pub mod ids;
+#[cfg(all(test, not(loom)))]
+pub mod linearizable;
 pub mod mutation;
 pub mod num;
 pub mod plain;

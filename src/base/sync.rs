@@ -3,6 +3,8 @@
 //! Under `--cfg loom` the same names come from the model checker, so that `loom-tests/` runs the protocols as they are
 //! shipped. `clippy.toml` bans the standard library's atomics elsewhere.
 
+#[cfg(all(any(test, feature = "chaos"), not(loom)))]
+pub mod chaos;
 #[cfg(loom)]
 pub mod watched;
 
@@ -32,23 +34,6 @@ pub mod hint {
 #[allow(clippy::disallowed_types)]
 pub mod kernel {
     pub use std::sync::atomic::{AtomicU16, Ordering};
-}
-
-/// Delays the caller at random, so that stress runs meet interleavings that an idle machine never shows.
-#[cfg(feature = "chaos")]
-pub fn chaos() {
-    use std::cell::Cell;
-    thread_local!(static STATE: Cell<u64> = const { Cell::new(0x9e37_79b9_7f4a_7c15) });
-    let dice = STATE.with(|state| {
-        let next = state.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        state.set(next ^ (state as *const Cell<u64> as u64) << 7);
-        next >> 33
-    });
-    match dice % 4096 {
-        0 => std::thread::sleep(std::time::Duration::from_micros(dice % 50)),
-        1..64 => std::thread::yield_now(),
-        _ => {}
-    }
 }
 
 /// One step of a bounded spin: a `pause` on hardware, a yield to the scheduler of the model checker.

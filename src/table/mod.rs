@@ -25,6 +25,8 @@
 mod bundle;
 pub mod entry;
 mod group;
+#[cfg(all(test, not(loom)))]
+mod history_test;
 mod locate;
 mod probe;
 pub mod reclaim;
@@ -108,8 +110,8 @@ fn prefetch_match(line: &Line, hash: u64) -> bool {
 /// A place where another thread may be made to come between two steps of a protocol (stress tests only).
 #[inline]
 fn chaos() {
-    #[cfg(feature = "chaos")]
-    crate::base::sync::chaos();
+    #[cfg(all(any(test, feature = "chaos"), not(loom)))]
+    crate::base::sync::chaos::step();
 }
 
 /// Did a decision that followed the read `seen` of `old`'s cells see what is `last` in them? An equal deadline never was
@@ -356,13 +358,15 @@ impl Table {
 impl Table {
     /// Starts a resize of every shard by one step and finishes it.
     pub fn resize_all(&self, grow: bool, guard: &Guard<'_>) {
-        for index in 0..SHARDS {
-            let shard = self.shard_at(index);
-            let generation = shard.generation();
-            self.start_resize(index, grow);
-            if let Some(next) = generation.next() {
-                resize::finish(&shard, generation, next, &self.hasher, guard);
-            }
+        (0..SHARDS).for_each(|shard| self.resize_shard(shard, grow, guard));
+    }
+    /// Starts a resize of a shard by one step, or goes on with the one that is under way, and finishes it.
+    pub fn resize_shard(&self, shard: usize, grow: bool, guard: &Guard<'_>) {
+        self.start_resize(shard, grow);
+        let shard = self.shard_at(shard);
+        let generation = shard.generation();
+        if let Some(next) = generation.next() {
+            resize::finish(&shard, generation, next, &self.hasher, guard);
         }
     }
     /// Starts a resize of a shard, unless one is under way or the size would be out of reason.

@@ -21,6 +21,6 @@ pub mod quiescence;
 use super::entry::{Entry, NewEntry};
 
 #[cfg(loom)]
-pub use graveyard::{Guard, Participant, bury, bury_at_once};
+pub use graveyard::{Guard, Participant, abandon, bury, bury_at_once};
 #[cfg(not(loom))]
 pub use lanes::{Guard, Participant};

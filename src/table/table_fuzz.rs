@@ -47,7 +47,7 @@ pub fn drive(seed: u64, events: usize, mask: u64, key_count: u64) {
                 assert_eq!(found.as_ref(), model.get(&name).map(|v| &v.0), "seed {seed} event {event}");
             }
             90..94 => several(&table, &hasher, &mut model, &mut prng, key_count, &guard),
-            94..97 => table.resize_all(prng.chance(1, 2), &guard),
+            94..97 => table.resize_shard(Table::shard_index(key.hash), prng.chance(1, 2), &guard),
             _ => assert_eq!(table.count(), model.len(), "seed {seed} event {event}"),
         }
         if event % 64 == 0 {

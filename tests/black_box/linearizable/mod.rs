@@ -8,6 +8,7 @@
 //! A failure prints its seed: `LIN_SEED=7 LIN_ROUNDS=1 cargo test --test black_box linearizable` repeats the commands, though
 //! not their timing.
 
+#[path = "../../../src/base/linearizable.rs"]
 mod checker;
 mod invariants;
 mod model;

@@ -5,7 +5,11 @@
 //! it is the first of its client: a connection's commands run in their order, however many are in flight. That second rule
 //! makes a place in the search as small as one position per client, so that thousands of operations are checked in a moment.
 //!
+//! For histories of the table (`table/history_test.rs`) and of a server seen through sockets (`tests/black_box`).
+//!
 //! Source: Wing & Gong 1993; Lowe, "Testing for linearizability", 2017.
+
+#![forbid(unsafe_code)]
 
 use std::collections::HashSet;
 use std::hash::Hash;
