@@ -15,14 +15,17 @@ use std::time::Instant;
 
 /// A model, as one test that it holds and one test per mutation that it must catch.
 ///
-/// `bound` is the number of forced switches per execution that the checker explores; LOOM_MAX_PREEMPTIONS overrides it.
+/// `bound` is the number of forced switches per execution that the checker explores; LOOM_MAX_PREEMPTIONS overrides it. A
+/// mutation may have a bound of its own: its run ends at the first failure.
 #[macro_export]
 macro_rules! model {
-    ($(#[$doc:meta])* fn $name:ident(bound = $bound:literal, caught = [$($mutation:ident),*]) $body:block) => {
+    ($(#[$doc:meta])* fn $name:ident(bound = $bound:literal, caught $((bound = $deeper:literal))? = [$($mutation:ident),*]) $body:block) => {
         $(#[$doc])*
         mod $name {
             #[allow(unused_imports)]
             use super::*;
+            #[allow(dead_code)]
+            const DEEPER: usize = *[$bound $(, $deeper)?].last().unwrap();
             fn run() $body
             #[test]
             fn holds() {
@@ -32,7 +35,7 @@ macro_rules! model {
                 #[test]
                 #[allow(non_snake_case)]
                 fn $mutation() {
-                    $crate::catches(stringify!($name), $crate::Mutation::$mutation, $bound, run);
+                    $crate::catches(stringify!($name), $crate::Mutation::$mutation, DEEPER, run);
                 }
             )*
         }

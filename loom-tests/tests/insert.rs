@@ -20,7 +20,7 @@ model! {
 
 model! {
     /// A remover frees the slot that inserters of another key want.
-    fn a_freed_slot_is_reused_without_a_duplicate(bound = 2, caught = [CommitWithoutFind]) {
+    fn a_freed_slot_is_reused_without_a_duplicate(bound = 1, caught (bound = 2) = [CommitWithoutFind]) {
         let small = Small::with(&[2]);
         let (s1, s2) = (small.clone(), small.clone());
         let first = thread::spawn(move || s1.setnx(0, 1));
@@ -33,7 +33,7 @@ model! {
 
 model! {
     /// A reader never sees a value that then was never there: what it read stays until somebody removes it.
-    fn a_read_value_was_committed(bound = 2, caught = [HitWithoutSecondLook, FillRelaxed]) {
+    fn a_read_value_was_committed(bound = 1, caught (bound = 2) = [HitWithoutSecondLook, FillRelaxed]) {
         let small = Small::new();
         let (s1, s2) = (small.clone(), small.clone());
         let first = thread::spawn(move || s1.setnx(0, 1));

@@ -6,7 +6,7 @@ use loom_tests::{Small, model};
 
 model! {
     /// Two inserters of different keys into a group with a full home line, and a reader.
-    fn a_group_spills_without_losing_a_key(bound = 2, caught = []) {
+    fn a_group_spills_without_losing_a_key(bound = 1, caught = []) {
         let small = Small::with(&[0, 1]);
         let (s1, s2) = (small.clone(), small.clone());
         let first = thread::spawn(move || s1.setnx(2, 2));
@@ -60,7 +60,7 @@ model! {
 
 model! {
     /// A group spills while it is moved: the key lands in exactly one generation.
-    fn a_spill_survives_a_move(bound = 2, caught = [WordsNotFrozen]) {
+    fn a_spill_survives_a_move(bound = 1, caught (bound = 2) = [WordsNotFrozen]) {
         let small = Small::with(&[0, 2]);
         let (writer, mover) = (small.clone(), small.clone());
         let writer = thread::spawn(move || (writer.setnx(1, 1), writer.getdel(0)));

@@ -52,7 +52,7 @@ model! {
 
 model! {
     /// A record that a move has carried to the next generation is finished there.
-    fn a_record_is_finished_wherever_it_lives(bound = 2, caught = [WordsNotFrozen]) {
+    fn a_record_is_finished_wherever_it_lives(bound = 1, caught = []) {
         let small = Small::with(&[0]);
         let (owner, mover) = (small.clone(), small.clone());
         let owner = thread::spawn(move || owner.mset(&[0, 1], 2));

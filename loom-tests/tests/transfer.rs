@@ -6,7 +6,7 @@ use loom_tests::{Small, model};
 
 model! {
     /// A write during a move is seen by everyone after it, and reads never go back.
-    fn a_write_survives_a_move_and_reads_are_monotone(bound = 2, caught = [WordsNotFrozen, MovedBeforeFilled]) {
+    fn a_write_survives_a_move_and_reads_are_monotone(bound = 1, caught (bound = 2) = [WordsNotFrozen, MovedBeforeFilled]) {
         let small = Small::with(&[0]);
         let (writer, mover) = (small.clone(), small.clone());
         let writer = thread::spawn(move || writer.set(0, 2));

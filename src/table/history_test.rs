@@ -215,7 +215,7 @@ impl Arena {
             let called = self.now();
             let op = self.act(&mut dice, (client * 1_000_000 + i * 1000) as i64, several, manner, &guard);
             let returned = self.now();
-            if i % 8 == 0 {
+            if i.is_multiple_of(8) {
                 guard.flush();
             }
             Event { client, called, returned, op }
