@@ -5,6 +5,9 @@
 
 use crate::base::sync::{AtomicU64, Ordering::Relaxed};
 
+/// Off in builds that measure what counting costs.
+pub const COUNTS: bool = !cfg!(feature = "uncounted");
+
 /// A word that one loop writes. Order: Relaxed; it publishes nothing.
 #[derive(Default)]
 pub struct Gauge(AtomicU64);
@@ -16,7 +19,9 @@ impl Gauge {
     }
     #[inline]
     pub fn set(&self, value: u64) {
-        self.0.store(value, Relaxed);
+        if COUNTS {
+            self.0.store(value, Relaxed);
+        }
     }
     /// Adds `n`. Only the owning loop may call this.
     #[inline]
