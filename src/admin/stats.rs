@@ -68,6 +68,7 @@ impl CommandStats {
 #[derive(Default)]
 #[repr(align(128))]
 pub struct LoopStats {
+    /// Commands that were cut out of the input, by windows; `CommandStats::calls` has those that ran.
     pub commands: Counter,
     pub hits: Counter,
     pub misses: Counter,
@@ -226,6 +227,11 @@ impl CommandTotals {
         }
         sum
     }
+}
+
+/// Commands that ran on a loop.
+pub fn commands_run(stats: &LoopStats) -> u64 {
+    stats.by_command.iter().map(|command| command.calls.get()).sum()
 }
 
 /// How long calls of the row with this dense index took, in nanoseconds, over all loops. None: nothing is known.

@@ -1,5 +1,6 @@
 //! The MEMORY family: what a key costs, what the process uses, and what that means.
 
+use super::client;
 use super::command::{Command, Cx, Flow, Handler, KeySpec, cmd, flag};
 use super::help::help;
 use super::table;
@@ -62,8 +63,7 @@ impl Account {
             ..Account::default()
         };
         for client in world.clients.all() {
-            let bytes = size_of_val(&*client) + client.input_len() + client.input_cap() + client.output_len();
-            account.clients += bytes as u64;
+            account.clients += client::memory(&client) as u64;
             account.client_count += 1;
         }
         for db in 0..world.keyspace.db_count() {

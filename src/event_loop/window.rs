@@ -215,6 +215,7 @@ impl<E: Engine> EventLoop<E> {
             if let Some(worked) = watch.unexplained(finished) {
                 self.blame_one(&window, worked);
             }
+            self.stats().commands.add(window.items.len() as u64);
             window.adapt(finished.since(tour.clock));
             tour.clock = finished;
         }

@@ -108,7 +108,6 @@ impl Turn<'_> {
             return result.unwrap_or(Flow::Done); // It counts when it is done.
         }
         cx.session.traffic.commands += 1;
-        self.stats.commands.add(1);
         if result == Ok(Flow::Resume) {
             let tale = started.map(|started| self.watch.put_off(started, row, args));
             self.long = self.effects.job.take().map(|job| Long::new(row, job, tale.unwrap_or_default()));

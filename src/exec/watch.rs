@@ -13,7 +13,7 @@
 
 use super::slow;
 use crate::admin::config::Config;
-use crate::admin::counter::COUNTS;
+use crate::admin::counter::counts;
 use crate::admin::params::Id;
 use crate::admin::stats::{CommandStats, LoopStats};
 use crate::base::clock::MonoNs;
@@ -45,13 +45,13 @@ impl Watch {
     pub fn begin(config: &Config, is_sparse: bool) -> Self {
         let slow_ns = slow::threshold_ns(config);
         let times_each = is_sparse || slow_ns < FINE.as_nanos() as u64;
-        let started = if times_each || !COUNTS { MonoNs::default() } else { MonoNs::now() };
+        let started = if times_each || !counts() { MonoNs::default() } else { MonoNs::now() };
         Watch { times_each, slow_ns, started, explained: Duration::ZERO, waiting_since: started }
     }
     /// Shall this command be timed?
     #[inline]
     pub fn wants(&self, row: &Command, args: &Args<'_>, counters: &CommandStats) -> bool {
-        COUNTS && (self.times_each || counters.wants_sample() || !is_light(row, args))
+        counts() && (self.times_each || counters.wants_sample() || !is_light(row, args))
     }
     /// Notes a timed command that has just been counted.
     #[inline(never)]
@@ -91,7 +91,7 @@ impl Watch {
     /// The window has ended: the time that its timed commands do not explain, if it is that of a slow command.
     #[inline]
     pub fn unexplained(&self, now: MonoNs) -> Option<Duration> {
-        if self.times_each || !COUNTS {
+        if self.times_each || !counts() {
             return None;
         }
         let rest = now.since(self.started).saturating_sub(self.explained);

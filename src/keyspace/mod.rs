@@ -182,8 +182,13 @@ impl<'t> Keys<'t> {
     /// Counts keys that a command found and did not find.
     #[inline]
     pub fn count_lookups(&self, hits: u64, misses: u64) {
-        self.stats.hits.add(hits);
-        self.stats.misses.add(misses);
+        // Most often one of them is 0.
+        if hits > 0 {
+            self.stats.hits.add(hits);
+        }
+        if misses > 0 {
+            self.stats.misses.add(misses);
+        }
     }
     /// Removes `key` if it is past its deadline.
     #[cold]

@@ -3,7 +3,7 @@
 use super::{Text, sum};
 use crate::admin::histogram::Distribution;
 use crate::admin::rates::Totals;
-use crate::admin::stats::LoopStats;
+use crate::admin::stats::{LoopStats, commands_run};
 use crate::cmd::command::Cx;
 use std::fs;
 
@@ -45,7 +45,7 @@ fn one_loop(stats: &LoopStats, clients: usize, load: f64) -> String {
     format!(
         "clients={clients},commands={},load={load:.2},busy_ms={},cpu_ms={},turns={},turn_max_usec={},\
          turn_max_commands={most_commands},wait_p99_usec={},garbage_bytes={}",
-        stats.commands.get(),
+        commands_run(stats),
         ms(stats.turn_ns.get()),
         ms(cpu_ns(stats.thread.get())),
         stats.turns.get(),
