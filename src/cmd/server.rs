@@ -36,6 +36,12 @@ pub static ROWS: &[Command] = &[
         .acl(acl::CONNECTION)
         .group("generic", "3.0.0")
         .tips(&["request_policy:all_shards", "response_policy:agg_min"]),
+    cmd("waitaof", waitaof)
+        .arity(4)
+        .flags(flag::BLOCKING)
+        .acl(acl::CONNECTION)
+        .group("generic", "7.2.0")
+        .tips(&["request_policy:all_shards", "response_policy:agg_min"]),
 ];
 
 /// A primary without replicas.
@@ -96,6 +102,29 @@ fn wait(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     Ok(Flow::Done)
 }
 
+/// As WAIT, for writes that are on disk. Nothing is written to disk, neither here nor on replicas.
+/// Shape:  `numlocal numreplicas timeout`
+/// Errors: numbers; this server's own disk.
+fn waitaof(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    let local = parse_i64(args.get(1)).ok_or(ReplyError::NotInteger)?;
+    if !(0..=1).contains(&local) {
+        return Err(ReplyError::text("ERR value is out of range, value must between 0 and 1"));
+    }
+    let wanted = parse_i64(args.get(2)).filter(|&wanted| wanted >= 0);
+    let wanted = wanted.ok_or(ReplyError::text("ERR value is out of range, must be positive"))?;
+    let until = client::deadline(args.get(3), cx.keys.now)?;
+    if local == 1 {
+        return Err(ReplyError::text("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled."));
+    }
+    if wanted > 0 && cx.session.woken != Some(Woken::TimedOut) {
+        return Ok(Flow::Park(Wait::Event { until: (until > cx.keys.now).then_some(until) }));
+    }
+    cx.reply.array(2);
+    cx.reply.int(0);
+    cx.reply.int(0);
+    Ok(Flow::Done)
+}
+
 #[cfg(test)]
 mod tests {
     use crate::cmd::command::Flow;
@@ -121,6 +150,11 @@ mod tests {
             "
             ROLE => ['master', 0, []]
             WAIT 0 0 => 0
+            WAITAOF 0 0 0 => [0, 0]
+            WAITAOF 1 0 0 => ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.
+            WAITAOF 2 0 0 => ERR value is out of range, value must between 0 and 1
+            WAITAOF 0 -1 0 => ERR value is out of range, must be positive
+            WAITAOF 0 0 -1 => ERR timeout is negative
             WAIT 1 x => ERR timeout is not an integer or out of range
             WAIT 1 -1 => ERR timeout is negative
         ",

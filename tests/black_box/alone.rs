@@ -20,6 +20,9 @@ fn a_primary_without_replicas_stays_one() {
     check(
         "
         ROLE                          => ['master', 0, []]
+        WAITAOF 0 0 0                 => [0, 0]
+        WAITAOF 0 1 20                => [0, 0]
+        WAITAOF 1 0 0                 => ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.
         REPLICAOF no one              => OK
         SLAVEOF NO ONE                => OK
         REPLICAOF 127.0.0.1 x         => ERR Invalid master port
