@@ -18,6 +18,8 @@ pub struct Config {
     /// Hard limit, soft limit in bytes and its seconds, for each `ClientClass`.
     output_limits: [[AtomicU64; 3]; 3],
     generation: AtomicU32,
+    /// Held while CONFIG SET stores and applies.
+    changing: Mutex<()>,
     texts: Mutex<Box<[Vec<u8>]>>,
 }
 
@@ -77,6 +79,7 @@ impl Config {
             numbers: PARAMS.iter().map(|_| AtomicI64::new(0)).collect(),
             output_limits: Default::default(),
             generation: AtomicU32::new(0),
+            changing: Mutex::new(()),
             texts: Mutex::new(PARAMS.iter().map(|_| Vec::new()).collect()),
         };
         for (row, param) in PARAMS.iter().enumerate() {
@@ -127,9 +130,8 @@ impl Config {
     pub fn set_text(&self, id: Id, value: &[u8]) {
         self.store(&mut self.lock(), id, Value::Text(value.to_vec()));
     }
-    /// Sets a parameter from the words of an option or of a line of a configuration file. True if the value has no effect
-    /// here, so that the start can say so.
-    pub fn set_at_start(&self, id: Id, words: &[Vec<u8>]) -> Result<bool, Reason> {
+    /// Sets a parameter from the words of an option or of a line of a configuration file.
+    pub fn set_at_start(&self, id: Id, words: &[Vec<u8>]) -> Result<(), Reason> {
         let param = id.param();
         let words = match words {
             [one] if param.kind.takes_words() => words_of(param, one),
@@ -138,10 +140,30 @@ impl Config {
             _ => return Err("wrong number of arguments".into()),
         };
         self.store(&mut self.lock(), id, parse(param, &words)?);
-        Ok(param.effect == Effect::Shown && self.shown(&self.lock(), id) != Config::new().get_one(id))
+        Ok(())
     }
-    /// CONFIG SET: all pairs or none.
+    /// What the log should say of a parameter that has another value than its default and no effect here.
+    pub fn idle_warning(&self, id: Id) -> Option<String> {
+        let param = id.param();
+        let is_idle = param.effect == Effect::Shown && self.get_one(id) != Config::new().get_one(id);
+        is_idle.then(|| match param.name {
+            "save" => "'save' is set, but snapshots are not implemented yet: data lives in memory only".into(),
+            "maxmemory" => "'maxmemory' is set, but a memory limit is not implemented yet: nothing is evicted".into(),
+            name => format!("'{name}' is accepted for compatibility and has no effect here"),
+        })
+    }
+    /// As `set_with`, where nothing follows at once.
     pub fn set(&self, pairs: &[(&[u8], &[u8])]) -> Result<(), ConfigError> {
+        self.set_with(pairs, |_| Ok(()))
+    }
+    /// CONFIG SET: all pairs or none. `apply` does what must follow at once from the parameters that were stored; if it fails
+    /// it says for which of them and why, and all have their old values again (but it is not called for those).
+    pub fn set_with(
+        &self,
+        pairs: &[(&[u8], &[u8])],
+        apply: impl FnOnce(&[Id]) -> Result<(), (Id, String)>,
+    ) -> Result<(), ConfigError> {
+        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut ids = Vec::with_capacity(pairs.len());
         for (name, _) in pairs {
             ids.push(Id::find(name).ok_or_else(|| ConfigError::Unknown(name.to_vec()))?);
@@ -161,22 +183,43 @@ impl Config {
                 parse(param, &words_of(param, value)).map_err(|reason| refused(param.name.as_bytes(), reason))?;
             values.push(value);
         }
-        for (id, value) in ids.into_iter().zip(values) {
-            self.store(&mut texts, id, value);
+        let old: Vec<Value> = ids.iter().map(|&id| self.value(&texts, id)).collect();
+        let store_all = |texts: &mut [Vec<u8>], values: Vec<Value>| {
+            ids.iter().zip(values).for_each(|(&id, value)| self.store(texts, id, value));
+            self.generation.fetch_add(1, Ordering::Relaxed);
+        };
+        store_all(&mut texts, values);
+        drop(texts); // `apply` reads them.
+        apply(&ids).map_err(|(id, reason)| {
+            store_all(&mut self.lock(), old);
+            refused(id.param().name.as_bytes(), reason.into())
+        })
+    }
+    /// The stored form of a parameter's value.
+    fn value(&self, texts: &[Vec<u8>], id: Id) -> Value {
+        match id.param().kind {
+            Kind::OutputLimits => {
+                let classes = [ClientClass::Normal, ClientClass::Replica, ClientClass::PubSub];
+                Value::Limits(classes.map(|class| (class, self.output_limit(class))).to_vec())
+            }
+            kind if kind.is_text() => Value::Text(texts[id.0].clone()),
+            _ => Value::Number(self.number(id)),
         }
-        self.generation.fetch_add(1, Ordering::Relaxed);
-        Ok(())
     }
     /// CONFIG GET: names (aliases too) that match any of the patterns, with their values.
     pub fn get(&self, patterns: &[&[u8]]) -> Vec<(&'static str, Vec<u8>)> {
         let texts = self.lock();
-        let wanted = |name: &str| {
-            !name.is_empty() && patterns.iter().any(|pattern| glob::matches_nocase(pattern, name.as_bytes()))
+        let wanted = |name: &str, is_hidden: bool| {
+            let matches = |pattern: &&[u8]| match is_hidden {
+                true => pattern.eq_ignore_ascii_case(name.as_bytes()),
+                false => glob::matches_nocase(pattern, name.as_bytes()),
+            };
+            !name.is_empty() && patterns.iter().any(matches)
         };
         let mut found = Vec::new();
         for (row, param) in PARAMS.iter().enumerate() {
             for name in [param.name, param.alias] {
-                if wanted(name) {
+                if wanted(name, param.is_hidden) {
                     found.push((name, self.shown(&texts, Id(row))));
                 }
             }
@@ -416,7 +459,7 @@ fn parse_percentiles(words: &[Vec<u8>]) -> Result<Value, Reason> {
     for word in words.iter().filter(|word| !word.is_empty()) {
         let number = parse_f64(word).ok_or("Invalid latency-tracking-info-percentiles parameters")?;
         if !(0.0..=100.0).contains(&number) {
-            return Err("latency-tracking-info-percentiles should contain values between 0 and 100.".into());
+            return Err("latency-tracking-info-percentiles parameters should sit between [0.0,100.0]".into());
         }
         shown.push(f64_text(number));
     }
@@ -512,7 +555,7 @@ mod tests {
     fn what_is_not_implemented_is_refused_with_the_reason() {
         let config = Config::new();
         assert!(set(&config, &[("appendonly", "yes")]).unwrap_err().ends_with("data lives in memory only"));
-        assert!(set(&config, &[("maxmemory", "100mb")]).unwrap_err().ends_with("not implemented yet"));
+        assert!(set(&config, &[("tls-port", "6390")]).unwrap_err().ends_with("not implemented"));
         set(&config, &[("appendonly", "no"), ("maxmemory", "0"), ("save", "")]).unwrap();
     }
 

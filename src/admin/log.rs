@@ -1,17 +1,18 @@
 //! The log: one line per event, in Redis's shape, on standard output or in a file.
 //!
-//! Shape: `PID:M dd Mon yyyy HH:MM:SS.mmm LEVEL text`, LEVEL one of `.` debug, `-` verbose, `*` notice, `#` warning. Times
-//! are UTC.
+//! Shape: `PID:M dd Mon yyyy HH:MM:SS.mmm LEVEL text`, LEVEL one of `.` debug, `-` verbose, `*` notice, `#` warning; times
+//! are local. The file is opened for each line, as Redis does, so it may be moved away or removed at any time.
 //!
 //! Nothing is logged per command. Before `open` was called (unit tests) nothing is logged at all.
 
 use crate::base::clock::wall_micros;
 use crate::base::sync::{AtomicU32, Ordering::Relaxed};
+use crate::base::zone::utc_offset;
 use std::fmt::Arguments;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::path::Path;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// How much an event matters; the order is that of the parameter `loglevel`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,7 +25,7 @@ pub enum Level {
 
 struct Log {
     /// None: standard output.
-    file: Option<Mutex<File>>,
+    path: Option<PathBuf>,
     /// Lines below this level are dropped; 4 drops all.
     level: AtomicU32,
 }
@@ -34,12 +35,16 @@ static LOG: OnceLock<Log> = OnceLock::new();
 /// Opens the log, once per process. `level` is the number of the parameter `loglevel`.
 /// Errors: the file cannot be opened for appending.
 pub fn open(path: Option<&Path>, level: u32) -> io::Result<()> {
-    let file = match path {
-        Some(path) => Some(Mutex::new(OpenOptions::new().append(true).create(true).open(path)?)),
-        None => None,
-    };
-    let _ = LOG.set(Log { file, level: AtomicU32::new(level) }); // A second call changes nothing.
+    if let Some(path) = path {
+        append_to(path)?;
+    }
+    let path = path.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.into()));
+    let _ = LOG.set(Log { path, level: AtomicU32::new(level) }); // A second call changes nothing.
     Ok(())
+}
+
+fn append_to(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).open(path)
 }
 
 /// Changes what is logged (CONFIG SET loglevel).
@@ -59,9 +64,12 @@ pub fn wants(level: Level) -> bool {
 pub fn write(level: Level, text: Arguments<'_>) {
     let Some(log) = LOG.get().filter(|_| wants(level)) else { return };
     let sign = ['.', '-', '*', '#'][level as usize];
-    let line = format!("{}:M {} {sign} {text}\n", std::process::id(), date(wall_micros() / 1000));
-    let _ = match &log.file {
-        Some(file) => file.lock().unwrap_or_else(PoisonError::into_inner).write_all(line.as_bytes()),
+    let now = wall_micros() / 1000;
+    let local = now.saturating_add_signed(utc_offset(now / 1000) * 1000);
+    let line = format!("{}:M {} {sign} {text}\n", std::process::id(), date(local));
+    // One write of a whole line in append mode: lines of several threads do not mix.
+    let _ = match &log.path {
+        Some(path) => append_to(path).and_then(|mut file| file.write_all(line.as_bytes())),
         None => io::stdout().lock().write_all(line.as_bytes()),
     };
 }
@@ -78,7 +86,7 @@ pub fn warning(text: Arguments<'_>) {
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// `dd Mon yyyy HH:MM:SS.mmm` of a time in milliseconds since 1970.
+/// `dd Mon yyyy HH:MM:SS.mmm` of a time in (local) milliseconds since 1970.
 fn date(unix_ms: u64) -> String {
     let (days, ms) = (unix_ms / 86_400_000, unix_ms % 86_400_000);
     // Days since 1 March 0000, where leap days end a year. Source: Hinnant, "chrono-compatible low-level date algorithms".

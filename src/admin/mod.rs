@@ -13,5 +13,6 @@ pub mod log;
 pub mod memory;
 pub mod params;
 pub mod rates;
+pub mod rewrite;
 pub mod slowlog;
 pub mod stats;

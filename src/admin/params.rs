@@ -1,10 +1,10 @@
 //! The parameters: name, kind, default, when they may change, and what they do here.
 //!
-//! Every parameter name of Redis 7.2 is here, so that its configuration files and frameworks that set things at start find
-//! them, and two of Valkey 8 that its test suite's configuration file has. What follows from a value differs, and the row
-//! says it: `Works`, `Shown` (kept and shown, nothing follows; a start with another value than the default warns), or `Only`
-//! (any other value would promise something that this server does not do yet, so it is refused with the reason). Names,
-//! bounds and defaults: facts of Redis 7.2.
+//! Every parameter name of Redis 7.2 and Valkey 8 is here, so that their configuration files and frameworks that set things
+//! at start find them. What follows from a value differs, and the row says it: `Works`, `Shown` (kept and shown, nothing
+//! follows; another value than the default is warned of in the log), or `Only` (any other value would promise that data
+//! is kept, copied or encrypted, so it is refused with the reason). Names, bounds and defaults: facts of Redis 7.2, and of
+//! Valkey 8 where Redis has none.
 
 /// One parameter.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +17,8 @@ pub struct Param {
     pub default: &'static str,
     pub change: Change,
     pub effect: Effect,
+    /// CONFIG GET shows it only when it is asked for by its own name.
+    pub is_hidden: bool,
     /// The placeholder and the line of `--help`; parameters without one are left out there.
     pub help: Option<(&'static str, &'static str)>,
 }
@@ -89,6 +91,11 @@ pub enum Effect {
 }
 
 impl Kind {
+    /// Is the value kept as a text?
+    pub fn is_text(self) -> bool {
+        use Kind::*;
+        matches!(self, Flags(_) | Text | FileName | Secret | Words | SavePoints | Events | Percentiles | OomScores)
+    }
     /// Does CONFIG SET's one value stand for several words?
     pub fn takes_words(self) -> bool {
         use Kind::*;
@@ -117,6 +124,10 @@ impl Param {
         self.effect = Effect::Only(reason);
         self
     }
+    const fn hidden(mut self) -> Self {
+        self.is_hidden = true;
+        self
+    }
     const fn help(mut self, value: &'static str, line: &'static str) -> Self {
         self.help = Some((value, line));
         self
@@ -124,7 +135,7 @@ impl Param {
 }
 
 const fn param(name: &'static str, kind: Kind, default: &'static str) -> Param {
-    Param { name, alias: "", kind, default, change: Change::Live, effect: Effect::Shown, help: None }
+    Param { name, alias: "", kind, default, change: Change::Live, effect: Effect::Shown, is_hidden: false, help: None }
 }
 
 const INT_MAX: i64 = i32::MAX as i64;
@@ -141,10 +152,9 @@ use Kind::{Bool, Enum, FileName, Int, Memory, Octal, Secret, Text, Words};
 pub const PARAMS: &[Param] = &[
     // What works.
     param("bind", Words, "127.0.0.1 -::1")
-        .at_start()
         .works()
         .help("ADDRESS…", "Addresses to listen on; after '-' one that may be missing; '*' is all"),
-    param("port", PORT, "6379").at_start().works().help("PORT", "TCP port; 0 for none"),
+    param("port", PORT, "6379").works().help("PORT", "TCP port; 0 for none"),
     param("unixsocket", Text, "").at_start().works().help("PATH", "Listen on this Unix socket too"),
     param("unixsocketperm", Octal { max: 0o777 }, "0")
         .at_start()
@@ -206,17 +216,15 @@ pub const PARAMS: &[Param] = &[
     param("lfu-log-factor", NATURAL, "10").works(),
     param("lfu-decay-time", NATURAL, "1").works(),
     // What would promise too much.
-    param("maxmemory", Memory { min: 0, max: u64::MAX }, "0").only("a memory limit is not implemented yet"),
-    param("maxmemory-clients", Kind::MemoryOrPercent, "0").only("a memory limit is not implemented yet"),
     param("appendonly", Bool, "no").only("the append-only file is not implemented yet: data lives in memory only"),
-    param("save", Kind::SavePoints, "").only("snapshots are not implemented yet: data lives in memory only"),
     param("replicaof", Words, "").alias("slaveof").at_start().only("replication is not implemented yet"),
-    param("min-replicas-to-write", NATURAL, "0")
-        .alias("min-slaves-to-write")
-        .only("replication is not implemented yet"),
     param("cluster-enabled", Bool, "no").at_start().only("cluster mode is not implemented yet"),
     param("tls-port", PORT, "0").only("TLS is not implemented"),
     // What is only shown.
+    param("maxmemory", Memory { min: 0, max: u64::MAX }, "0"),
+    param("maxmemory-clients", Kind::MemoryOrPercent, "0"),
+    param("min-replicas-to-write", NATURAL, "0").alias("min-slaves-to-write"),
+    param("save", Kind::SavePoints, ""),
     param("active-defrag-cycle-max", Int { min: 1, max: 99 }, "25"),
     param("active-defrag-cycle-min", Int { min: 1, max: 99 }, "1"),
     param("active-defrag-ignore-bytes", Memory { min: 1, max: i64::MAX as u64 }, "100mb"),
@@ -232,15 +240,15 @@ pub const PARAMS: &[Param] = &[
     param("aof-rewrite-incremental-fsync", Bool, "yes"),
     param("aof-timestamp-enabled", Bool, "no"),
     param("aof-use-rdb-preamble", Bool, "yes"),
-    param("aof_rewrite_cpulist", Text, "").at_start(),
+    param("aof-rewrite-cpulist", Text, "").alias("aof_rewrite_cpulist").at_start(),
     param("appenddirname", FileName, "appendonlydir").at_start(),
     param("appendfilename", FileName, "appendonly.aof").at_start(),
     param("appendfsync", Enum(&["everysec", "always", "no"]), "everysec"),
     param("auto-aof-rewrite-min-size", BYTES, "64mb"),
     param("auto-aof-rewrite-percentage", NATURAL, "100"),
-    param("bgsave_cpulist", Text, "").at_start(),
+    param("bgsave-cpulist", Text, "").alias("bgsave_cpulist").at_start(),
     param("bind-source-addr", Text, ""),
-    param("bio_cpulist", Text, "").at_start(),
+    param("bio-cpulist", Text, "").alias("bio_cpulist").at_start(),
     param("busy-reply-threshold", LONG, "5000").alias("lua-time-limit"),
     param("cluster-allow-pubsubshard-when-down", Bool, "yes"),
     param("cluster-allow-reads-when-down", Bool, "no"),
@@ -262,7 +270,7 @@ pub const PARAMS: &[Param] = &[
     param("cluster-require-full-coverage", Bool, "yes"),
     param("crash-log-enabled", Bool, "yes"),
     param("crash-memcheck-enabled", Bool, "yes"),
-    param("daemonize", Bool, "no").at_start(),
+    param("daemonize", Bool, "no").at_start().works(),
     param("dbfilename", FileName, "dump.rdb").protected(),
     param("disable-thp", Bool, "yes").at_start(),
     param("dynamic-hz", Bool, "yes"),
@@ -287,8 +295,8 @@ pub const PARAMS: &[Param] = &[
     param("list-compress-depth", NATURAL, "0"),
     param("list-max-listpack-size", Int { min: i32::MIN as i64, max: INT_MAX }, "-2").alias("list-max-ziplist-size"),
     param("locale-collate", Text, ""),
-    param("masterauth", Secret, ""),
-    param("masteruser", Secret, ""),
+    param("masterauth", Secret, "").alias("primaryauth"),
+    param("masteruser", Secret, "").alias("primaryuser"),
     param("maxmemory-eviction-tenacity", Int { min: 0, max: 100 }, "10"),
     param("maxmemory-samples", Int { min: 1, max: 64 }, "5"),
     param("min-replicas-max-lag", NATURAL, "10").alias("min-slaves-max-lag"),
@@ -321,7 +329,7 @@ pub const PARAMS: &[Param] = &[
     param("replica-read-only", Bool, "yes").alias("slave-read-only"),
     param("replica-serve-stale-data", Bool, "yes").alias("slave-serve-stale-data"),
     param("sanitize-dump-payload", Enum(&["no", "yes", "clients"]), "no"),
-    param("server_cpulist", Text, "").at_start(),
+    param("server-cpulist", Text, "").alias("server_cpulist").at_start(),
     param("set-max-intset-entries", LONG, "512"),
     param("set-max-listpack-entries", LONG, "128"),
     param("set-max-listpack-value", LONG, "64"),
@@ -368,6 +376,28 @@ pub const PARAMS: &[Param] = &[
     param("watchdog-period", NATURAL, "0"),
     param("zset-max-listpack-entries", LONG, "128").alias("zset-max-ziplist-entries"),
     param("zset-max-listpack-value", BYTES, "64").alias("zset-max-ziplist-value"),
+    // The same for those of Valkey 8 alone.
+    param("availability-zone", Text, ""),
+    param("client-default-resp", Int { min: 2, max: 3 }, "2").at_start().hidden(),
+    param("cluster-announce-client-ipv4", Text, ""),
+    param("cluster-announce-client-ipv6", Text, ""),
+    param("cluster-blacklist-ttl", LONG, "60"),
+    param("cluster-ping-interval", LONG, "0").hidden(),
+    param("cluster-slot-stats-enabled", Bool, "no"),
+    param("debug-context", Text, "").hidden(),
+    param("dual-channel-replication-enabled", Bool, "no"),
+    param("events-per-io-thread", NATURAL, "2"),
+    param("extended-redis-compatibility", Bool, "no"),
+    param("key-load-delay", Int { min: i32::MIN as i64, max: INT_MAX }, "0").hidden(),
+    param("loading-process-events-interval-bytes", Int { min: 1024, max: INT_MAX }, "2097152").hidden(),
+    param("log-format", Enum(&["legacy", "logfmt"]), "legacy"),
+    param("log-timestamp-format", Enum(&["legacy", "iso8601", "milliseconds"]), "legacy"),
+    param("max-new-connections-per-cycle", Int { min: 1, max: 1000 }, "10"),
+    param("max-new-tls-connections-per-cycle", Int { min: 1, max: 1000 }, "1"),
+    param("prefetch-batch-max-size", Int { min: 0, max: 128 }, "16"),
+    param("rdb-key-save-delay", Int { min: i32::MIN as i64, max: INT_MAX }, "0").hidden(),
+    param("req-res-logfile", Text, "").at_start().hidden(),
+    param("use-exit-on-panic", Bool, "no").hidden(),
 ];
 
 /// A parameter that code reads: its row. Made at compile time, so that a name which no row has does not compile.
@@ -392,6 +422,7 @@ impl Id {
     pub const HZ: Id = id("hz");
     pub const LOGLEVEL: Id = id("loglevel");
     pub const LOGFILE: Id = id("logfile");
+    pub const DAEMONIZE: Id = id("daemonize");
     pub const PIDFILE: Id = id("pidfile");
     pub const DIR: Id = id("dir");
     pub const QUERY_BUFFER_LIMIT: Id = id("client-query-buffer-limit");
@@ -415,6 +446,10 @@ impl Id {
     pub fn find(name: &[u8]) -> Option<Id> {
         let same = |own: &str| !own.is_empty() && own.as_bytes().eq_ignore_ascii_case(name);
         PARAMS.iter().position(|param| same(param.name) || same(param.alias)).map(Id)
+    }
+    /// The parameter in this row of `PARAMS`.
+    pub(super) fn at(row: usize) -> Id {
+        Id(row)
     }
     pub fn param(self) -> &'static Param {
         &PARAMS[self.0]

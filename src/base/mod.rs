@@ -12,3 +12,4 @@ pub mod num;
 pub mod plain;
 pub mod prng;
 pub mod sync;
+pub mod zone;

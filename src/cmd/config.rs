@@ -7,9 +7,12 @@ use super::command::{Command, Cx, Flow, Handler, cmd, flag};
 use super::help::help;
 use super::redact;
 use super::table;
+use crate::admin::log;
 use crate::admin::params::Id;
+use crate::admin::rewrite::{self, Directive};
 use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
+use nix::errno::Errno;
 
 const CHANGES: u32 = flag::ADMIN | flag::NOSCRIPT | flag::LOADING | flag::STALE;
 const EVERYWHERE: &[&str] = &["request_policy:all_nodes", "response_policy:all_succeeded"];
@@ -63,12 +66,24 @@ fn config_resetstat(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
     Ok(Flow::Done)
 }
 
-/// Refused: without a file as Redis does, with one because rewriting does not exist yet.
+/// Writes the present values into the configuration file.
+/// Errors: there is none, or it cannot be written.
 fn config_rewrite(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
-    Err(ReplyError::text(match cx.world.boot.config_file {
-        None => "ERR The server is running without a config file",
-        Some(_) => "ERR Rewriting config file: Operation not supported",
-    }))
+    let Some(path) = &cx.world.boot.config_file else {
+        return Err(ReplyError::text("ERR The server is running without a config file"));
+    };
+    // Users are in one place: the ACL file, or this one.
+    let users = if cx.world.config.text(Id::ACLFILE).is_empty() { cx.world.acl.all() } else { Vec::new() };
+    let users = Directive { name: "user", lines: users.iter().map(|user| user.describe()).collect() };
+    if let Err(error) = rewrite::rewrite_file(path, &cx.world.config, &[users]) {
+        let reason =
+            error.raw_os_error().map_or(error.to_string(), |number| Errno::from_raw(number).desc().to_string());
+        log::warning(format_args!("CONFIG REWRITE failed: {reason}"));
+        return Err(ReplyError::owned(format!("ERR Rewriting config file: {reason}")));
+    }
+    log::notice(format_args!("CONFIG REWRITE executed with success."));
+    cx.reply.ok();
+    Ok(Flow::Done)
 }
 
 /// Changes parameters: all pairs or, after an error, none.
@@ -78,9 +93,15 @@ fn config_set(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         return Err(ReplyError::Syntax);
     }
     let pairs: Vec<(&[u8], &[u8])> = (2..args.count()).step_by(2).map(|at| (args.get(at), args.get(at + 1))).collect();
-    cx.world.config.set(&pairs).map_err(|error| ReplyError::owned(format!("ERR {error}")))?;
-    if pairs.iter().any(|(name, _)| name.eq_ignore_ascii_case(b"requirepass")) {
-        cx.world.acl.set_default_password(&cx.world.config.text(Id::REQUIREPASS));
+    let apply = |ids: &[Id]| cx.world.apply.get().map_or(Ok(()), |apply| apply(ids));
+    cx.world.config.set_with(&pairs, apply).map_err(|error| ReplyError::owned(format!("ERR {error}")))?;
+    for id in pairs.iter().filter_map(|(name, _)| Id::find(name)) {
+        if id == Id::REQUIREPASS {
+            cx.world.acl.set_default_password(&cx.world.config.text(id));
+        }
+        if let Some(warning) = cx.world.config.idle_warning(id) {
+            log::warning(format_args!("{warning}"));
+        }
     }
     cx.reply.ok();
     Ok(Flow::Done)

@@ -11,7 +11,7 @@ use super::command::{Command, Cx, Flow, acl, flag};
 use super::keyspec;
 use crate::resp::args::Args;
 use crate::resp::error::{ReplyError, escaped};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Families in the order of COMMAND's reply. A new family file adds its line here.
 static FAMILIES: &[&[Command]] = &[
@@ -53,6 +53,33 @@ const NAME_LEN_MAX: usize = 23;
 type Word = [u64; 3];
 const LEN_SHIFT: u32 = 56;
 const _: () = assert!(NAME_LEN_MAX < size_of::<Word>(), "the last byte is free for the length");
+
+/// Top-level commands that answer to another name, or, with an empty one, to none: `rename-command`. Filled before the
+/// table is built.
+static RENAMES: Mutex<Vec<(&'static str, Vec<u8>)>> = Mutex::new(Vec::new());
+
+/// Lets command `from` answer to `to` alone; an empty `to` takes it away. Call it before the first lookup.
+/// Errors: in Redis's words; a name that the table cannot hold.
+pub fn rename(from: &[u8], to: &[u8]) -> Result<(), String> {
+    let named = |name: &[u8]| {
+        FAMILIES.iter().copied().flatten().map(|row| row.name).find(|known| known.as_bytes().eq_ignore_ascii_case(name))
+    };
+    let mut renames = RENAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    let from = named(from)
+        .filter(|from| renames.iter().all(|(renamed, _)| renamed != from))
+        .ok_or("No such command in rename-command")?;
+    let to = to.to_ascii_lowercase();
+    let is_freed = renames.iter().any(|(renamed, _)| renamed.as_bytes() == to);
+    let is_taken = named(&to).is_some() && !is_freed || renames.iter().any(|(_, name)| *name == to);
+    if !to.is_empty() && is_taken {
+        return Err("Target command name already exists".into());
+    }
+    if to.len() > NAME_LEN_MAX {
+        return Err(format!("a command's name has at most {NAME_LEN_MAX} bytes"));
+    }
+    renames.push((from, to));
+    Ok(())
+}
 
 /// The completed table.
 pub struct CommandTable {
@@ -184,16 +211,22 @@ impl CommandTable {
         all.sort_by_key(|row| row.index);
         // At most a quarter full: a probe nearly always ends at its first slot.
         let mut slots = vec![Slot { word: Word::default(), row: None }; (top.len() * 4).next_power_of_two()];
+        let renames = RENAMES.lock().unwrap_or_else(PoisonError::into_inner);
         for row in top {
-            insert(&mut slots, row);
+            let renamed = renames.iter().find(|(from, _)| *from == row.name);
+            insert(&mut slots, renamed.map_or(row.name.as_bytes(), |(_, to)| to), row);
         }
+        drop(renames);
         CommandTable { top, all, slots }
     }
 }
 
-/// Puts a row in its slot. A name that is too long or stands twice is a mistake in a family file.
-fn insert(slots: &mut [Slot], row: &'static Command) {
-    let word = fold(row.name.as_bytes()).expect("a command's name fits the table");
+/// Puts a row in its slot. A name that is too long or stands twice is a mistake in a family file; an empty one has no slot.
+fn insert(slots: &mut [Slot], name: &[u8], row: &'static Command) {
+    if name.is_empty() {
+        return;
+    }
+    let word = fold(name).expect("a command's name fits the table");
     let mut at = place(&word, slots.len());
     while slots[at].row.is_some() {
         assert!(slots[at].word != word, "two rows for the command {}", row.name);

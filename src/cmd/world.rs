@@ -7,6 +7,7 @@ use crate::admin::clients::Clients;
 use crate::admin::config::Config;
 use crate::admin::latency::LatencyMonitor;
 use crate::admin::memory;
+use crate::admin::params::Id;
 use crate::admin::rates::Rates;
 use crate::admin::slowlog::SlowLog;
 use crate::admin::stats::LoopStats;
@@ -17,7 +18,7 @@ use crate::keyspace::Keyspace;
 use crate::keyspace::safepoint::Safepoint;
 use std::fmt::Write;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// The version whose behaviour clients may expect.
 pub const REDIS_VERSION: &str = "7.2.4";
@@ -41,6 +42,8 @@ pub struct World {
     pub slowlog: SlowLog,
     pub latency: LatencyMonitor,
     pub boot: Boot,
+    /// CONFIG SET calls it; set once the server listens.
+    pub apply: OnceLock<Apply>,
     /// When the server started.
     pub started: WallMs,
     pub started_mono: MonoNs,
@@ -55,6 +58,10 @@ pub struct World {
     /// `used_memory` before there was any data.
     pub startup_memory: u64,
 }
+
+/// What must follow at once from a change of these parameters: sockets, limits of the process. Lives above, where these are.
+/// Errors: the parameter, and the reason in Redis's words.
+pub type Apply = Box<dyn Fn(&[Id]) -> Result<(), (Id, String)> + Send + Sync>;
 
 /// What the server knows when it starts, and what stays.
 #[derive(Clone, Debug)]
@@ -92,6 +99,7 @@ impl World {
             slowlog: SlowLog::default(),
             latency: LatencyMonitor::default(),
             boot,
+            apply: OnceLock::new(),
             started: WallMs(wall_micros() / 1000),
             started_mono: MonoNs::now(),
             active_expire: AtomicU32::new(1),

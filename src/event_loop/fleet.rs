@@ -14,6 +14,10 @@ use std::sync::Arc;
 pub enum Mail {
     /// A fresh connection that this loop shall serve. Its place among `maxclients` is reserved.
     Adopt { socket: OwnedFd, endpoints: Endpoints },
+    /// Accept connections on this socket too, under this number.
+    Listen { listener: u16, socket: OwnedFd },
+    /// Stop accepting under this number.
+    StopListening(u16),
     /// Close a client at once.
     Kill(ClientId),
     /// Let the parked command of a client run again. The sender has claimed it (`ClientInfo::claim_unblock`).

@@ -234,6 +234,12 @@ impl<E: Engine> EventLoop<E> {
         for mail in self.fleet.mailbox(self.id).take() {
             match mail {
                 Mail::Adopt { socket, endpoints } => self.adopt(socket, endpoints, now),
+                Mail::Listen { listener, socket } if self.deadline.is_none() => self.listen(listener, socket),
+                Mail::Listen { .. } => {} // Stopping: dropping the socket closes it.
+                Mail::StopListening(listener) => {
+                    self.listeners.retain(|&own| own != listener);
+                    self.engine.stop_listening(listener);
+                }
                 Mail::Kill(id) => self.kill(id),
                 Mail::Wake(id, why) => self.wake_id(id, why),
                 Mail::Look => {} // Being awake is all: `ring_alarms` looks.

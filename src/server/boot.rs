@@ -1,5 +1,6 @@
 //! The start, step by step, and the end.
 
+use super::apply::{self, Open};
 use super::error::StartError;
 use super::listen::Listeners;
 use super::options::Settings;
@@ -64,7 +65,9 @@ pub fn serve(settings: Settings) -> Result<(), StartError> {
     signals::watch(|| fleet.broadcast(|| Mail::Shutdown))
         .map_err(|error| StartError(format!("A thread for signals cannot be made: {error}. Raise `ulimit -u`.")))?;
     screen::show(world, kind, &listeners, pinned);
-    let Listeners { per_loop, unix, .. } = listeners;
+    let Listeners { per_loop, tcp, unix, .. } = listeners;
+    let open = Open { next: tcp.len() as u16 + unix.is_some() as u16, tcp: (0..).zip(tcp).collect() };
+    let _ = world.apply.set(apply::applier(world, fleet, open)); // Nobody else sets it.
     let pidfile = write_pidfile(&world.config);
     let outcome = join(threads::start(seats, world, fleet, per_loop));
     for path in unix.iter().chain(&pidfile) {

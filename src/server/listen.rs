@@ -31,8 +31,10 @@ const BACKLOG_MIN: i64 = 4096;
 pub struct Listeners {
     /// Per loop: listener number and socket.
     pub per_loop: Vec<Vec<(u16, OwnedFd)>>,
-    /// The TCP addresses, by listener number.
+    /// The TCP addresses that were opened, by listener number.
     pub tcp: Vec<SocketAddr>,
+    /// All TCP addresses that the parameters name, those that were open before included.
+    pub wanted: Vec<SocketAddr>,
     /// The Unix socket, if there is one; its number follows the TCP ones.
     pub unix: Option<PathBuf>,
 }
@@ -41,13 +43,7 @@ impl Listeners {
     /// Opens what the parameters ask for.
     /// Errors: an address that cannot be had, unless it is marked as optional; nothing to listen on.
     pub fn open(config: &Config, loops: usize) -> Result<Self, StartError> {
-        let mut all = Listeners { per_loop: (0..loops).map(|_| Vec::new()).collect(), tcp: Vec::new(), unix: None };
-        let port = config.number(Id::PORT) as u16;
-        if port != 0 {
-            for host in config.words(Id::BIND) {
-                all.open_host(&host, port, config, loops)?;
-            }
-        }
+        let mut all = Self::open_tcp(config, loops, 0, &[])?;
         let path = config.text(Id::UNIXSOCKET);
         if !path.is_empty() {
             let path = PathBuf::from(std::ffi::OsStr::from_bytes(&path));
@@ -63,8 +59,21 @@ impl Listeners {
         Ok(all)
     }
 
+    /// Opens what `bind` and `port` ask for now, under numbers from `first` on, except for what is open already.
+    /// Errors: as `open`; all that was opened is closed again.
+    pub fn open_tcp(config: &Config, loops: usize, first: u16, open: &[SocketAddr]) -> Result<Self, StartError> {
+        let per_loop = (0..loops).map(|_| Vec::new()).collect();
+        let mut all = Listeners { per_loop, tcp: Vec::new(), wanted: Vec::new(), unix: None };
+        let port = config.number(Id::PORT) as u16;
+        let words = if port == 0 { Vec::new() } else { config.words(Id::BIND) };
+        for word in words {
+            all.open_host(&word, port, config, &Others { first, open })?;
+        }
+        Ok(all)
+    }
+
     /// Opens one word of `bind`: an address or name, `*` or `::*` for all, behind `-` if it may be missing.
-    fn open_host(&mut self, word: &str, port: u16, config: &Config, loops: usize) -> Result<(), StartError> {
+    fn open_host(&mut self, word: &str, port: u16, config: &Config, others: &Others<'_>) -> Result<(), StartError> {
         let (host, is_optional) = word.strip_prefix('-').map_or((word, false), |host| (host, true));
         let resolved = match host {
             "*" => Ok(vec![([0, 0, 0, 0], port).into()]),
@@ -81,9 +90,15 @@ impl Listeners {
             }
         };
         for address in addresses {
-            match tcp(address, loops, config) {
+            self.wanted.push(address);
+            if others.open.contains(&address) {
+                continue;
+            }
+            // A wildcard beside single addresses of ours on the same port is no other server.
+            let is_ours = others.open.iter().any(|open| open.port() == port);
+            match tcp(address, self.per_loop.len(), config, is_ours) {
                 Ok(sockets) => {
-                    let number = self.tcp.len() as u16;
+                    let number = others.first + self.tcp.len() as u16;
                     self.tcp.push(address);
                     for (own, socket) in self.per_loop.iter_mut().zip(sockets) {
                         own.push((number, socket));
@@ -97,6 +112,13 @@ impl Listeners {
         }
         Ok(())
     }
+}
+
+/// What is open already while more is opened.
+struct Others<'a> {
+    /// The first free listener number.
+    first: u16,
+    open: &'a [SocketAddr],
 }
 
 /// Does the machine simply not have this address or protocol? Source: Redis, `listenToPort`.
@@ -133,13 +155,15 @@ fn unix_trouble(path: &Path, errno: Errno) -> StartError {
     StartError(format!("Cannot listen on {}: {}. {remedy}", path.display(), errno.desc()))
 }
 
-/// `count` listening sockets on one address.
+/// `count` listening sockets on one address. `is_ours`: this server has other addresses on the same port.
 /// Errors: what bind or listen said; EADDRINUSE also if another server shares the port.
-fn tcp(address: SocketAddr, count: usize, config: &Config) -> Result<Vec<OwnedFd>, Errno> {
+fn tcp(address: SocketAddr, count: usize, config: &Config, is_ours: bool) -> Result<Vec<OwnedFd>, Errno> {
     // The first try only binds: a client that it accepted would be reset when it is dropped.
-    drop(tcp_socket(address, false, config)?);
+    if !is_ours {
+        drop(tcp_socket(address, false, config)?);
+    }
     let listening = |_| {
-        let socket = tcp_socket(address, count > 1, config)?;
+        let socket = tcp_socket(address, true, config)?;
         listen(&socket, backlog(config))?;
         Ok(socket)
     };

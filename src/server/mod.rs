@@ -8,8 +8,10 @@
 
 #![forbid(unsafe_code)]
 
+mod apply;
 mod boot;
 mod cores;
+mod daemon;
 mod error;
 mod limits;
 mod listen;
@@ -19,6 +21,7 @@ mod signals;
 mod threads;
 mod users;
 
+use daemon::Stays;
 use options::Request;
 
 /// Runs the server until it is stopped. Returns the process's exit code.
@@ -28,7 +31,10 @@ pub fn run() -> i32 {
             print!("{text}");
             0
         }
-        Ok(Request::Run(settings)) => match boot::serve(*settings) {
+        Ok(Request::Run(settings)) => match daemon::detach(&settings.config).and_then(|stays| match stays {
+            Stays::Child => Ok(()),
+            Stays::Here => boot::serve(*settings),
+        }) {
             Ok(()) => 0,
             Err(error) => {
                 eprintln!("error: {error}");

@@ -9,6 +9,9 @@
 use crate::admin::acl::rule::RuleError;
 use crate::admin::config::Config;
 use crate::admin::params::{Id, PARAMS};
+use crate::base::glob;
+use crate::cmd::table;
+use crate::cmd::world::REDIS_VERSION;
 use crate::resp::inline::split_owned;
 use clap::{Arg, ArgAction, Command, builder::OsStringValueParser};
 use std::ffi::{OsStr, OsString};
@@ -62,25 +65,41 @@ impl fmt::Display for OptionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
             Place::CommandLine => f.write_str(&self.problem),
-            Place::Option(text) => write!(f, "error: option '{text}': {}", self.problem),
-            Place::File(path) => write!(f, "error: configuration file {}: {}", path.display(), self.problem),
+            Place::Option(text) => fatal(f, "Reading the command line", text, &self.problem),
+            Place::File(path) => {
+                write!(f, "Fatal error, can't open config file '{}': {}", path.display(), self.problem)
+            }
             Place::Line { path, number, text } => {
-                write!(
-                    f,
-                    "error: configuration file {}, at line {number}: '{text}'\n  {}",
-                    path.display(),
-                    self.problem
-                )
+                let place = format!("Reading the configuration file {}, at line {number}", path.display());
+                fatal(f, &place, text, &self.problem)
             }
         }
     }
 }
 
-/// What `--version` prints behind the name, in the shape of Redis's line.
-pub const VERSION: &str = concat!("v=", env!("CARGO_PKG_VERSION"), " malloc=jemalloc bits=64");
+/// The four lines that test harnesses look for. Source: Redis, `loadServerConfigFromString`.
+fn fatal(f: &mut fmt::Formatter<'_>, place: &str, text: &str, problem: &str) -> fmt::Result {
+    write!(f, "\n*** FATAL CONFIG FILE ERROR (Redis {REDIS_VERSION}) ***\n{place}\n>>> '{text}'\n{problem}")
+}
+
+/// What `--version` prints behind the name: our version, and that of the server we stand in for where scripts look for it.
+fn version_text() -> String {
+    let own = env!("CARGO_PKG_VERSION");
+    format!("{own}, stands in for Redis server v={REDIS_VERSION} sha=00000000:0 malloc=jemalloc bits=64 build=0")
+}
+
+/// Modes of redis-server that have no counterpart, and what to say to them.
+const OTHER_MODES: &[(&str, &str)] = &[
+    ("--test-memory", "ringdb has no memory test of its own: use memtester, or memtest86+ at boot.\n"),
+    ("--check-system", "ringdb checks the limits that matter to it at each start and says what it misses.\n"),
+];
 
 /// Reads the command line (without the program's name) and the file that it names.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, OptionError> {
+    let args: Vec<OsString> = args.into_iter().collect();
+    if let Some((_, text)) = OTHER_MODES.iter().find(|(name, _)| args.first().is_some_and(|arg| arg == name)) {
+        return Ok(Request::Print(text.to_string()));
+    }
     let matches = match command().try_get_matches_from(regroup(args)) {
         Ok(matches) => matches,
         Err(error) if error.exit_code() == 0 => return Ok(Request::Print(error.to_string())),
@@ -124,6 +143,9 @@ fn regroup(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
         while let Some(value) = args.next_if(|next| !next.as_bytes().starts_with(b"--")) {
             values.push(quoted(value.as_bytes()));
         }
+        if values.is_empty() && option == b"--save" {
+            values.push(b"\"\"".to_vec()); // Redis takes `--save` alone for `save ""`.
+        }
         let has_value = !matches!(option.as_slice(), b"--help" | b"--version");
         if !values.is_empty() && has_value {
             option.push(b'=');
@@ -159,7 +181,7 @@ fn command() -> Command {
     let help = Arg::new("help").short('h').long("help").action(ArgAction::Help).help("Print this and leave");
     let version = Arg::new("version").short('v').long("version").action(ArgAction::Version).help("Print the version");
     let mut command = Command::new("ringdb")
-        .version(VERSION)
+        .version(&*version_text().leak())
         .about("A Redis-compatible in-memory server: io_uring event loops over one shared lock-free table.")
         .after_help(
             "Options may stand in FILE too, one a line without the dashes. Every parameter name of Redis is known.",
@@ -211,7 +233,7 @@ impl Settings {
         } else {
             std::fs::read(path).map(|bytes| text = bytes)
         };
-        outcome.map_err(|error| failed(format!("cannot be read: {error}")))?;
+        outcome.map_err(|error| failed(error.to_string()))?;
         for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {
             let line = line.trim_ascii();
             if !line.is_empty() && line[0] != b'#' {
@@ -228,10 +250,14 @@ impl Settings {
         let words = split_owned(line).map_err(|_| failed("unbalanced quotes in configuration line".into()))?;
         let [name, values @ ..] = words.as_slice() else { return Ok(()) };
         match (name.to_ascii_lowercase().as_slice(), values) {
-            (b"include", [file]) => self.read_file(Path::new(OsStr::from_bytes(file)), depth + 1),
-            (b"include", _) => Err(failed("wrong number of arguments".into())),
+            (b"include", [pattern]) => {
+                let files = matching(Path::new(OsStr::from_bytes(pattern)));
+                files.iter().try_for_each(|file| self.read_file(file, depth + 1))
+            }
+            (b"rename-command", [from, to]) => table::rename(from, to).map_err(failed),
+            (b"include" | b"rename-command", _) => Err(failed("wrong number of arguments".into())),
             (b"user", _) => self.add_user(values).map_err(failed),
-            (b"rename-command" | b"loadmodule" | b"sentinel", _) => {
+            (b"loadmodule" | b"sentinel", _) => {
                 Err(failed(format!("'{}' is not implemented", String::from_utf8_lossy(name))))
             }
             _ => self.apply(name, values).map_err(failed),
@@ -252,16 +278,35 @@ impl Settings {
         let Some(id) = Id::find(name) else {
             let name = String::from_utf8_lossy(name).into_owned();
             return Err(match nearest(&name) {
-                Some(meant) => format!("there is no parameter '{name}'; did you mean '{meant}'?"),
-                None => format!("there is no parameter '{name}'"),
+                Some(meant) => format!("{BAD_DIRECTIVE}: there is no parameter '{name}'; did you mean '{meant}'?"),
+                None => format!("{BAD_DIRECTIVE}: there is no parameter '{name}'"),
             });
         };
-        if self.config.set_at_start(id, words)? {
-            let param = id.param();
-            self.warnings.push(format!("'{}' is accepted for compatibility and has no effect here", param.name));
-        }
+        self.config.set_at_start(id, words)?;
+        let warning = self.config.idle_warning(id).filter(|warning| !self.warnings.contains(warning));
+        self.warnings.extend(warning);
         Ok(())
     }
+}
+
+/// What Redis says of a name that it does not know.
+const BAD_DIRECTIVE: &str = "Bad directive or wrong number of arguments";
+
+/// The files that `include` means: the path itself, or, with `*`, `?` or `[` in its last part, those of its directory that
+/// match, in the order of their names (perhaps none).
+fn matching(path: &Path) -> Vec<PathBuf> {
+    let Some(pattern) = path.file_name().filter(|name| name.as_bytes().iter().any(|byte| b"*?[".contains(byte))) else {
+        return vec![path.to_path_buf()];
+    };
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+    let mut names: Vec<OsString> = entries.flatten().map(|entry| entry.file_name()).collect();
+    names.retain(|name| {
+        let is_hidden = name.as_bytes().starts_with(b".") && !pattern.as_bytes().starts_with(b".");
+        !is_hidden && glob::matches(pattern.as_bytes(), name.as_bytes())
+    });
+    names.sort();
+    names.into_iter().map(|name| dir.join(name)).collect()
 }
 
 /// The parameter whose name is nearest to `name`, if it is near at all.
@@ -344,7 +389,7 @@ mod tests {
     fn a_wrong_line_is_named_with_its_number_and_what_was_meant() {
         let file = file("timeout 5\n\nprot 7000\n");
         let text = refusal(&[file.path().to_str().unwrap()]);
-        assert!(text.contains("at line 3: 'prot 7000'") && text.contains("did you mean 'port'?"), "{text}");
+        assert!(text.contains("at line 3\n>>> 'prot 7000'") && text.contains("did you mean 'port'?"), "{text}");
     }
 
     #[test]
@@ -352,16 +397,23 @@ mod tests {
         let text = refusal(&["--prot", "7000"]);
         assert!(text.contains("'--prot'") && text.contains("'--port'"), "{text}");
         let text = refusal(&["--port", "70000"]);
-        assert_eq!(text, "error: option '--port 70000': argument must be between 0 and 65535 inclusive");
+        assert!(text.contains(">>> '--port 70000'\nargument must be between 0 and 65535 inclusive"), "{text}");
         assert!(refusal(&["--port"]).contains("value is required"));
         assert!(refusal(&["--port", "1", "2"]).contains("wrong number of arguments"));
         assert!(refusal(&["--appendonly", "yes"]).contains("not implemented yet"));
-        assert!(refusal(&["/nonexistent/x.conf"]).contains("cannot be read"));
+        assert!(refusal(&["/nonexistent/x.conf"]).contains("can't open config file"));
     }
 
     #[test]
     fn lines_that_cannot_be_honoured_are_refused() {
-        for line in ["rename-command config x", "user", "port \"1", "replicaof a 1", "include /nonexistent"] {
+        for line in [
+            "rename-command nosuch x",
+            "rename-command get",
+            "user",
+            "port \"1",
+            "replicaof a 1",
+            "include /nonexistent",
+        ] {
             let file = file(line);
             assert!(run(&[file.path().to_str().unwrap()]).is_err(), "{line}");
         }
@@ -379,7 +431,7 @@ mod tests {
 
     #[test]
     fn help_and_version_are_printed() {
-        assert!(refusal(&["--version"]).starts_with("ringdb v=0.1.0"));
+        assert!(refusal(&["--version"]).contains("Redis server v=7.2.4"));
         let help = refusal(&["--help"]);
         assert!(help.contains("--port") && help.contains("--io-engine") && !help.contains("zset-max"), "{help}");
     }

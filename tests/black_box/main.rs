@@ -1,6 +1,7 @@
 //! Black box tests: the real binary, real sockets, both engines. One program, so that it is linked once.
 //!
 //! - One file per command family, with scenarios as text (`harness::scenario`). The replies were taken from Redis.
+//! - `config`: parameters, the configuration file, standing in for the `redis-server` binary.
 //! - `protocol`, `start_stop`, `clients`: bytes on the wire, life and death of the process, ordinary clients and tools.
 //! - `differential`: the same random commands to ringdb and to redis-server; every reply byte must be the same.
 //! - `linearizable`: recorded histories of several clients, and a checker that looks for an order that explains them.
@@ -11,6 +12,7 @@ mod acl;
 mod alone;
 mod bitmap;
 mod clients;
+mod config;
 mod connection;
 mod differential;
 mod expiry;

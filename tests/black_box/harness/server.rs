@@ -76,6 +76,13 @@ impl Server {
             }
         }
     }
+    /// Starts ringdb with a configuration file, and options behind it.
+    pub fn start_file(path: &str, options: &[&str]) -> Server {
+        let port = free_port();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringdb"));
+        command.args([path, "--port", &port.to_string(), "--threads", "2"]).args(options);
+        Server::launch(command, port).unwrap_or_else(|output| panic!("ringdb {path} did not start: {output}"))
+    }
     /// Starts the reference server. Panics if it is not installed: a comparison that did not happen must not look like one
     /// that passed.
     pub fn reference() -> Server {
