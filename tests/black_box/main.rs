@@ -16,6 +16,7 @@ mod config;
 mod connection;
 mod differential;
 mod expiry;
+mod fairness;
 mod introspection;
 mod keys;
 mod linearizable;
