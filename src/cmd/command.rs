@@ -123,8 +123,6 @@ pub mod flag {
     pub const TOUCHES_ARBITRARY_KEYS: u32 = 1 << 22;
     /// GETKEYS needs the handler's own parser (`getkeys`): COMMAND shows `movablekeys`.
     pub const MOVABLE_KEYS: u32 = 1 << 23;
-    /// May return `Flow::Resume`: what its client sent behind it is not looked at before it has run. No name.
-    pub const LONG: u32 = 1 << 24;
 }
 
 /// ACL categories beyond those that follow from the flags (`@read`, `@write`, `@fast`, `@slow`, `@admin`, …).

@@ -8,9 +8,6 @@
 //! A job owns whatever it needs: the arguments lie in buffers that go back at the end of the turn, and entries must not be
 //! remembered from slice to slice, because each turn has a guard of its own. What others change between two slices is
 //! seen, so this is for commands that promise no single instant (KEYS, SCAN), or that hold what they work on (a sorted copy).
-//!
-//! A command that begins jobs carries `flag::LONG` in its row: nothing of the same client is cut out of the input together
-//! with what stands behind it.
 
 use super::command::{Cx, Flow};
 use crate::base::clock::MonoNs;

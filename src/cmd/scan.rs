@@ -17,7 +17,7 @@ use bytes::Bytes;
 pub static ROWS: &[Command] = &[
     cmd("keys", keys)
         .arity(2)
-        .flags(flag::READONLY | flag::LONG)
+        .flags(flag::READONLY)
         .acl(acl::DANGEROUS | acl::KEYSPACE)
         .group("generic", "1.0.0")
         .tips(&["request_policy:all_shards", "nondeterministic_output_order"]),
@@ -29,7 +29,7 @@ pub static ROWS: &[Command] = &[
         .tips(&["request_policy:all_shards", "response_policy:special", "nondeterministic_output"]),
     cmd("scan", scan)
         .arity(-2)
-        .flags(flag::READONLY | flag::TOUCHES_ARBITRARY_KEYS | flag::LONG)
+        .flags(flag::READONLY | flag::TOUCHES_ARBITRARY_KEYS)
         .acl(acl::KEYSPACE)
         .group("generic", "2.8.0")
         .tips(&["nondeterministic_output", "request_policy:special", "response_policy:special"]),

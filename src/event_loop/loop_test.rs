@@ -482,3 +482,16 @@ fn a_client_that_never_reads_its_last_replies_does_not_stay() {
     rig.rest();
     assert!(!rig.is_open(token));
 }
+
+#[test]
+fn what_stands_behind_a_long_command_waits_wherever_it_was_cut() {
+    let (mut rig, token) = rig_with_keys(30_000);
+    let keys = [cmd(&["ECHO", "a"]), cmd(&["KEYS", "key:7"]), cmd(&["ECHO", "b"])].concat();
+    let stream = [keys.clone(), keys, b"PING\r\n*1\r\nfoo\r\n".to_vec()].concat();
+    let once = "$1\r\na\r\n*1\r\n$5\r\nkey:7\r\n$1\r\nb\r\n";
+    let error = "-ERR Protocol error: expected '$', got 'f'\r\n";
+    rig.feed(token, &stream);
+    rig.rest();
+    assert_eq!(rig.output(token), format!("{once}{once}+PONG\r\n{error}"));
+    assert!(!rig.is_open(token));
+}

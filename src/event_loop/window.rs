@@ -1,20 +1,20 @@
 //! Windows: up to 64 commands of any clients, cut and looked at together, then run one after the other.
 //!
 //! A window is filled client by client, so each client's commands stand in it in their order, and a client whose visit
-//! spans windows is continued by the next one. Three things end a window early: a client that has not logged in (its limits
-//! may change with the command at hand), a command that may take more than one turn (what stands behind it must wait), and
-//! experience: when the last windows took long, the next ones are short, so that a stream of slow commands is interrupted
-//! often enough for the others.
+//! spans windows is continued by the next one. Two things end a window early: a client that has not logged in (its limits
+//! may change with the command at hand), and experience: when the last windows took long, the next ones are short, so
+//! that a stream of slow commands is interrupted often enough for the others.
 //!
-//! A client with a long command under way is visited like all others; its visit is a slice of that command.
+//! When a command parks its client or goes on in later turns, what was cut behind it is kept (`held`). A client with a long
+//! command under way is visited like all others; its visit is a slice of that command.
 
 use super::conn::{Conn, Life};
 use super::input::{Arrivals, Cut, Input, Place};
-use super::{EventLoop, OUTPUT_SOFT_MAX, make_dirty};
+use super::{EventLoop, OUTPUT_SOFT_MAX, make_dirty, make_ready};
 use crate::base::clock::{MonoNs, WallMs};
 use crate::base::hash::KeyHasher;
 use crate::base::ids::DbIndex;
-use crate::cmd::command::{Command, Flow, flag};
+use crate::cmd::command::{Command, Flow};
 use crate::exec::dispatch::Turn;
 use crate::exec::look::Ahead;
 use crate::exec::slow;
@@ -108,17 +108,9 @@ impl Window {
     fn is_full(&self) -> bool {
         self.is_closed || self.items.len() >= self.cap || self.ahead.key_count() >= KEYS_MAX
     }
-    /// Adds a command that was cut out of `buf`, whose arguments are the list's from `args_at` on, and looks ahead. Returns
-    /// its row.
+    /// Adds a command that was cut out of `buf`, whose arguments are the list's from `args_at` on, and looks ahead.
     #[inline]
-    fn push(
-        &mut self,
-        cut: Cut,
-        args_at: usize,
-        buf: &[u8],
-        hasher: &KeyHasher,
-        db: DbIndex,
-    ) -> Option<&'static Command> {
+    fn push(&mut self, cut: Cut, args_at: usize, buf: &[u8], hasher: &KeyHasher, db: DbIndex) {
         let Cut { place, item_count, large } = cut;
         let row = self.ahead.note(hasher, db, buf, &mut self.args[args_at..], &large);
         let (large_at, large_count) = (self.large.len() as u32, large.len() as u32);
@@ -127,7 +119,6 @@ impl Window {
         }
         let (args_at, args_count) = (args_at as u32, item_count as u32);
         self.items.push(Item { place, args_at, args_count, large_at, large_count, row });
-        row
     }
     /// The arguments of a command that lies in `buf`.
     #[inline]
@@ -318,8 +309,7 @@ impl<E: Engine> EventLoop<E> {
             match input.cut(parser, &self.arrivals, &self.engine, limits, &mut window.args) {
                 Ok(Some(cut)) => {
                     let buf = input.at(&cut.place, &self.arrivals, &self.engine);
-                    let row = window.push(cut, args_at, buf, hasher, db);
-                    window.is_closed |= row.is_some_and(|row| row.has(flag::LONG));
+                    window.push(cut, args_at, buf, hasher, db);
                 }
                 Ok(None) => return Some(Leave::Idle),
                 Err(error) => {
@@ -373,14 +363,19 @@ impl<E: Engine> EventLoop<E> {
                 if flow != Flow::Done {
                     conn.long = turn.long.take().map(Box::new);
                     if flow == Flow::Resume {
-                        break; // Nothing stands behind it in this window: its row says LONG.
+                        window.hold(&items[index + 1..], &mut conn.input, &self.arrivals, &self.engine);
+                        stretch.refusal.iter().for_each(|&error| conn.input.hold_refusal(error));
+                        make_ready(&mut self.later, conn, self.clock);
+                        break;
                     }
                     stop |= flow == Flow::Shutdown;
                     conn.advance(Life::Draining);
                     break;
                 }
             }
-            if let Some(error) = stretch.refusal.filter(|_| conn.may_run() && conn.wait.is_none()) {
+            if let Some(error) =
+                stretch.refusal.filter(|_| conn.may_run() && conn.wait.is_none() && conn.long.is_none())
+            {
                 turn.refuse(&mut conn.reply, &error.reply());
                 conn.advance(Life::Draining);
             }

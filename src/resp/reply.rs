@@ -200,6 +200,17 @@ impl Reply {
             self.bulk(text);
         }
     }
+    /// The same, sent by reference.
+    pub fn verbatim_shared(&mut self, format: &str, text: Bytes) {
+        if !self.resp3() {
+            return self.bulk_shared(text);
+        }
+        self.header(b'=', text.len() as i64 + 4);
+        self.raw(format.as_bytes());
+        self.raw(b":");
+        self.raw_shared(text);
+        self.raw(b"\r\n");
+    }
 }
 
 /// Lines for the numbers 0 to 999, each in one word: a free byte for the sigil, digits, CRLF, and on top how many bytes
