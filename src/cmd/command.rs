@@ -44,6 +44,9 @@ pub struct Effects {
     pub dirty: u64,
     /// Clients to be closed on whichever loop they live.
     pub kills: Vec<(LoopId, ClientId)>,
+    /// Clients that began to watch, and the lines of this turn for all who do.
+    pub new_monitors: Vec<ClientId>,
+    pub monitor_lines: Vec<u8>,
     /// Wake all loops: a pause has ended.
     pub is_pause_over: bool,
     /// Clients that are to stop waiting, on whichever loop they live. Each was claimed (`ClientInfo::claim_unblock`).
@@ -79,8 +82,8 @@ pub enum Wait {
 /// Why a parked command runs again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Woken {
-    /// What it waited for may have come: look again, and park again if it has not.
-    Event,
+    /// What it waited for may have come: look again, and if it has not, park again until the same time.
+    Event { until: Option<WallMs> },
     /// Its time is up, or CLIENT UNBLOCK says so: reply as after a timeout.
     TimedOut,
     /// CLIENT UNBLOCK … ERROR. The dispatcher replies; no handler sees this.

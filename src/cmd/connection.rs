@@ -176,6 +176,10 @@ fn quit(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
 
 /// Makes the connection as it was when it was accepted.
 fn reset(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
+    if cx.session.is_monitor {
+        cx.session.set_monitor(false);
+        cx.world.attention.remove_monitor(cx.session.home);
+    }
     Session::reset(cx.session, &cx.world.acl);
     set_protocol(cx, Proto::Resp2);
     cx.reply.simple("RESET");

@@ -33,6 +33,7 @@ pub mod latency;
 pub mod lolwut;
 pub mod memory;
 pub mod module;
+pub mod monitor;
 pub mod object;
 pub mod persistence;
 pub mod relocate;

@@ -95,11 +95,14 @@ fn time(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
 fn wait(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let wanted = parse_i64(args.get(1)).ok_or(ReplyError::NotInteger)?;
     let until = client::deadline(args.get(2), cx.keys.now)?;
-    if wanted > 0 && cx.session.woken != Some(Woken::TimedOut) {
-        return Ok(Flow::Park(Wait::Event { until: (until > cx.keys.now).then_some(until) }));
+    match cx.session.woken {
+        None if wanted > 0 => Ok(Flow::Park(Wait::Event { until: (until > cx.keys.now).then_some(until) })),
+        Some(Woken::Event { until }) => Ok(Flow::Park(Wait::Event { until })),
+        _ => {
+            cx.reply.int(0);
+            Ok(Flow::Done)
+        }
     }
-    cx.reply.int(0);
-    Ok(Flow::Done)
 }
 
 /// As WAIT, for writes that are on disk. Nothing is written to disk, neither here nor on replicas.

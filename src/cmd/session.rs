@@ -129,6 +129,10 @@ impl Session {
         self.no_touch = on;
         self.info.set(client_flag::NO_TOUCH, on);
     }
+    pub fn set_monitor(&mut self, on: bool) {
+        self.is_monitor = on;
+        self.info.set(client_flag::MONITOR, on);
+    }
     /// Before a command runs: has the moment come to skip?
     #[inline]
     pub fn before_reply(&mut self) {

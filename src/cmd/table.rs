@@ -31,6 +31,7 @@ static FAMILIES: &[&[Command]] = &[
     super::lolwut::ROWS,
     super::memory::ROWS,
     super::module::ROWS,
+    super::monitor::ROWS,
     super::object::ROWS,
     super::persistence::ROWS,
     super::relocate::ROWS,

@@ -6,6 +6,7 @@ use crate::base::ids::{ClientId, LoopId};
 use crate::base::sync::{AtomicUsize, Ordering::Relaxed};
 use crate::cmd::command::Woken;
 use crate::ring::Waker;
+use bytes::Bytes;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -22,6 +23,8 @@ pub enum Mail {
     Kill(ClientId),
     /// Let the parked command of a client run again. The sender has claimed it (`ClientInfo::claim_unblock`).
     Wake(ClientId, Woken),
+    /// Commands to show to the loop's monitors.
+    Monitor(Bytes),
     /// Look whom the time wakes: a pause was ended.
     Look,
     /// Send what waits, close everything, end.

@@ -15,7 +15,7 @@
 
 use super::EventLoop;
 use super::conn::Life;
-use crate::admin::config::OutputLimit;
+use crate::admin::config::{ClientClass, OutputLimit};
 use crate::admin::log;
 use crate::base::clock::WallMs;
 use crate::cmd::client;
@@ -46,6 +46,16 @@ impl<E: Engine> EventLoop<E> {
         conn.patience_until = is_over.then_some(until);
         self.parked.set_alarm(conn);
         true
+    }
+
+    /// The limits may have changed: looks at everybody who has output, whether anything is added to it or not.
+    pub(super) fn look_at_outputs(&mut self, now: WallMs) {
+        let limit = self.world.config.output_limit(ClientClass::Normal);
+        let waiting: Vec<Token> =
+            self.conns.iter().filter(|conn| conn.output_len() > 0).map(|conn| conn.token).collect();
+        for token in waiting {
+            self.is_within_limits(token, limit, now);
+        }
     }
 
     /// A client that is to be closed has something in flight: the peer has so long to take it.

@@ -495,3 +495,27 @@ fn what_stands_behind_a_long_command_waits_wherever_it_was_cut() {
     assert_eq!(rig.output(token), format!("{once}{once}+PONG\r\n{error}"));
     assert!(!rig.is_open(token));
 }
+
+#[test]
+fn monitors_are_shown_what_runs_until_they_stop_reading() {
+    let mut rig = Rig::new();
+    let (first, second, other) = (rig.client(), rig.client(), rig.client());
+    rig.feed(first, &[cmd(&["MONITOR"]), cmd(&["PING"])].concat());
+    rig.feed(second, &cmd(&["MONITOR"]));
+    rig.feed(other, &[cmd(&["SET", "k", "a b"]), cmd(&["CONFIG", "GET", "port"]), cmd(&["nosuch"])].concat());
+    rig.rest();
+    let words = |rig: &Rig, token| {
+        let output = rig.output(token);
+        let words = output.lines().map(|line| line.split_once("] ").map_or(line, |(_, words)| words).to_string());
+        words.collect::<Vec<_>>()
+    };
+    assert_eq!(words(&rig, first), ["+OK", "+PONG", "\"PING\"", "\"SET\" \"k\" \"a b\""]);
+    assert_eq!(words(&rig, second), ["+OK", "\"SET\" \"k\" \"a b\""]);
+    rig.feed(other, &cmd(&["CONFIG", "SET", "client-output-buffer-limit", "normal 100000 0 0"]));
+    rig.event_loop.engine.hold_sends = true;
+    for _ in 0..20 {
+        rig.feed(other, &cmd(&["GET", &"x".repeat(6000)]));
+    }
+    assert!(!rig.is_open(first) && !rig.is_open(second) && rig.is_open(other));
+    assert!(!rig.event_loop.world.attention.is_wanted());
+}

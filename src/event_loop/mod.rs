@@ -26,6 +26,7 @@ mod limits;
 #[cfg(test)]
 mod loop_test;
 pub mod mailbox;
+mod monitors;
 mod parked;
 mod send;
 mod slab;
@@ -91,6 +92,8 @@ pub struct EventLoop<E: Engine> {
     pool: Pool,
     timers: Timers,
     parked: Parked,
+    /// Clients that are shown all commands; some may be gone.
+    monitors: Vec<Token>,
     seat: Rc<Participant>,
     local: Local,
     prng: Prng,
@@ -121,6 +124,7 @@ impl<E: Engine> EventLoop<E> {
             pool: Pool::default(),
             timers: Timers::default(),
             parked: Parked::default(),
+            monitors: Vec::new(),
             seat: Rc::new(Participant::new()),
             local: Local::new(!seed),
             prng: Prng::seeded(seed),
@@ -242,6 +246,7 @@ impl<E: Engine> EventLoop<E> {
                 }
                 Mail::Kill(id) => self.kill(id),
                 Mail::Wake(id, why) => self.wake_id(id, why),
+                Mail::Monitor(lines) => self.show_monitors(&lines),
                 Mail::Look => {} // Being awake is all: `ring_alarms` looks.
                 Mail::Shutdown => self.drain_all(),
             }
@@ -369,6 +374,7 @@ impl<E: Engine> EventLoop<E> {
         if std::mem::take(&mut self.effects.is_pause_over) {
             fleet.broadcast(|| Mail::Look);
         }
+        self.hand_over_lines();
     }
 
     /// Sends what waits: one message per client, none while another is in flight. Closes clients that are done.
@@ -416,6 +422,9 @@ impl<E: Engine> EventLoop<E> {
         let Some(conn) = self.conns.remove(token) else { return };
         self.world.clients.remove(&conn.session.info); // Before the peer can know, and ask who is connected.
         self.parked.forget(&conn, self.world);
+        if conn.session.is_monitor {
+            self.world.attention.remove_monitor(self.id);
+        }
         self.engine.close(token);
         self.fleet.leave(self.id);
     }

@@ -132,7 +132,9 @@ impl<E: Engine> EventLoop<E> {
         if conn.wait.take().is_none() {
             return;
         }
-        conn.session.woken = why;
+        if why.is_some() {
+            conn.session.woken = why; // What woke it before a pause held it back still counts.
+        }
         conn.session.info.set(client_flag::BLOCKED | client_flag::UNBLOCKABLE, false);
         self.world.clients.count_blocked(false);
         self.parked.set_alarm(conn);

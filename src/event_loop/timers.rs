@@ -61,15 +61,19 @@ impl<E: Engine> EventLoop<E> {
         if is_new_second {
             self.stats().expire_bytes.set(self.local.expiry.bytes() as u64);
         }
+        let is_config_new = self.timers.generation != config.generation();
+        self.timers.generation = config.generation();
         if self.id.0 == 0 {
             self.world.rates.sample(now.0, || Totals::of(&self.world.stats));
             if is_new_second {
                 self.world.note_memory();
             }
-            if self.timers.generation != config.generation() {
-                self.timers.generation = config.generation();
+            if is_config_new {
                 log::set_level(config.number(Id::LOGLEVEL) as u32);
             }
+        }
+        if is_config_new {
+            self.look_at_outputs(now);
         }
         let timeout_ms = config.number(Id::TIMEOUT) as u64 * 1000;
         if timeout_ms > 0 {

@@ -7,6 +7,7 @@ use crate::admin::stats::LoopStats;
 use crate::base::clock::{MonoNs, WallMs};
 use crate::base::prng::Prng;
 use crate::cmd::command::{Command, Cx, Effects, Flow, Wait, Woken, flag};
+use crate::cmd::monitor;
 use crate::cmd::session::Session;
 use crate::cmd::world::World;
 use crate::keyspace::{Keys, Local};
@@ -58,6 +59,7 @@ impl Turn<'_> {
             }
             Ok(row) => self.call(row, session, reply, args, mark),
             Err(error) => {
+                session.woken = None;
                 self.refuse(reply, &error);
                 Flow::Done
             }
@@ -103,11 +105,14 @@ impl Turn<'_> {
         };
         let started = is_timed.then(MonoNs::now);
         let result = (row.run)(&mut cx, args);
-        cx.session.woken = None;
+        let was_woken = cx.session.woken.take().is_some();
+        if self.world.attention.is_wanted() && !was_woken {
+            self.show(row, session, args);
+        }
         if matches!(result, Ok(Flow::Park(_))) {
             return result.unwrap_or(Flow::Done); // It counts when it is done.
         }
-        cx.session.traffic.commands += 1;
+        session.traffic.commands += 1;
         if result == Ok(Flow::Resume) {
             let tale = started.map(|started| self.watch.put_off(started, row, args));
             self.long = self.effects.job.take().map(|job| Long::new(row, job, tale.unwrap_or_default()));
@@ -128,6 +133,14 @@ impl Turn<'_> {
             self.refuse(reply, &error);
             Flow::Done
         })
+    }
+
+    /// Shows the command to monitors, if there are any and it may be shown.
+    #[cold]
+    fn show(&mut self, row: &Command, session: &Session, args: Args<'_>) {
+        if self.world.attention.is_monitored() && monitor::is_shown(row) {
+            monitor::append(&mut self.effects.monitor_lines, row, args, session);
+        }
     }
 
     /// Replies with an error and counts it.

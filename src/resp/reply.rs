@@ -123,6 +123,10 @@ impl Reply {
         self.out.refs.push((self.out.buf.len(), bytes));
         self.raw(b"\r\n");
     }
+    /// Bytes that are already in protocol form, sent by reference.
+    pub fn shared(&mut self, bytes: Bytes) {
+        self.out.refs.push((self.out.buf.len(), bytes));
+    }
     /// The decimal text of `value` as a bulk string.
     #[inline]
     pub fn bulk_int(&mut self, value: i64) {

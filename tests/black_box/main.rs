@@ -20,6 +20,7 @@ mod fairness;
 mod introspection;
 mod keys;
 mod linearizable;
+mod monitor;
 mod pause;
 mod protocol;
 mod server;
