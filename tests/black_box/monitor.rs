@@ -94,14 +94,20 @@ fn a_reader_that_is_too_slow_is_stopped_and_then_cut() {
 }
 
 #[test]
-fn ten_thousand_clients_are_listed_quickly() {
+fn many_clients_are_listed_quickly() {
     let server = Server::start(&["--threads", "2"]);
     let mut client = server.client();
-    let count = 2000; // The real figure is of the optimised build: see kernel-notes.
-    let idle: Vec<Client> = (0..count).map(|_| server.client()).collect();
+    let idle: Vec<Client> = (0..2000).map(|_| server.client()).collect();
+    let mut list_all = || {
+        let started = Instant::now();
+        (client.run("CLIENT LIST").text().lines().count(), started.elapsed())
+    };
     let started = Instant::now();
-    let list = client.run("CLIENT LIST").text();
-    assert_eq!(list.lines().count(), count + 1);
-    assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
+    while list_all().0 < 2001 {
+        assert!(started.elapsed() < Duration::from_secs(20), "all are accepted");
+    }
+    let (count, took) = list_all();
+    assert_eq!(count, 2001);
+    assert!(took < Duration::from_millis(500), "{took:?}");
     drop(idle);
 }
