@@ -38,3 +38,23 @@ fn lines_of_the_corpus_survive_quoting() {
 fn users_of_the_corpus_mean_the_same_after_they_were_saved() {
     replay("acl", drive::acl);
 }
+
+#[test]
+fn patterns_of_the_corpus_match_by_the_book() {
+    replay("pattern", drive::pattern);
+}
+
+#[test]
+fn numbers_of_the_corpus_read_back_equal() {
+    replay("numbers", drive::numbers);
+}
+
+#[test]
+fn fields_of_the_corpus_agree_with_arithmetic_on_bits() {
+    replay("bitfield", drive::bitfield);
+}
+
+#[test]
+fn keys_of_the_corpus_are_arguments() {
+    replay("keyspecs", drive::keyspecs);
+}

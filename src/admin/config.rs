@@ -165,23 +165,23 @@ impl Config {
     ) -> Result<(), ConfigError> {
         let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut ids = Vec::with_capacity(pairs.len());
-        for (name, _) in pairs {
-            ids.push(Id::find(name).ok_or_else(|| ConfigError::Unknown(name.to_vec()))?);
-        }
         let refused = |name: &[u8], reason: Reason| ConfigError::Refused { name: name.to_vec(), reason };
-        for (at, (name, _)) in pairs.iter().enumerate() {
-            self.may_change(ids[at].param()).map_err(|reason| refused(name, reason.into()))?;
-            if ids[..at].contains(&ids[at]) {
+        for (name, _) in pairs {
+            let id = Id::find(name).ok_or_else(|| ConfigError::Unknown(name.to_vec()))?;
+            self.may_change(id.param()).map_err(|reason| refused(name, reason.into()))?;
+            // A parameter and its alias are no duplicates: the later one holds.
+            if pairs[..ids.len()].iter().any(|(earlier, _)| earlier.eq_ignore_ascii_case(name)) {
                 return Err(refused(name, "duplicate parameter".into()));
             }
+            ids.push(id);
         }
         let mut texts = self.lock();
         let mut values = Vec::with_capacity(pairs.len());
-        for (id, (_, value)) in ids.iter().zip(pairs) {
+        for (id, (name, value)) in ids.iter().zip(pairs) {
             let param = id.param();
-            let value =
-                parse(param, &words_of(param, value)).map_err(|reason| refused(param.name.as_bytes(), reason))?;
-            values.push(value);
+            // By now the name is the table's own, or its alias: whichever was given.
+            let name = name.to_ascii_lowercase();
+            values.push(parse(param, &words_of(param, value)).map_err(|reason| refused(&name, reason))?);
         }
         let old: Vec<Value> = ids.iter().map(|&id| self.value(&texts, id)).collect();
         let store_all = |texts: &mut [Vec<u8>], values: Vec<Value>| {
@@ -206,21 +206,26 @@ impl Config {
             _ => Value::Number(self.number(id)),
         }
     }
-    /// CONFIG GET: names (aliases too) that match any of the patterns, with their values.
-    pub fn get(&self, patterns: &[&[u8]]) -> Vec<(&'static str, Vec<u8>)> {
+    /// CONFIG GET: names (aliases too) that match any of the patterns, with their values, each once. A name that is no
+    /// pattern is shown in the case in which it was asked for.
+    pub fn get(&self, patterns: &[&[u8]]) -> Vec<(Vec<u8>, Vec<u8>)> {
         let texts = self.lock();
-        let wanted = |name: &str, is_hidden: bool| {
-            let matches = |pattern: &&[u8]| match is_hidden {
-                true => pattern.eq_ignore_ascii_case(name.as_bytes()),
-                false => glob::matches_nocase(pattern, name.as_bytes()),
-            };
-            !name.is_empty() && patterns.iter().any(matches)
-        };
-        let mut found = Vec::new();
-        for (row, param) in PARAMS.iter().enumerate() {
-            for name in [param.name, param.alias] {
-                if wanted(name, param.is_hidden) {
-                    found.push((name, self.shown(&texts, Id(row))));
+        let mut found: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+        for pattern in patterns {
+            let is_pattern = pattern.iter().any(|byte| b"[*?".contains(byte));
+            let visible = |(_, param): &(usize, &Param)| !is_pattern || !param.is_hidden;
+            for (row, param) in PARAMS.iter().enumerate().filter(visible) {
+                for name in [param.name, param.alias].map(str::as_bytes) {
+                    let matches = if is_pattern {
+                        glob::matches_nocase(pattern, name)
+                    } else {
+                        name.eq_ignore_ascii_case(pattern)
+                    };
+                    if name.is_empty() || !matches || found.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)) {
+                        continue;
+                    }
+                    let shown = if is_pattern { name } else { pattern };
+                    found.push((shown.to_vec(), self.shown(&texts, Id(row))));
                 }
             }
         }

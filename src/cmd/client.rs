@@ -261,7 +261,7 @@ impl Kind {
             b"slave" | b"replica" => Ok(Kind::Replica),
             b"pubsub" => Ok(Kind::Pubsub),
             b"master" => Ok(Kind::Master),
-            _ => Err(ReplyError::owned(format!("ERR Unknown client type '{}'", String::from_utf8_lossy(name)))),
+            _ => Err(ReplyError::owned(format!("ERR Unknown client type '{}'", escaped(name)))),
         }
     }
 }
@@ -363,11 +363,11 @@ fn client_reply(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
 fn client_setinfo(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let (option, value) = (args.get(2).to_ascii_lowercase(), args.get(3));
     if option != b"lib-name" && option != b"lib-ver" {
-        let given = String::from_utf8_lossy(args.get(2));
+        let given = escaped(args.get(2));
         return Err(ReplyError::owned(format!("ERR Unrecognized option '{given}'")));
     }
     if !is_word(value) {
-        let option = String::from_utf8_lossy(&option);
+        let option = escaped(&option);
         let text = format!("ERR {option} cannot contain spaces, newlines or special characters.");
         return Err(ReplyError::owned(text));
     }

@@ -7,11 +7,12 @@ use super::command::{Command, Cx, Flow, Handler, cmd, flag};
 use super::help::help;
 use super::redact;
 use super::table;
+use crate::admin::config::ConfigError;
 use crate::admin::log;
 use crate::admin::params::Id;
 use crate::admin::rewrite::{self, Directive};
 use crate::resp::args::Args;
-use crate::resp::error::ReplyError;
+use crate::resp::error::{ReplyError, escaped};
 use nix::errno::Errno;
 
 const CHANGES: u32 = flag::ADMIN | flag::NOSCRIPT | flag::LOADING | flag::STALE;
@@ -36,7 +37,7 @@ fn config_get(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let found = cx.world.config.get(&patterns);
     cx.reply.map(found.len());
     for (name, value) in found {
-        cx.reply.bulk(name.as_bytes());
+        cx.reply.bulk(&name);
         cx.reply.bulk(&value);
     }
     Ok(Flow::Done)
@@ -94,7 +95,13 @@ fn config_set(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     }
     let pairs: Vec<(&[u8], &[u8])> = (2..args.count()).step_by(2).map(|at| (args.get(at), args.get(at + 1))).collect();
     let apply = |ids: &[Id]| cx.world.apply.get().map_or(Ok(()), |apply| apply(ids));
-    cx.world.config.set_with(&pairs, apply).map_err(|error| ReplyError::owned(format!("ERR {error}")))?;
+    cx.world.config.set_with(&pairs, apply).map_err(|error| match error {
+        ConfigError::Unknown(name) => {
+            let name = escaped(&name);
+            ReplyError::owned(format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'"))
+        }
+        refused => ReplyError::owned(format!("ERR {refused}")),
+    })?;
     for id in pairs.iter().filter_map(|(name, _)| Id::find(name)) {
         if id == Id::REQUIREPASS {
             cx.world.acl.set_default_password(&cx.world.config.text(id));

@@ -8,7 +8,7 @@ use super::session::{Session, Standing};
 use crate::admin::clients::client_flag;
 use crate::base::num::parse_i64;
 use crate::resp::args::Args;
-use crate::resp::error::ReplyError;
+use crate::resp::error::{ReplyError, escaped};
 use crate::resp::reply::Proto;
 
 /// What may run before authentication, while loading, and when a script hogs the server.
@@ -111,7 +111,7 @@ impl<'a> HelloOptions<'a> {
                 options.name = Some(checked_name(args.get(at + 1))?);
                 at += 2;
             } else {
-                let option = String::from_utf8_lossy(args.get(at));
+                let option = escaped(args.get(at));
                 return Err(ReplyError::owned(format!("ERR Syntax error in HELLO option '{option}'")));
             }
         }

@@ -8,7 +8,7 @@ use crate::base::clock::WallMs;
 use crate::base::num::parse_i64;
 use crate::keyspace::types::{copy_as, with_deadline};
 use crate::resp::args::Args;
-use crate::resp::error::ReplyError;
+use crate::resp::error::{ReplyError, escaped};
 use crate::table::{Change, Entry};
 
 const SETTER_KEYS: &[KeySpec] = &[KeySpec::one(1, &["RW", "update"])];
@@ -64,7 +64,7 @@ impl Rule {
                 b"gt" => rule.if_later = true,
                 b"lt" => rule.if_earlier = true,
                 _ => {
-                    let option = String::from_utf8_lossy(args.get(at));
+                    let option = escaped(args.get(at));
                     return Err(ReplyError::owned(format!("ERR Unsupported option {option}")));
                 }
             }

@@ -10,9 +10,11 @@ pub mod keyspec;
 pub mod permission;
 pub mod redact;
 pub mod resume;
+#[cfg(any(test, fuzzing))]
+pub mod script_fuzz;
 pub mod session;
 pub mod table;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub mod testkit;
 pub mod usage;
 pub mod world;

@@ -9,7 +9,7 @@ use crate::base::glob;
 use crate::base::num::parse_i64;
 use crate::keyspace::types::Type;
 use crate::resp::args::Args;
-use crate::resp::error::ReplyError;
+use crate::resp::error::{ReplyError, escaped};
 use crate::resp::reply::Reply;
 use crate::table::{Entry, Walk, Walked};
 use bytes::Bytes;
@@ -213,7 +213,7 @@ const TYPE_NAMES: [&str; 6] = ["string", "list", "set", "zset", "hash", "stream"
 /// Redis 7 finds nothing for a type that it does not know; Valkey and Redis 8 say so, which helps more.
 fn type_name(text: &[u8]) -> Result<&'static str, ReplyError> {
     let found = TYPE_NAMES.into_iter().find(|name| text.eq_ignore_ascii_case(name.as_bytes()));
-    found.ok_or_else(|| ReplyError::owned(format!("ERR unknown type name '{}'", String::from_utf8_lossy(text))))
+    found.ok_or_else(|| ReplyError::owned(format!("ERR unknown type name '{}'", escaped(text))))
 }
 
 /// A cursor as C's `strtoul` reads it, but without blanks in front: a sign is fine, `-` wraps around, nothing is 0.

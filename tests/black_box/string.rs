@@ -102,3 +102,19 @@ fn the_common_subsequence_is_found() {
     ",
     );
 }
+
+#[test]
+fn the_older_forms_still_work() {
+    check(
+        "
+        SETEX a 100 hallo           => OK
+        TTL a                       => 100
+        PSETEX a 200000 Hallo       => OK
+        GETRANGE a 1 2              => 'al'
+        SUBSTR a -2 -1              => 'lo'
+        SET n 10                    => OK
+        DECR n                      => 9
+        DECRBY n 4                  => 5
+    ",
+    );
+}

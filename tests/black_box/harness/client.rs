@@ -98,13 +98,19 @@ impl Client {
             Err(error) => Err(error.to_string()),
         }
     }
-    /// The raw bytes of the next reply.
+    /// The raw bytes of the next reply. Panics if none comes.
     pub fn raw_reply(&mut self) -> Vec<u8> {
+        self.try_raw_reply().expect("a reply, and no closed connection")
+    }
+    /// The raw bytes of the next reply; None if the connection was closed instead.
+    pub fn try_raw_reply(&mut self) -> Option<Vec<u8>> {
         loop {
             if let Some((_, len)) = (!self.input.is_empty()).then(|| decode(&self.input)).flatten() {
-                return self.input.drain(..len).collect();
+                return Some(self.input.drain(..len).collect());
             }
-            assert!(self.fill(PATIENCE).expect("a reply"), "closed, with {} bytes of a reply", self.input.len());
+            if !self.fill(PATIENCE).expect("a reply") {
+                return None;
+            }
         }
     }
     /// Everything up to the end of the stream. Panics if the server does not close.

@@ -1,0 +1,8 @@
+//! Integers of any width at any bit offset.
+#![no_main]
+
+#[path = "../drive.rs"]
+#[allow(dead_code)]
+mod drive;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| drive::bitfield(data));

@@ -1,0 +1,8 @@
+//! Key positions of any command line.
+#![no_main]
+
+#[path = "../drive.rs"]
+#[allow(dead_code)]
+mod drive;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| drive::keyspecs(data));

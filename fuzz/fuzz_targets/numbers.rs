@@ -1,0 +1,8 @@
+//! Texts of integers, floats and sizes.
+#![no_main]
+
+#[path = "../drive.rs"]
+#[allow(dead_code)]
+mod drive;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| drive::numbers(data));

@@ -1,0 +1,260 @@
+//! What is not compared, and which differences are right: each with its reason.
+
+use crate::harness::Value;
+use crate::harness::wire::decode;
+
+/// Commands that are never run (a name stands for its subcommands, too; `*` for anything before), and why.
+pub const LEFT_OUT: &[(&str, &str)] = &[
+    ("*|help", "the texts are our own"),
+    ("*|doctor", "prose about the server"),
+    ("info", "tells of the server, not of the data"),
+    ("memory|stats", "tells of the server"),
+    ("memory|malloc-stats", "the allocator's own words"),
+    ("lolwut", "another picture"),
+    ("role", "tells of the server"),
+    ("time", "the clock"),
+    ("lastsave", "the clock"),
+    ("randomkey", "random by nature"),
+    ("acl|genpass", "random by nature"),
+    ("dbsize", "counts a key whose deadline has passed until somebody notices; it is compared with the state"),
+    ("command|count", "belongs to the version"),
+    ("command|docs", "compared with facts of the versions by tests/command_matrix.rs"),
+    ("command|info", "compared with facts of the versions by tests/command_matrix.rs"),
+    ("command|list", "belongs to the version"),
+    ("acl|log", "holds clocks and numbers of connections"),
+    ("client|id", "numbers of connections"),
+    ("client|info", "numbers of connections, clocks"),
+    ("client|list", "numbers of connections, clocks"),
+    ("client|kill", "would end the connections of the comparison"),
+    ("client|pause", "would stop the comparison"),
+    ("client|reply", "replies could not be counted any more"),
+    ("client|tracking", "not ours yet: later work"),
+    ("client|caching", "belongs to tracking"),
+    ("latency", "depends on what took long"),
+    ("slowlog", "depends on what took long"),
+    ("debug", "tells of the inside"),
+    ("monitor", "replies could not be counted any more"),
+    ("quit", "would end the connections of the comparison"),
+    ("shutdown", "would end the comparison"),
+    ("failover", "needs replicas"),
+    ("replicaof", "needs a master"),
+    ("slaveof", "needs a master"),
+    ("replconf", "turns the connection into a replica's"),
+    ("psync", "turns the connection into a replica's"),
+    ("sync", "turns the connection into a replica's"),
+    ("wait", "blocks for as long as it is told"),
+    ("save", "writes files"),
+    ("bgsave", "writes files"),
+    ("bgrewriteaof", "writes files"),
+    ("config|rewrite", "writes files"),
+    ("dump", "the version of the payload"),
+    ("restore", "the version of the payload"),
+    ("sort", "of lists and sets: joins with them"),
+    ("sort_ro", "of lists and sets: joins with them"),
+    ("waitaof", "blocks for as long as it is told"),
+    ("migrate", "needs a second server"),
+    ("module", "needs modules"),
+    ("cluster", "needs a cluster"),
+];
+
+/// One command with the replies to it.
+pub struct Case<'a> {
+    pub command: &'a [Vec<u8>],
+    pub ours: &'a [u8],
+    pub theirs: &'a [u8],
+    /// Decoded; of neither side if one closed the connection.
+    pub values: Option<(Value, Value)>,
+}
+
+impl<'a> Case<'a> {
+    pub fn new(command: &'a [Vec<u8>], ours: &'a [u8], theirs: &'a [u8]) -> Self {
+        let value = |bytes: &[u8]| (!bytes.is_empty()).then(|| decode(bytes)).flatten().map(|(value, _)| value);
+        Case { command, ours, theirs, values: value(ours).zip(value(theirs)) }
+    }
+    /// Is the command one of these (`container|word` or the name)?
+    fn is(&self, names: &[&str]) -> bool {
+        let word =
+            |at: usize| self.command.get(at).map_or(String::new(), |w| String::from_utf8_lossy(w).to_lowercase());
+        names.iter().any(|name| match name.split_once('|') {
+            Some((container, sub)) => word(0) == container && word(1) == sub,
+            None => word(0) == *name,
+        })
+    }
+    /// Both replied an integer: are they positive and less than `distance` apart?
+    fn are_near(&self, distance: u64) -> bool {
+        matches!(self.values, Some((Value::Int(a), Value::Int(b))) if a > 0 && b > 0 && a.abs_diff(b) < distance)
+    }
+    /// Both refused: their texts.
+    fn errors(&self) -> Option<(&[u8], &[u8])> {
+        match &self.values {
+            Some((Value::Error(a), Value::Error(b))) => Some((a, b)),
+            _ => None,
+        }
+    }
+    /// Neither refused: their replies.
+    fn answers(&self) -> Option<(&Value, &Value)> {
+        self.values.as_ref().filter(|(a, b)| !a.is_error() && !b.is_error()).map(|(a, b)| (a, b))
+    }
+}
+
+/// A difference that is right.
+pub struct Known {
+    pub reason: &'static str,
+    pub covers: fn(&Case<'_>) -> bool,
+}
+
+/// In force for every reference.
+pub const KNOWN: &[Known] = &[
+    Known {
+        reason: "the servers run a command some milliseconds apart",
+        covers: |case| {
+            case.is(&["pttl", "pexpiretime"]) && case.are_near(5000)
+                || case.is(&["ttl", "expiretime"]) && case.are_near(5)
+                || case.is(&["object|idletime"]) && matches!(case.values, Some((Value::Int(0..5), Value::Int(0..5))))
+        },
+    },
+    Known {
+        reason: "keys come in the order of a hash table",
+        covers: |case| case.is(&["keys", "scan"]) && case.answers().is_some_and(|(a, b)| sorted(a) == sorted(b)),
+    },
+    Known {
+        reason: "a walk in small steps takes them as the hash table lies",
+        covers: |case| {
+            let takes_all = case.command.iter().any(|word| word == b"1000000");
+            case.is(&["scan"]) && case.answers().is_some() && !takes_all
+        },
+    },
+    Known {
+        reason: "the commands of a category belong to the version",
+        covers: |case| case.is(&["acl|cat"]) && case.command.len() == 3 && case.answers().is_some(),
+    },
+    Known {
+        reason: "categories and users come in the order of a tree or a hash table",
+        covers: |case| {
+            case.is(&["acl|cat", "acl|users"]) && case.answers().is_some_and(|(a, b)| sorted(a) == sorted(b))
+        },
+    },
+    Known {
+        reason: "parameters come in the order of a hash table",
+        covers: |case| {
+            case.is(&["config|get"]) && case.answers().is_some_and(|(a, b)| pairs_sorted(a) == pairs_sorted(b))
+        },
+    },
+    Known {
+        reason: "names, versions and numbers of connections",
+        covers: |case| case.is(&["hello"]) && case.answers().is_some_and(|(a, b)| anonymous(a) == anonymous(b)),
+    },
+    Known {
+        reason: "other structures take other amounts",
+        covers: |case| case.is(&["memory|usage"]) && case.are_near(1 << 40),
+    },
+    Known {
+        reason: "a counter that grows by chance",
+        covers: |case| case.is(&["object|freq"]) && matches!(case.values, Some((Value::Int(_), Value::Int(_)))),
+    },
+    Known {
+        reason: "small integers are shared objects there",
+        covers: |case| case.is(&["object|refcount"]) && case.are_near(1 << 40),
+    },
+    Known {
+        reason: "arguments end at 4 GiB here, and so does their limit",
+        covers: |case| {
+            let is_limit = |text: &[u8]| text.windows(18).any(|part| part == b"proto-max-bulk-len");
+            case.is(&["config|set"]) && case.errors().is_some_and(|(a, b)| is_limit(a) && is_limit(b))
+        },
+    },
+    Known {
+        reason: "Redis cuts what it quotes at a NUL",
+        covers: |case| {
+            let until_nul = |text: &[u8]| text.iter().position(|&byte| byte == 0);
+            case.errors().is_some_and(|(a, b)| until_nul(a).is_some_and(|at| b.starts_with(&a[..at])))
+        },
+    },
+];
+
+/// What changed after Redis 7.0; in force for no other reference.
+pub const KNOWN_OF_7_0: &[Known] = &[
+    Known {
+        reason: "since 7.2 wrong arguments are an error even if the key does not exist",
+        covers: |case| {
+            case.is(&["bitcount", "bitpos"]) && matches!(case.values, Some((Value::Error(_), Value::Int(-1..=0))))
+        },
+    },
+    Known {
+        reason: "Valkey 8 lets the end be left out, and looks at the unit before the end",
+        covers: |case| case.is(&["bitcount"]) && case.theirs.starts_with(b"-") && matches!(case.command.len(), 3 | 5),
+    },
+    Known {
+        reason: "since 7.2 an unknown type is an error",
+        covers: |case| case.is(&["scan"]) && case.ours.starts_with(b"-ERR unknown type name"),
+    },
+    Known {
+        reason: "which oddly written cursors are numbers belongs to the version",
+        covers: |case| case.is(&["scan"]) && case.command.get(1).is_none_or(|cursor| cursor != b"0"),
+    },
+    Known {
+        reason: "since 7.2 the rules of a user are kept as they were given; what they allow is compared by ACL DRYRUN",
+        covers: |case| {
+            case.is(&["acl|getuser", "acl|list"])
+                && case.answers().is_some_and(|(a, b)| without_rules(a) == without_rules(b))
+        },
+    },
+    Known {
+        reason: "since 7.2 HELLO looks at all options before the password",
+        covers: |case| {
+            case.is(&["hello"])
+                && case.errors().is_some_and(|(a, b)| a.starts_with(b"ERR ") && b.starts_with(b"WRONGPASS"))
+        },
+    },
+    Known {
+        reason: "since 7.2 GETKEYS takes a command without arguments",
+        covers: |case| {
+            case.is(&["command|getkeys", "command|getkeysandflags"])
+                && case.command.len() == 3
+                && case.errors().is_some()
+        },
+    },
+    Known {
+        reason: "since 7.2 it is told whose permission is missing",
+        covers: |case| {
+            let refuses = |text: &[u8]| text.starts_with(b"NOPERM");
+            let denies = |value: &Value| value.text().contains("has no permissions to");
+            case.errors().is_some_and(|(a, b)| refuses(a) && refuses(b))
+                || case.is(&["acl|dryrun"]) && case.answers().is_some_and(|(a, b)| denies(a) && denies(b))
+        },
+    },
+];
+
+/// Commands that end the comparison or block it: damaged ones that have become one are not run.
+pub fn is_left_out(command: &[Vec<u8>]) -> bool {
+    let case = Case { command, ours: &[], theirs: &[], values: None };
+    LEFT_OUT.iter().any(|(name, _)| case.is(&[name]))
+}
+
+/// The items of a list, also of lists in it, in an order of their own.
+fn sorted(value: &Value) -> Vec<String> {
+    let inner = |value: &Value| if value.items().is_empty() { vec![value.clone()] } else { value.items() };
+    let mut items: Vec<_> = value.items().iter().flat_map(inner).map(|value| value.to_string()).collect();
+    items.sort();
+    items
+}
+
+/// The names of a map with their values, in an order of their own.
+fn pairs_sorted(value: &Value) -> Vec<String> {
+    let mut pairs: Vec<_> = value.items().chunks(2).map(|pair| format!("{}: {}", pair[0], pair[1])).collect();
+    pairs.sort();
+    pairs
+}
+
+/// A reply to HELLO without what tells the servers apart.
+fn anonymous(value: &Value) -> Vec<String> {
+    let own = |pair: &&[Value]| !["server", "version", "id"].contains(&pair[0].text().as_str());
+    value.items().chunks(2).filter(own).map(|pair| format!("{}: {}", pair[0], pair[1])).collect()
+}
+
+/// Users without the commands that they may run, and without the flag that new users have since 7.2.
+fn without_rules(value: &Value) -> Vec<String> {
+    let text = value.to_string().replace(['[', ']', '(', ')', '\'', ','], " ");
+    let kept = |word: &&str| !word.starts_with(['+', '-']) && *word != "sanitize-payload";
+    text.split_whitespace().filter(kept).map(str::to_string).collect()
+}
