@@ -11,7 +11,8 @@ use crate::admin::params::Id;
 use crate::base::clock::WallMs;
 use crate::cmd::session::Session;
 use crate::ring::{Engine, Errno};
-use nix::sys::socket::{MsgFlags, SockaddrStorage, getpeername, getsockname, send};
+use nix::sys::socket::sockopt::{KeepAlive, TcpKeepCount, TcpKeepIdle, TcpKeepInterval};
+use nix::sys::socket::{MsgFlags, SockaddrStorage, getpeername, getsockname, send, setsockopt};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -83,6 +84,12 @@ impl<E: Engine> EventLoop<E> {
             self.fleet.leave(self.id);
             return self.world.clients.give_back();
         }
+        let keepalive = self.world.config.number(Id::TCP_KEEPALIVE) as u32;
+        if self.fleet.keepalive.is_some_and(|inherited| inherited != keepalive)
+            && !matches!(endpoints, Endpoints::Unix(_))
+        {
+            let _ = keep_alive(&socket, keepalive); // Without it the connection serves as well.
+        }
         let info = self.world.clients.add(self.id, socket.as_raw_fd(), endpoints, now);
         let session = Session::new(info, &self.world.acl);
         let token = self.conns.insert(|token| {
@@ -108,6 +115,17 @@ impl<E: Engine> EventLoop<E> {
             self.engine.stop_listening(listener);
         }
     }
+}
+
+/// Probes a silent peer after `seconds`, then three times within as long again. Source: Redis, `anetKeepAlive`.
+pub fn keep_alive(socket: &OwnedFd, seconds: u32) -> Result<(), Errno> {
+    setsockopt(socket, KeepAlive, &(seconds != 0))?;
+    if seconds == 0 {
+        return Ok(());
+    }
+    setsockopt(socket, TcpKeepIdle, &seconds)?;
+    setsockopt(socket, TcpKeepInterval, &(seconds / 3).max(1))?;
+    setsockopt(socket, TcpKeepCount, &3)
 }
 
 fn tcp_address(address: SockaddrStorage) -> Result<SocketAddr, Errno> {

@@ -46,6 +46,8 @@ pub struct Fleet {
     pub unix_path: Option<Arc<str>>,
     /// The number of the Unix socket among the listeners.
     pub unix_listener: Option<u16>,
+    /// `tcp-keepalive` as the listeners have it, whose sockets inherit it.
+    pub keepalive: Option<u32>,
 }
 
 impl Fleet {
@@ -53,7 +55,7 @@ impl Fleet {
     pub fn new(wakers: Vec<Waker>) -> Self {
         let seats =
             wakers.into_iter().map(|waker| Seat { mailbox: Mailbox::new(waker), load: AtomicUsize::new(0) }).collect();
-        Fleet { seats, unix_path: None, unix_listener: None }
+        Fleet { seats, unix_path: None, unix_listener: None, keepalive: None }
     }
     /// The mailbox of a loop.
     pub fn mailbox(&self, id: LoopId) -> &Mailbox<Mail, Waker> {

@@ -17,7 +17,7 @@
 
 #![forbid(unsafe_code)]
 
-mod accept;
+pub mod accept;
 mod conn;
 pub mod fleet;
 mod held;

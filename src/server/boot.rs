@@ -55,6 +55,7 @@ pub fn serve(settings: Settings) -> Result<(), StartError> {
         config_file: settings.file,
     };
     let mut fleet = Fleet::new(threads::wakers(&seats));
+    fleet.keepalive = Some(config.number(Id::TCP_KEEPALIVE) as u32);
     if let Some(path) = &listeners.unix {
         fleet.unix_path = Some(path.to_string_lossy().into());
         fleet.unix_listener = Some(listeners.tcp.len() as u16);

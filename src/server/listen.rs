@@ -8,10 +8,9 @@ use super::error::StartError;
 use crate::admin::config::Config;
 use crate::admin::log;
 use crate::admin::params::Id;
+use crate::event_loop::accept::keep_alive;
 use nix::errno::Errno;
-use nix::sys::socket::sockopt::{
-    Ipv6V6Only, KeepAlive, ReuseAddr, ReusePort, TcpKeepCount, TcpKeepIdle, TcpKeepInterval, TcpNoDelay,
-};
+use nix::sys::socket::sockopt::{Ipv6V6Only, ReuseAddr, ReusePort, TcpNoDelay};
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, listen, setsockopt, socket,
 };
@@ -192,17 +191,6 @@ fn tcp_socket(address: SocketAddr, share: bool, config: &Config) -> Result<Owned
 fn backlog(config: &Config) -> Backlog {
     let wanted = config.number(Id::TCP_BACKLOG).max(BACKLOG_MIN);
     i32::try_from(wanted).ok().and_then(|count| Backlog::new(count).ok()).unwrap_or(Backlog::MAXCONN)
-}
-
-/// Probes a silent peer after `seconds`, then three times within as long again. Source: Redis, `anetKeepAlive`.
-fn keep_alive(socket: &OwnedFd, seconds: u32) -> Result<(), Errno> {
-    if seconds == 0 {
-        return Ok(());
-    }
-    setsockopt(socket, KeepAlive, &true)?;
-    setsockopt(socket, TcpKeepIdle, &seconds)?;
-    setsockopt(socket, TcpKeepInterval, &(seconds / 3).max(1))?;
-    setsockopt(socket, TcpKeepCount, &3)
 }
 
 /// A listening Unix socket. A file that a dead server has left is removed; one that answers is not.
