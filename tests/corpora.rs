@@ -58,3 +58,8 @@ fn fields_of_the_corpus_agree_with_arithmetic_on_bits() {
 fn keys_of_the_corpus_are_arguments() {
     replay("keyspecs", drive::keyspecs);
 }
+
+#[test]
+fn configuration_files_of_the_corpus_mean_the_same_after_they_were_rewritten() {
+    replay("config", drive::config);
+}

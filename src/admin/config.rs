@@ -4,7 +4,7 @@
 //! one relaxed load. Texts are behind a lock and are read at start, by AUTH and by CONFIG. CONFIG SET checks all its
 //! values, then stores them all, under that lock; `generation` tells loops that keep derived values to look again.
 
-use super::params::{Change, Effect, Id, Kind, PARAMS, Param};
+use super::params::{Change, Effect, Id, Kind, PARAMS, Param, TITLE_VARIABLES};
 use crate::base::glob;
 use crate::base::num::{f64_text, parse_f64, parse_i64, parse_memory};
 use crate::base::sync::{AtomicI64, AtomicU32, AtomicU64, Ordering};
@@ -18,6 +18,8 @@ pub struct Config {
     /// Hard limit, soft limit in bytes and its seconds, for each `ClientClass`.
     output_limits: [[AtomicU64; 3]; 3],
     generation: AtomicU32,
+    /// Has a line or an option set save points? The first one takes the defaults away, later ones add to it.
+    has_save_points: AtomicU32,
     /// Held while CONFIG SET stores and applies.
     changing: Mutex<()>,
     texts: Mutex<Box<[Vec<u8>]>>,
@@ -79,6 +81,7 @@ impl Config {
             numbers: PARAMS.iter().map(|_| AtomicI64::new(0)).collect(),
             output_limits: Default::default(),
             generation: AtomicU32::new(0),
+            has_save_points: AtomicU32::new(0),
             changing: Mutex::new(()),
             texts: Mutex::new(PARAMS.iter().map(|_| Vec::new()).collect()),
         };
@@ -139,13 +142,24 @@ impl Config {
             _ if param.kind.takes_words() && !words.is_empty() => words.to_vec(),
             _ => return Err("wrong number of arguments".into()),
         };
-        self.store(&mut self.lock(), id, parse(param, &words)?);
+        let mut value = parse(param, &words)?;
+        let mut texts = self.lock();
+        if let (Kind::SavePoints, Value::Text(points)) = (param.kind, &mut value)
+            && self.has_save_points.swap(1, Ordering::Relaxed) != 0
+            && !points.is_empty()
+        {
+            let before = &texts[id.0];
+            *points = [before, points.as_slice()].join(&b' ').trim_ascii().to_vec();
+        }
+        self.store(&mut texts, id, value);
         Ok(())
     }
     /// What the log should say of a parameter that has another value than its default and no effect here.
     pub fn idle_warning(&self, id: Id) -> Option<String> {
         let param = id.param();
-        let is_idle = param.effect == Effect::Shown && self.get_one(id) != Config::new().get_one(id);
+        let shown = self.get_one(id);
+        let is_off = param.kind == Kind::SavePoints && shown.is_empty();
+        let is_idle = param.effect == Effect::Shown && !is_off && shown != Config::new().get_one(id);
         is_idle.then(|| match param.name {
             "save" => "'save' is set, but snapshots are not implemented yet: data lives in memory only".into(),
             "maxmemory" => "'maxmemory' is set, but a memory limit is not implemented yet: nothing is evicted".into(),
@@ -179,9 +193,8 @@ impl Config {
         let mut values = Vec::with_capacity(pairs.len());
         for (id, (name, value)) in ids.iter().zip(pairs) {
             let param = id.param();
-            // By now the name is the table's own, or its alias: whichever was given.
-            let name = name.to_ascii_lowercase();
-            values.push(parse(param, &words_of(param, value)).map_err(|reason| refused(&name, reason))?);
+            let value = parse(param, &words_of(param, value));
+            values.push(value.map_err(|reason| refused(id.spelled(name).as_bytes(), reason))?);
         }
         let old: Vec<Value> = ids.iter().map(|&id| self.value(&texts, id)).collect();
         let store_all = |texts: &mut [Vec<u8>], values: Vec<Value>| {
@@ -360,13 +373,31 @@ fn parse_kind(kind: Kind, words: &[Vec<u8>]) -> Result<Value, Reason> {
             if has(b"save") && has(b"nosave") {
                 return Err("shutdown options SAVE and NOSAVE can't be used simultaneously".into());
             }
-            Ok(joined())
+            if words.is_empty() {
+                return Err(one_of(choices));
+            }
+            // In the order of the choices, each once; the first one stands for none of the others.
+            let mut given: Vec<&str> =
+                choices.iter().skip(1).copied().filter(|choice| has(choice.as_bytes())).collect();
+            if given.is_empty() {
+                given.push(choices[0]);
+            }
+            Ok(Value::Text(given.join(" ").into_bytes()))
         }
         Kind::FileName if first.is_empty() => Err("file name can't be empty".into()),
         Kind::FileName if first.contains(&b'/') => Err("file name can't be a path, just a filename".into()),
-        Kind::Text | Kind::FileName | Kind::Secret | Kind::Words => {
-            // An empty text among words stands for none at all: `save ""`, `bind ""`.
-            Ok(joined())
+        Kind::HostName if first.len() >= HOST_NAME_LEN_MAX => {
+            Err(format!("Hostnames must be less than {HOST_NAME_LEN_MAX} characters").into())
+        }
+        Kind::HostName if !first.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(byte)) => {
+            Err("Hostnames may only contain alphanumeric characters, hyphens or dots".into())
+        }
+        Kind::Title if !is_title(first) => Err("template format is invalid or contains unknown variables".into()),
+        Kind::Text | Kind::FileName | Kind::HostName | Kind::Title | Kind::Secret => Ok(joined()),
+        Kind::Words => {
+            // An empty text among words stands for none at all: `bind ""`.
+            let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).filter(|word| !word.is_empty()).collect();
+            Ok(Value::Text(words.join(&b' ')))
         }
         Kind::SavePoints => parse_save_points(words),
         Kind::OutputLimits => parse_output_limits(words).map(Value::Limits),
@@ -383,6 +414,27 @@ fn parse_kind(kind: Kind, words: &[Vec<u8>]) -> Result<Value, Reason> {
     }
 }
 
+/// Source: Redis, `NET_HOST_STR_LEN`.
+const HOST_NAME_LEN_MAX: usize = 256;
+
+/// Is the template not empty, and are all its braces those of known variables? Source: Redis, `sdstemplate`.
+fn is_title(template: &[u8]) -> bool {
+    let mut rest = template;
+    while let Some(at) = memchr::memchr(b'{', rest) {
+        rest = &rest[at + 1..];
+        if let Some(literal) = rest.strip_prefix(b"{") {
+            rest = literal;
+            continue;
+        }
+        let Some(end) = memchr::memchr(b'}', rest) else { return false };
+        if !TITLE_VARIABLES.iter().any(|name| name.as_bytes() == &rest[..end]) {
+            return false;
+        }
+        rest = &rest[end + 1..];
+    }
+    !template.trim_ascii().is_empty()
+}
+
 fn within(number: i128, min: i128, max: i128) -> Result<(), Reason> {
     let fits = (min..=max).contains(&number);
     if fits { Ok(()) } else { Err(format!("argument must be between {min} and {max} inclusive").into()) }
@@ -394,10 +446,12 @@ fn parse_choice(choices: &[&str], word: &[u8]) -> Result<usize, Reason> {
         let same = spelling.as_bytes().eq_ignore_ascii_case(word);
         same.then(|| choices.iter().position(|choice| *choice == meaning)).flatten()
     });
-    found.ok_or_else(|| {
-        let names: Vec<_> = choices.iter().map(|choice| choice.split('=').next().unwrap_or(choice)).collect();
-        format!("argument(s) must be one of the following: {}", names.join(", ")).into()
-    })
+    found.ok_or_else(|| one_of(choices))
+}
+
+fn one_of(choices: &[&str]) -> Reason {
+    let names: Vec<_> = choices.iter().map(|choice| choice.split('=').next().unwrap_or(choice)).collect();
+    format!("argument(s) must be one of the following: {}", names.join(", ")).into()
 }
 
 fn parse_memory_or_percent(text: &[u8]) -> Result<Value, Reason> {
@@ -423,7 +477,7 @@ fn parse_save_points(words: &[Vec<u8>]) -> Result<Value, Reason> {
 }
 
 fn parse_output_limits(words: &[Vec<u8>]) -> Result<Vec<(ClientClass, OutputLimit)>, Reason> {
-    if words.is_empty() || !words.len().is_multiple_of(4) {
+    if !words.len().is_multiple_of(4) {
         return Err("Wrong number of arguments in buffer limit configuration.".into());
     }
     let mut limits = Vec::new();
@@ -500,6 +554,9 @@ mod tests {
             ("save", "a b", "Invalid save parameters"),
             ("notify-keyspace-events", "q", "Invalid event class character. Use 'Ag$lshzxeKEtmdn'."),
             ("client-output-buffer-limit", "normal 1", "Wrong number of arguments in buffer limit configuration."),
+            ("cluster-announce-hostname", "a b", "Hostnames may only contain alphanumeric characters, hyphens or dots"),
+            ("proc-title-template", "{nosuch}", "template format is invalid or contains unknown variables"),
+            ("slave-read-only", "x", "argument must be 'yes' or 'no'"),
             ("maxmemory-clients", "200%", "percentage argument must be less or equal to 100"),
             ("oom-score-adj-values", "1 2", "wrong number of arguments"),
         ] {
@@ -535,7 +592,10 @@ mod tests {
             ("list-max-listpack-size", "-5", "-5"),
             ("requirepass", "a b", "a b"),
             ("save", "", ""),
+            ("proc-title-template", "{title} {{x", "{title} {{x"),
+            ("hash-max-listpack-value", "", "0"),
             ("hz", "1000", "500"),
+            ("shutdown-on-sigterm", "force SAVE force", "save force"),
         ] {
             set(&config, &[(name, value)]).unwrap();
             assert_eq!(get(&config, name), shown, "{name}");
@@ -543,6 +603,23 @@ mod tests {
         assert_eq!(get(&config, "HASH-MAX-*-ENTRIES"), "7|7");
         assert_eq!(get(&config, "nothing-like-it"), "");
         assert_eq!(config.number(Id::REQUIREPASS), 1, "a text's number says that there is one");
+    }
+
+    #[test]
+    fn save_points_of_several_lines_add_up() {
+        let config = Config::new();
+        let save = |words: &[&str]| {
+            let words: Vec<_> = words.iter().map(|word| word.as_bytes().to_vec()).collect();
+            config.set_at_start(Id::SAVE, &words).unwrap();
+            get(&config, "save")
+        };
+        assert_eq!(get(&config, "save"), "3600 1 300 100 60 10000");
+        assert_eq!(save(&["900", "1"]), "900 1", "the defaults go with the first line");
+        assert_eq!(save(&["300 10 60 100"]), "900 1 300 10 60 100");
+        assert_eq!(save(&[""]), "");
+        assert_eq!(config.idle_warning(Id::SAVE), None, "nothing is promised");
+        assert_eq!(save(&["5", "5"]), "5 5");
+        assert!(config.idle_warning(Id::SAVE).is_some());
     }
 
     #[test]

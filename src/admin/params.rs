@@ -54,6 +54,9 @@ pub enum Kind {
     Text,
     /// A file name without a directory.
     FileName,
+    HostName,
+    /// A text with `{variables}`: `TITLE_VARIABLES`.
+    Title,
     /// A text that is not shown in logs.
     Secret,
     /// Words separated by spaces.
@@ -94,7 +97,8 @@ impl Kind {
     /// Is the value kept as a text?
     pub fn is_text(self) -> bool {
         use Kind::*;
-        matches!(self, Flags(_) | Text | FileName | Secret | Words | SavePoints | Events | Percentiles | OomScores)
+        let has_lists = matches!(self, Flags(_) | Words | SavePoints | Events | Percentiles | OomScores);
+        has_lists || matches!(self, Text | FileName | HostName | Title | Secret)
     }
     /// Does CONFIG SET's one value stand for several words?
     pub fn takes_words(self) -> bool {
@@ -137,6 +141,10 @@ impl Param {
 const fn param(name: &'static str, kind: Kind, default: &'static str) -> Param {
     Param { name, alias: "", kind, default, change: Change::Live, effect: Effect::Shown, is_hidden: false, help: None }
 }
+
+/// What `proc-title-template` may hold in braces.
+pub const TITLE_VARIABLES: &[&str] =
+    &["title", "listen-addr", "server-mode", "port", "tls-port", "unixsocket", "config-file"];
 
 const INT_MAX: i64 = i32::MAX as i64;
 const NATURAL: Kind = Kind::Int { min: 0, max: INT_MAX };
@@ -191,7 +199,7 @@ pub const PARAMS: &[Param] = &[
     param("pidfile", Text, "").at_start().works().help("PATH", "Write the process id there"),
     param("dir", Text, ".").protected().works().help("PATH", "Working directory: relative paths start here"),
     param("aclfile", Text, "").at_start().works().help("PATH", "Users and their permissions are there"),
-    param("acl-pubsub-default", Enum(&["resetchannels", "allchannels"]), "resetchannels").works(),
+    param("acl-pubsub-default", Enum(&["allchannels", "resetchannels"]), "resetchannels").works(),
     param("acllog-max-len", LONG, "128").works(),
     param("client-query-buffer-limit", Memory { min: 1 << 20, max: i64::MAX as u64 }, "1gb").works(),
     param("client-output-buffer-limit", Kind::OutputLimits, "normal 0 0 0 slave 256mb 64mb 60 pubsub 32mb 8mb 60")
@@ -219,12 +227,17 @@ pub const PARAMS: &[Param] = &[
     param("appendonly", Bool, "no").only("the append-only file is not implemented yet: data lives in memory only"),
     param("replicaof", Words, "").alias("slaveof").at_start().only("replication is not implemented yet"),
     param("cluster-enabled", Bool, "no").at_start().only("cluster mode is not implemented yet"),
+    // Redis says so too where its allocator cannot tell which pages are sparse, and test suites know what it means.
+    param("activedefrag", Bool, "no").only(
+        "Active defragmentation cannot be enabled: it requires a Redis server compiled with a modified Jemalloc like the one \
+         shipped by default with the Redis source distribution",
+    ),
     param("tls-port", PORT, "0").only("TLS is not implemented"),
     // What is only shown.
     param("maxmemory", Memory { min: 0, max: u64::MAX }, "0"),
     param("maxmemory-clients", Kind::MemoryOrPercent, "0"),
     param("min-replicas-to-write", NATURAL, "0").alias("min-slaves-to-write"),
-    param("save", Kind::SavePoints, ""),
+    param("save", Kind::SavePoints, "3600 1 300 100 60 10000"),
     param("active-defrag-cycle-max", Int { min: 1, max: 99 }, "25"),
     param("active-defrag-cycle-min", Int { min: 1, max: 99 }, "1"),
     param("active-defrag-ignore-bytes", Memory { min: 1, max: i64::MAX as u64 }, "100mb"),
@@ -232,7 +245,6 @@ pub const PARAMS: &[Param] = &[
     param("active-defrag-threshold-lower", Int { min: 0, max: 1000 }, "10"),
     param("active-defrag-threshold-upper", Int { min: 0, max: 1000 }, "100"),
     param("active-expire-effort", Int { min: 1, max: 10 }, "1"),
-    param("activedefrag", Bool, "no"),
     param("activerehashing", Bool, "yes"),
     param("always-show-logo", Bool, "no").at_start(),
     param("aof-disable-auto-gc", Bool, "no"),
@@ -254,7 +266,7 @@ pub const PARAMS: &[Param] = &[
     param("cluster-allow-reads-when-down", Bool, "no"),
     param("cluster-allow-replica-migration", Bool, "yes"),
     param("cluster-announce-bus-port", PORT, "0"),
-    param("cluster-announce-hostname", Text, ""),
+    param("cluster-announce-hostname", Kind::HostName, ""),
     param("cluster-announce-human-nodename", Text, ""),
     param("cluster-announce-ip", Text, ""),
     param("cluster-announce-port", PORT, "0"),
@@ -302,9 +314,9 @@ pub const PARAMS: &[Param] = &[
     param("min-replicas-max-lag", NATURAL, "10").alias("min-slaves-max-lag"),
     param("no-appendfsync-on-rewrite", Bool, "no"),
     param("notify-keyspace-events", Kind::Events, ""),
-    param("oom-score-adj", Enum(&["no", "relative", "absolute", "yes=relative"]), "no"),
+    param("oom-score-adj", Enum(&["no", "yes=relative", "relative", "absolute"]), "no"),
     param("oom-score-adj-values", Kind::OomScores, "0 200 800"),
-    param("proc-title-template", Text, "{title} {listen-addr} {server-mode}"),
+    param("proc-title-template", Kind::Title, "{title} {listen-addr} {server-mode}"),
     param("propagation-error-behavior", Enum(&["ignore", "panic", "panic-on-replicas"]), "ignore"),
     param("rdb-del-sync-files", Bool, "no"),
     param("rdb-save-incremental-fsync", Bool, "yes"),
@@ -423,6 +435,7 @@ impl Id {
     pub const LOGLEVEL: Id = id("loglevel");
     pub const LOGFILE: Id = id("logfile");
     pub const DAEMONIZE: Id = id("daemonize");
+    pub const SAVE: Id = id("save");
     pub const PIDFILE: Id = id("pidfile");
     pub const DIR: Id = id("dir");
     pub const QUERY_BUFFER_LIMIT: Id = id("client-query-buffer-limit");
@@ -446,6 +459,11 @@ impl Id {
     pub fn find(name: &[u8]) -> Option<Id> {
         let same = |own: &str| !own.is_empty() && own.as_bytes().eq_ignore_ascii_case(name);
         PARAMS.iter().position(|param| same(param.name) || same(param.alias)).map(Id)
+    }
+    /// The one of the parameter's names that `name` is, as it is written here.
+    pub fn spelled(self, name: &[u8]) -> &'static str {
+        let param = self.param();
+        if param.alias.as_bytes().eq_ignore_ascii_case(name) { param.alias } else { param.name }
     }
     /// The parameter in this row of `PARAMS`.
     pub(super) fn at(row: usize) -> Id {

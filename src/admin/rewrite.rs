@@ -7,6 +7,7 @@
 
 use super::config::Config;
 use super::params::{Id, Kind, PARAMS};
+use crate::resp::inline::split_owned;
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -84,7 +85,8 @@ impl Draft {
         };
         let mut places: HashMap<&'static str, Vec<usize>> = HashMap::new();
         for (at, line) in lines.iter().enumerate().rev() {
-            let word = line.split(u8::is_ascii_whitespace).next().unwrap_or(line);
+            let words = if line.starts_with(b"#") { Vec::new() } else { split_owned(line).unwrap_or_default() };
+            let Some(word) = words.first() else { continue };
             let directive = directives.iter().find(|directive| directive.name.as_bytes().eq_ignore_ascii_case(word));
             let name = Id::find(word).map(|id| id.param().name).or(directive.map(|directive| directive.name));
             if let Some(name) = name {
@@ -130,9 +132,12 @@ fn lines(config: &Config, id: Id) -> Vec<Vec<u8>> {
     match param.kind {
         Kind::Memory { .. } => vec![line(memory(config.number(id) as u64).as_bytes())],
         Kind::MemoryOrPercent if config.number(id) >= 0 => vec![line(memory(config.number(id) as u64).as_bytes())],
-        Kind::Text | Kind::FileName | Kind::Secret | Kind::Events => vec![line(&quoted(&shown))],
+        Kind::Text | Kind::FileName | Kind::HostName | Kind::Title | Kind::Secret | Kind::Events => {
+            vec![line(&quoted(&shown))]
+        }
         _ if shown.is_empty() => vec![line(b"\"\"")],
         Kind::SavePoints => words().chunks(2).map(|pair| line(&pair.join(&b' '))).collect(),
+        Kind::Words => vec![line(&words().into_iter().map(quoted_if_needed).collect::<Vec<_>>().join(&b' '))],
         Kind::OutputLimits => words().chunks(4).map(|limit| line(&output_limit(limit))).collect(),
         _ => vec![line(&shown)],
     }
@@ -154,6 +159,12 @@ fn memory(bytes: u64) -> String {
     let units = [(30, "gb"), (20, "mb"), (10, "kb")];
     let unit = units.iter().find(|(shift, _)| bytes != 0 && bytes.is_multiple_of(1 << shift));
     unit.map_or(bytes.to_string(), |(shift, name)| format!("{}{name}", bytes >> shift))
+}
+
+/// A word as it is, or in quotes if it would not be read back as it is.
+fn quoted_if_needed(word: &[u8]) -> Vec<u8> {
+    let is_plain = word.iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\''));
+    if is_plain { word.to_vec() } else { quoted(word) }
 }
 
 /// A text in double quotes. Source: Redis, `sdscatrepr`.

@@ -189,6 +189,9 @@ pub fn parse_memory(text: &[u8]) -> Option<u64> {
         b"gb" => 1 << 30,
         _ => return None,
     };
+    if digits == 0 {
+        return Some(0); // Redis's `memtoull` reads a number that is not there as zero.
+    }
     let number: u64 = std::str::from_utf8(&text[..digits]).ok()?.parse().ok()?;
     number.checked_mul(unit)
 }
@@ -287,12 +290,19 @@ mod tests {
 
     #[test]
     fn sizes_have_units() {
-        for (text, value) in
-            [("100", 100), ("1b", 1), ("1k", 1000), ("1KB", 1024), ("512mb", 512 << 20), ("2g", 2_000_000_000)]
-        {
+        for (text, value) in [
+            ("100", 100),
+            ("1b", 1),
+            ("1k", 1000),
+            ("1KB", 1024),
+            ("512mb", 512 << 20),
+            ("2g", 2_000_000_000),
+            ("", 0),
+            ("mb", 0),
+        ] {
             assert_eq!(parse_memory(text.as_bytes()), Some(value), "{text}");
         }
-        for text in ["", "mb", "-1", "1tb", "1 mb", "99999999999gb"] {
+        for text in ["-1", "x", "1tb", "1 mb", "99999999999gb"] {
             assert_eq!(parse_memory(text.as_bytes()), None, "{text}");
         }
     }
