@@ -139,7 +139,7 @@ impl Config {
         let words = match words {
             [one] if param.kind.takes_words() => words_of(param, one),
             [_] => words.to_vec(),
-            _ if param.kind.takes_words() && !words.is_empty() => words.to_vec(),
+            _ if param.kind.takes_words() => words.to_vec(),
             _ => return Err("wrong number of arguments".into()),
         };
         let mut value = parse(param, &words)?;

@@ -168,7 +168,7 @@ fn quoted_if_needed(word: &[u8]) -> Vec<u8> {
 }
 
 /// A text in double quotes. Source: Redis, `sdscatrepr`.
-fn quoted(text: &[u8]) -> Vec<u8> {
+pub fn quoted(text: &[u8]) -> Vec<u8> {
     let mut quoted = vec![b'"'];
     for &byte in text {
         match byte {

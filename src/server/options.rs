@@ -9,15 +9,16 @@
 use crate::admin::acl::rule::RuleError;
 use crate::admin::config::Config;
 use crate::admin::params::{Id, PARAMS};
+use crate::admin::rewrite::quoted;
 use crate::base::glob;
 use crate::cmd::table;
 use crate::cmd::world::REDIS_VERSION;
 use crate::resp::inline::split_owned;
-use clap::{Arg, ArgAction, Command, builder::OsStringValueParser};
+use clap::{Arg, ArgAction, Command};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::Read;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Files that include each other deeper than this are taken for a circle.
@@ -50,21 +51,20 @@ pub struct OptionError {
 
 #[derive(Debug)]
 enum Place {
-    /// The text of the error is clap's own.
-    CommandLine,
     Option(String),
     File(PathBuf),
-    Line {
-        path: PathBuf,
-        number: usize,
-        text: String,
-    },
+    Line { path: PathBuf, number: usize, text: String },
+}
+
+/// Where a line comes from.
+enum Source<'a> {
+    Options,
+    File { path: &'a Path, number: usize },
 }
 
 impl fmt::Display for OptionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
-            Place::CommandLine => f.write_str(&self.problem),
             Place::Option(text) => fatal(f, "Reading the command line", text, &self.problem),
             Place::File(path) => {
                 write!(f, "Fatal error, can't open config file '{}': {}", path.display(), self.problem)
@@ -100,84 +100,65 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, Option
     if let Some((_, text)) = OTHER_MODES.iter().find(|(name, _)| args.first().is_some_and(|arg| arg == name)) {
         return Ok(Request::Print(text.to_string()));
     }
-    let matches = match command().try_get_matches_from(regroup(args)) {
-        Ok(matches) => matches,
-        Err(error) if error.exit_code() == 0 => return Ok(Request::Print(error.to_string())),
-        Err(error) => {
-            return Err(OptionError { place: Place::CommandLine, problem: error.to_string().trim_end().to_string() });
-        }
-    };
+    match args.first().map(|first| first.as_bytes()) {
+        Some(b"-h" | b"--help") => return Ok(Request::Print(command().render_help().to_string())),
+        Some(b"-v" | b"--version") => return Ok(Request::Print(command().render_version())),
+        _ => {}
+    }
     let mut settings = Settings { config: Config::new(), file: None, users: Vec::new(), warnings: Vec::new() };
-    if let Some(file) = matches.get_one::<OsString>("FILE") {
+    let mut options = args.as_slice();
+    if let Some((file, rest)) = args.split_first().filter(|(first, _)| is_file(first)) {
         settings.read_file(Path::new(file), 0)?;
-        settings.file = Some(std::path::absolute(file).unwrap_or_else(|_| file.into()));
+        settings.file = (file != "-").then(|| std::path::absolute(file).unwrap_or_else(|_| file.into()));
+        options = rest;
     }
-    for param in PARAMS {
-        for value in matches.get_many::<OsString>(param.name).into_iter().flatten() {
-            settings.apply_option(param.name, value)?;
-        }
+    if let Some((last, rest)) = options.split_last().filter(|(last, _)| *last == "-") {
+        settings.read_file(Path::new(last), 0)?;
+        options = rest;
     }
-    for value in matches.get_many::<OsString>("user").into_iter().flatten() {
-        settings.apply_user(value)?;
-    }
+    option_lines(options).iter().try_for_each(|line| settings.apply_line(line, &Source::Options, 0))?;
     Ok(Request::Run(Box::new(settings)))
 }
 
-/// Groups `--name value value` into `--name=value value`, quoted, so that a value may begin with a dash and an option may
-/// have several: everything up to the next `--` belongs to it, as in Redis.
-fn regroup(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
-    let mut grouped: Vec<OsString> = vec!["ringdb".into()];
-    let mut args = args.into_iter().peekable();
-    while let Some(arg) = args.next() {
+/// Is the first argument a file, or `-` for standard input?
+fn is_file(arg: &OsStr) -> bool {
+    arg == "-" || !arg.as_bytes().starts_with(b"-")
+}
+
+/// Options as lines of a configuration file. `--` begins an option, except right behind a name that stands alone: that
+/// argument is its value in any case. What follows up to the next `--` belongs to it too. `--save` without a value takes the
+/// save points away. `--name=value` is an addition of ours. Source: Redis, `main`.
+fn option_lines(args: &[OsString]) -> Vec<Vec<u8>> {
+    let mut lines: Vec<Vec<u8>> = Vec::new();
+    let mut wants_value = false;
+    for (at, arg) in args.iter().enumerate() {
         let bytes = arg.as_bytes();
-        if !bytes.starts_with(b"--") {
-            grouped.push(arg);
+        let Some(option) = bytes.strip_prefix(b"--").filter(|option| !wants_value && !option.is_empty()) else {
+            let value = [b" ", quoted(bytes).as_slice()].concat();
+            match lines.last_mut() {
+                Some(line) => line.extend(value),
+                None => lines.push(value), // A name without dashes: Redis takes that too.
+            }
+            wants_value = false;
             continue;
-        }
-        let mut option = bytes.to_vec();
-        let mut values = Vec::new();
-        if let Some(at) = bytes.iter().position(|&byte| byte == b'=') {
-            values.push(quoted(&bytes[at + 1..]));
-            option.truncate(at);
-        }
-        while let Some(value) = args.next_if(|next| !next.as_bytes().starts_with(b"--")) {
-            values.push(quoted(value.as_bytes()));
-        }
-        if values.is_empty() && option == b"--save" {
-            values.push(b"\"\"".to_vec()); // Redis takes `--save` alone for `save ""`.
-        }
-        let has_value = !matches!(option.as_slice(), b"--help" | b"--version");
-        if !values.is_empty() && has_value {
-            option.push(b'=');
-            option.extend(values.join(&b' '));
-        }
-        grouped.push(OsString::from_vec(option));
+        };
+        let value_follows = args.get(at + 1).is_some_and(|next| !next.as_bytes().starts_with(b"--"));
+        wants_value = false;
+        lines.push(match option.iter().position(|&byte| byte == b'=') {
+            Some(at) if Id::find(&option[..at]).is_some() => [&option[..at], b" ", &quoted(&option[at + 1..])].concat(),
+            _ if option.eq_ignore_ascii_case(b"save") && !value_follows => b"save \"\"".to_vec(),
+            _ => {
+                wants_value = !option.trim_ascii().contains(&b' ');
+                option.to_vec()
+            }
+        });
     }
-    grouped
+    lines
 }
 
-/// `word` so that `split_owned` gives it back as one word.
-fn quoted(word: &[u8]) -> Vec<u8> {
-    let plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\');
-    if !word.is_empty() && word.iter().all(plain) {
-        return word.to_vec();
-    }
-    let mut quoted = vec![b'"'];
-    for &byte in word {
-        match byte {
-            b' ' => quoted.push(byte),
-            _ if plain(&byte) => quoted.push(byte),
-            _ => quoted.extend(format!("\\x{byte:02x}").bytes()),
-        }
-    }
-    quoted.push(b'"');
-    quoted
-}
-
+/// Only for the texts of `--help` and `--version`: clap's grammar of options is not Redis's.
 fn command() -> Command {
-    let file = Arg::new("FILE")
-        .value_parser(OsStringValueParser::new())
-        .help("Configuration file in the form of redis.conf; '-' reads standard input");
+    let file = Arg::new("FILE").help("Configuration file in the form of redis.conf; '-' reads standard input");
     let help = Arg::new("help").short('h').long("help").action(ArgAction::Help).help("Print this and leave");
     let version = Arg::new("version").short('v').long("version").action(ArgAction::Version).help("Print the version");
     let mut command = Command::new("ringdb")
@@ -191,37 +172,20 @@ fn command() -> Command {
         .arg(file);
     for param in PARAMS {
         let mut arg = Arg::new(param.name).long(param.name);
-        arg = arg.action(ArgAction::Append).num_args(1).require_equals(false).allow_hyphen_values(true);
-        arg = arg.value_parser(OsStringValueParser::new()).hide(param.help.is_none());
+        arg = arg.action(ArgAction::Append).num_args(1).hide(param.help.is_none());
         if let Some((value, line)) = param.help {
             let default =
                 if param.default.is_empty() { String::new() } else { format!(" [default: {}]", param.default) };
             arg = arg.value_name(value).help(format!("{line}{default}"));
         }
-        if !param.alias.is_empty() {
-            arg = arg.alias(param.alias);
-        }
         command = command.arg(arg);
     }
-    let user = Arg::new("user").long("user").action(ArgAction::Append).num_args(1).allow_hyphen_values(true);
-    let user = user.value_parser(OsStringValueParser::new()).value_name("NAME RULE…");
+    let user = Arg::new("user").long("user").action(ArgAction::Append).num_args(1).value_name("NAME RULE…");
     let user = user.help("A user and its permissions, in the form of ACL LIST");
     command.arg(user).arg(help).arg(version)
 }
 
 impl Settings {
-    fn apply_option(&mut self, name: &str, value: &OsStr) -> Result<(), OptionError> {
-        let place = || Place::Option(format!("--{name} {}", value.to_string_lossy()));
-        let words = split_owned(value.as_bytes())
-            .map_err(|_| OptionError { place: place(), problem: "unbalanced quotes".into() })?;
-        self.apply(name.as_bytes(), &words).map_err(|problem| OptionError { place: place(), problem })
-    }
-    fn apply_user(&mut self, value: &OsStr) -> Result<(), OptionError> {
-        let failed =
-            |problem| OptionError { place: Place::Option(format!("--user {}", value.to_string_lossy())), problem };
-        let words = split_owned(value.as_bytes()).map_err(|_| failed("unbalanced quotes".into()))?;
-        self.add_user(&words).map_err(failed)
-    }
     fn read_file(&mut self, path: &Path, depth: usize) -> Result<(), OptionError> {
         let failed = |problem: String| OptionError { place: Place::File(path.to_path_buf()), problem };
         if depth > INCLUDE_DEPTH_MAX {
@@ -237,15 +201,19 @@ impl Settings {
         for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {
             let line = line.trim_ascii();
             if !line.is_empty() && line[0] != b'#' {
-                self.apply_line(line, path, at + 1, depth)?;
+                self.apply_line(line, &Source::File { path, number: at + 1 }, depth)?;
             }
         }
         Ok(())
     }
-    fn apply_line(&mut self, line: &[u8], path: &Path, number: usize, depth: usize) -> Result<(), OptionError> {
+    fn apply_line(&mut self, line: &[u8], source: &Source<'_>, depth: usize) -> Result<(), OptionError> {
         let failed = |problem: String| {
-            let text = String::from_utf8_lossy(line).into_owned();
-            OptionError { place: Place::Line { path: path.to_path_buf(), number, text }, problem }
+            let text = String::from_utf8_lossy(line.trim_ascii()).into_owned();
+            let place = match *source {
+                Source::Options => Place::Option(text),
+                Source::File { path, number } => Place::Line { path: path.to_path_buf(), number, text },
+            };
+            OptionError { place, problem }
         };
         let words = split_owned(line).map_err(|_| failed("unbalanced quotes in configuration line".into()))?;
         let [name, values @ ..] = words.as_slice() else { return Ok(()) };
@@ -386,6 +354,25 @@ mod tests {
     }
 
     #[test]
+    fn options_have_the_forms_that_redis_knows() {
+        let shown = |args: &[&str], name: &str| {
+            let value = run(args).unwrap().config.get_one(Id::find(name.as_bytes()).unwrap());
+            String::from_utf8(value).unwrap()
+        };
+        assert_eq!(shown(&["--maxmemory 700mb", "--hz 20"], "maxmemory"), "734003200");
+        assert_eq!(shown(&["--hz '20'"], "hz"), "20");
+        let title = ["--proc-title-template", "--save", "--save", "", "--hz", "20"];
+        assert_eq!((shown(&title, "proc-title-template").as_str(), shown(&title, "save").as_str()), ("--save", ""));
+        assert_eq!(shown(&["--hz", "20", "--save"], "save"), "");
+        assert_eq!(shown(&["--save", "--hz", "20"], "hz"), "20");
+        let signals = ["--shutdown-on-sigint", "nosave", "force", "now", "--shutdown-on-sigterm", "nosave force"];
+        assert_eq!(shown(&signals, "shutdown-on-sigint"), "nosave now force");
+        assert_eq!(shown(&signals, "shutdown-on-sigterm"), "nosave force");
+        let file = file("hz 30");
+        assert_eq!(shown(&[file.path().to_str().unwrap(), "loglevel", "verbose"], "loglevel"), "verbose");
+    }
+
+    #[test]
     fn a_wrong_line_is_named_with_its_number_and_what_was_meant() {
         let file = file("timeout 5\n\nprot 7000\n");
         let text = refusal(&[file.path().to_str().unwrap()]);
@@ -395,10 +382,12 @@ mod tests {
     #[test]
     fn a_wrong_option_is_named_with_what_was_meant() {
         let text = refusal(&["--prot", "7000"]);
-        assert!(text.contains("'--prot'") && text.contains("'--port'"), "{text}");
+        assert!(text.contains("'prot \"7000\"'") && text.contains("did you mean 'port'?"), "{text}");
         let text = refusal(&["--port", "70000"]);
-        assert!(text.contains(">>> '--port 70000'\nargument must be between 0 and 65535 inclusive"), "{text}");
-        assert!(refusal(&["--port"]).contains("value is required"));
+        assert!(text.contains(">>> 'port \"70000\"'\nargument must be between 0 and 65535 inclusive"), "{text}");
+        assert!(refusal(&["--port"]).contains("'port'\nwrong number of arguments"));
+        assert!(refusal(&["--port", "--bla", "--hz", "1"]).contains("'port \"--bla\"'\nargument couldn't be parsed"));
+        assert!(refusal(&["--shutdown-on-sigint"]).contains("'shutdown-on-sigint'\nargument(s) must be one of"));
         assert!(refusal(&["--port", "1", "2"]).contains("wrong number of arguments"));
         assert!(refusal(&["--appendonly", "yes"]).contains("not implemented yet"));
         assert!(refusal(&["/nonexistent/x.conf"]).contains("can't open config file"));

@@ -189,7 +189,7 @@ fn it_stands_in_for_redis_server() {
     assert_eq!(run(&["--test-memory", "2"]).0, Some(0));
     assert_eq!(run(&["--check-system"]).0, Some(0));
     let (code, text) = run(&["--prt", "1"]);
-    assert!(code == Some(1) && text.contains("--port"), "{text}");
+    assert!(code == Some(1) && text.contains("Bad directive") && text.contains("did you mean 'port'?"), "{text}");
     let dir = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
         let path = dir.path().join(name);
