@@ -180,9 +180,9 @@ impl Config {
         let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut ids = Vec::with_capacity(pairs.len());
         let refused = |name: &[u8], reason: Reason| ConfigError::Refused { name: name.to_vec(), reason };
-        for (name, _) in pairs {
+        for (name, value) in pairs {
             let id = Id::find(name).ok_or_else(|| ConfigError::Unknown(name.to_vec()))?;
-            self.may_change(id.param()).map_err(|reason| refused(name, reason.into()))?;
+            self.may_change(id, value).map_err(|reason| refused(name, reason.into()))?;
             // A parameter and its alias are no duplicates: the later one holds.
             if pairs[..ids.len()].iter().any(|(earlier, _)| earlier.eq_ignore_ascii_case(name)) {
                 return Err(refused(name, "duplicate parameter".into()));
@@ -251,9 +251,10 @@ impl Config {
     fn lock(&self) -> MutexGuard<'_, Box<[Vec<u8>]>> {
         self.texts.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    fn may_change(&self, param: &Param) -> Result<(), &'static str> {
-        match param.change {
-            Change::AtStart => Err("can't set immutable config"),
+    fn may_change(&self, id: Id, value: &[u8]) -> Result<(), &'static str> {
+        match id.param().change {
+            Change::AtStartOwn if self.get_one(id) == value => Ok(()),
+            Change::AtStart | Change::AtStartOwn => Err("can't set immutable config"),
             Change::Protected if self.number(Id::ENABLE_PROTECTED) != 1 => Err("can't set protected config"),
             _ => Ok(()),
         }
@@ -603,6 +604,17 @@ mod tests {
         assert_eq!(get(&config, "HASH-MAX-*-ENTRIES"), "7|7");
         assert_eq!(get(&config, "nothing-like-it"), "");
         assert_eq!(config.number(Id::REQUIREPASS), 1, "a text's number says that there is one");
+    }
+
+    #[test]
+    fn all_that_is_shown_can_be_set_back_except_what_redis_refuses_too() {
+        let config = Config::new();
+        set(&config, &[("io-engine", "auto"), ("threads", "0")]).unwrap();
+        assert!(set(&config, &[("io-engine", "epoll")]).unwrap_err().ends_with("can't set immutable config"));
+        for param in PARAMS.iter().filter(|param| param.change == Change::Live) {
+            let value = get(&config, param.name);
+            set(&config, &[(param.name, value.split('|').next().unwrap_or(""))]).unwrap();
+        }
     }
 
     #[test]

@@ -82,6 +82,9 @@ pub enum Change {
     Protected,
     /// Only at start.
     AtStart,
+    /// Only at start, but CONFIG SET of the present value passes: a parameter that Redis does not have. Tools that set back
+    /// all that CONFIG GET shows know which ones of Redis they must leave out.
+    AtStartOwn,
 }
 
 /// What follows from a value.
@@ -114,6 +117,10 @@ impl Param {
     }
     const fn at_start(mut self) -> Self {
         self.change = Change::AtStart;
+        self
+    }
+    const fn at_start_own(mut self) -> Self {
+        self.change = Change::AtStartOwn;
         self
     }
     const fn protected(mut self) -> Self {
@@ -169,11 +176,11 @@ pub const PARAMS: &[Param] = &[
         .works()
         .help("MODE", "Mode of the Unix socket, octal; 0 leaves it to umask"),
     param("threads", Int { min: 0, max: 1024 }, "0")
-        .at_start()
+        .at_start_own()
         .works()
         .help("COUNT", "Event loops; 0: as many as this process may use cores"),
     param("io-engine", Enum(&["auto", "uring", "epoll"]), "auto")
-        .at_start()
+        .at_start_own()
         .works()
         .help("ENGINE", "auto, uring or epoll"),
     param("maxclients", Int { min: 1, max: u32::MAX as i64 }, "10000").works().help("COUNT", "Connections at one time"),
