@@ -585,7 +585,7 @@ mod tests {
         for (name, value, shown) in [
             ("proto-max-bulk-len", "2mb", "2097152"),
             ("loglevel", "DEBUG", "debug"),
-            ("oom-score-adj", "yes", "relative"),
+            ("oom-score-adj", "relative", "yes"),
             ("notify-keyspace-events", "KEA", "AKE"),
             ("notify-keyspace-events", "nxE$", "$xnE"),
             ("latency-tracking-info-percentiles", "50.0 99.90", "50 99.9"),

@@ -321,7 +321,7 @@ pub const PARAMS: &[Param] = &[
     param("min-replicas-max-lag", NATURAL, "10").alias("min-slaves-max-lag"),
     param("no-appendfsync-on-rewrite", Bool, "no"),
     param("notify-keyspace-events", Kind::Events, ""),
-    param("oom-score-adj", Enum(&["no", "yes=relative", "relative", "absolute"]), "no"),
+    param("oom-score-adj", Enum(&["no", "yes", "relative=yes", "absolute"]), "no"),
     param("oom-score-adj-values", Kind::OomScores, "0 200 800"),
     param("proc-title-template", Kind::Title, "{title} {listen-addr} {server-mode}"),
     param("propagation-error-behavior", Enum(&["ignore", "panic", "panic-on-replicas"]), "ignore"),
