@@ -52,9 +52,9 @@ fn the_start_screen_says_what_runs_and_how_to_connect() {
 
 #[test]
 fn a_mistyped_option_is_named_with_what_was_meant() {
-    refuses(&["--prot", "7000"], &["--prot", "--port"]);
-    refuses(&["--port", "70000"], &["--port 70000", "between 0 and 65535"]);
-    refuses(&["--port", "x"], &["--port x"]);
+    refuses(&["--prot", "7000"], &[">>> 'prot \"7000\"'", "did you mean 'port'"]);
+    refuses(&["--port", "70000"], &["port \"70000\"", "between 0 and 65535"]);
+    refuses(&["--port", "x"], &["port \"x\""]);
     refuses(&["--io-engine", "kqueue"], &["kqueue", "uring", "epoll"]);
     refuses(&["--loglevel", "loud"], &["loud", "notice"]);
 }
