@@ -7,7 +7,7 @@
 
 use super::config::Config;
 use super::params::{Id, Kind, PARAMS};
-use crate::resp::inline::split_owned;
+use crate::base::words::split_owned;
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};

@@ -12,4 +12,5 @@ pub mod num;
 pub mod plain;
 pub mod prng;
 pub mod sync;
+pub mod words;
 pub mod zone;

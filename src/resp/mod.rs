@@ -2,7 +2,6 @@
 
 pub mod args;
 pub mod error;
-pub mod inline;
 pub mod parse;
 #[cfg(any(test, feature = "chaos"))]
 pub mod parse_fuzz;

@@ -19,8 +19,8 @@
 
 use super::args::{Arg, LARGE};
 use super::error::{ReplyError, escaped};
-use super::inline::{Word, split};
 use crate::base::num::parse_i64;
+use crate::base::words::{Word, split};
 use bytes::Bytes;
 use std::num::NonZeroUsize;
 

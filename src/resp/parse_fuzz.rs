@@ -6,10 +6,10 @@
 #![forbid(unsafe_code)]
 
 use super::args::{Arg, Args, Parts};
-use super::inline::split_owned;
 use super::parse::{LINE_LEN_MAX, Limits, Parser, ProtocolError, Step};
 use crate::base::num::parse_i64;
 use crate::base::prng::Prng;
+use crate::base::words::split_owned;
 
 /// What a stream of bytes means: the requests in it, and the error that ends it.
 #[derive(Debug, Default, PartialEq, Eq)]
