@@ -13,8 +13,8 @@ use super::usage::{self, Arg, Kind};
 use super::{docs, table};
 use crate::base::num::parse_i64;
 use crate::base::prng::Prng;
+use crate::base::words::split_owned;
 use crate::resp::args::Args;
-use crate::resp::inline::split_owned;
 use crate::resp::reply::Proto;
 
 /// Commands that reach beyond the process, or take as long as they are told.
