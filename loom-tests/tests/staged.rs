@@ -66,7 +66,7 @@ model! {
 
 model! {
     /// A writer meets a record in a group whose mover has stalled: it finishes both, waiting for nobody.
-    fn a_writer_passes_a_record_in_a_frozen_group(bound = 2, caught = [FrozenRecordMissed]) {
+    fn a_writer_passes_a_record_in_a_frozen_group(bound = 1, caught (bound = 2) = [FrozenRecordMissed]) {
         let small = Small::with(&[0]);
         let (owner, mover) = (small.clone(), small.clone());
         let owner = thread::spawn(move || owner.mset(&[0], 2));
