@@ -17,8 +17,8 @@ use crate::base::words::split_owned;
 use crate::resp::args::Args;
 use crate::resp::reply::Proto;
 
-/// Commands that reach beyond the process, or take as long as they are told.
-const LEFT_OUT: &[&str] = &["acl|load", "acl|save", "config|rewrite", "debug", "shutdown"];
+/// Commands that reach beyond the process, take as long as they are told, or have no reply when given twice.
+const LEFT_OUT: &[&str] = &["acl|load", "acl|save", "config|rewrite", "debug", "monitor", "shutdown"];
 /// Parameters whose change does.
 const PARAMETERS_LEFT_OUT: &[&str] =
     &["dir", "dbfilename", "appenddirname", "aclfile", "logfile", "pidfile", "maxclients", "proto-max-bulk-len"];
