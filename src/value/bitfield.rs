@@ -3,6 +3,8 @@
 //! A field of 64 bits can touch nine bytes. They are taken together as one 72-bit number in a `u128`, so that reading and
 //! writing are a shift and a mask, whatever the alignment.
 
+#![forbid(unsafe_code)]
+
 /// Where a field lies and how its bits are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field {

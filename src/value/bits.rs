@@ -3,6 +3,8 @@
 //! Everything works on whole machine words where it can: the compiler turns these loops into SIMD, and a bitmap's cost is
 //! then the memory it reads.
 
+#![forbid(unsafe_code)]
+
 /// The bit at `index`; bits behind the end are 0.
 pub fn get(bytes: &[u8], index: u64) -> bool {
     usize::try_from(index >> 3).ok().and_then(|at| bytes.get(at)).is_some_and(|byte| byte & mask(index) != 0)

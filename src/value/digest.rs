@@ -5,6 +5,8 @@
 //!
 //! **Source**: the xxHash specification, "XXH3 algorithm description". Not a cryptographic hash.
 
+#![forbid(unsafe_code)]
+
 const P32_1: u64 = 0x9e37_79b1;
 const P32_2: u64 = 0x85eb_ca77;
 const P32_3: u64 = 0xc2b2_ae3d;

@@ -10,6 +10,8 @@
 //! The subsequence is read off backwards from the last cell. Among equally long ones the walk prefers to shorten `b`;
 //! clients see that choice, so it is Redis's. The length alone needs no table, only the last row.
 
+#![forbid(unsafe_code)]
+
 /// A run of bytes that both strings share: `len` bytes from `a` in the first and from `b` in the second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Match {

@@ -7,6 +7,8 @@
 //!
 //! **Source**: C11 7.22.1.3 (`strtold`), `printf("%.17Lf")`; the accepted texts are those of Redis's `string2ld`.
 
+#![forbid(unsafe_code)]
+
 use std::cmp::Ordering;
 
 /// Text of this length and more is refused. Source: Redis, MAX_LONG_DOUBLE_CHARS.

@@ -2,11 +2,13 @@
 //!
 //! What a command family needs of a type stands here, so that it can be read, tested and fuzzed without a server.
 
-#![forbid(unsafe_code)]
-
 pub mod bitfield;
 pub mod bits;
+pub mod block;
 pub mod digest;
 pub mod lcs;
 pub mod long_double;
+pub mod pack;
+#[cfg(all(test, not(loom)))]
+mod pack_fuzz;
 pub mod range;

@@ -1,5 +1,7 @@
 //! Ranges as clients write them: both ends included, negative numbers count from the end.
 
+#![forbid(unsafe_code)]
+
 use std::ops::Range;
 
 /// The part of `0..len` that `start..=end` names, both clamped; None if it is empty.
