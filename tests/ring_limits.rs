@@ -15,9 +15,14 @@ struct Seen {
     failed_count: usize,
 }
 
-fn turns<E: Engine>(engine: &mut E, seen: &mut Seen, time: Duration) -> u64 {
+/// Longer than anything takes here.
+const PATIENCE: Duration = Duration::from_secs(20);
+const SPAN: Duration = Duration::from_millis(500);
+
+/// Turns for a while, at least until `done`. Returns how often the kernel was entered.
+fn turns<E: Engine>(engine: &mut E, seen: &mut Seen, done: impl Fn(&Seen) -> bool) -> u64 {
     let (started, before, mut out) = (Instant::now(), engine.counters().enters, Vec::new());
-    while started.elapsed() < time {
+    while started.elapsed() < SPAN || !done(seen) && started.elapsed() < PATIENCE {
         engine.wait(Some(Duration::from_millis(50)), &mut out).unwrap();
         for completion in out.drain(..) {
             match completion {
@@ -44,13 +49,14 @@ fn check<E: Engine>() {
 
     let mut seen = Seen { accepted: Vec::new(), failed_count: 0 };
     engine.listen(0, listener.into());
-    let enters = turns(&mut engine, &mut seen, Duration::from_millis(500));
+    let enters = turns(&mut engine, &mut seen, |seen| seen.failed_count > 0);
     assert_eq!(seen.accepted.len() as u64, ROOM);
-    assert!((1..=10).contains(&seen.failed_count), "{}: {} failures", E::KIND, seen.failed_count);
-    assert!(enters < 50, "{} spins: entered {enters} times", E::KIND);
+    // One every 100 ms, and nothing between; whoever spins has thousands.
+    assert!((1..=250).contains(&seen.failed_count), "{}: {} failures", E::KIND, seen.failed_count);
+    assert!(enters < 1000, "{} spins: entered {enters} times", E::KIND);
 
     setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
-    turns(&mut engine, &mut seen, Duration::from_millis(400));
+    turns(&mut engine, &mut seen, |seen| seen.accepted.len() == CLIENT_COUNT);
     assert_eq!(seen.accepted.len(), CLIENT_COUNT, "{}: the queue was not taken up again", E::KIND);
 }
 

@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+use super::sync::AtomicBool;
 use super::sync::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -41,26 +43,50 @@ pub fn wall_micros() -> u64 {
 ///
 /// Order: Relaxed everywhere. A reader that sees an older value than another only sees an earlier "now", and the word never
 /// goes back; what a reply may depend on is published by the table's own orderings.
-pub struct NowMs(AtomicU64);
+pub struct NowMs {
+    ms: AtomicU64,
+    /// Tests in which time passes only when they say so.
+    #[cfg(test)]
+    is_stopped: AtomicBool,
+}
 
 impl NowMs {
     /// A clock set to the present.
     pub fn new() -> Self {
-        NowMs(AtomicU64::new(wall_micros() / 1000))
+        NowMs {
+            ms: AtomicU64::new(wall_micros() / 1000),
+            #[cfg(test)]
+            is_stopped: AtomicBool::new(false),
+        }
     }
     /// The last refreshed time.
     #[inline]
     pub fn get(&self) -> WallMs {
-        WallMs(self.0.load(Ordering::Relaxed))
+        WallMs(self.ms.load(Ordering::Relaxed))
     }
     /// Moves the clock to the present (never back) and returns it. Called once per turn by every loop.
     #[inline]
     pub fn refresh(&self) -> WallMs {
+        #[cfg(test)]
+        if self.is_stopped.load(Ordering::Relaxed) {
+            return self.get();
+        }
         let now = wall_micros() / 1000;
-        if now > self.0.load(Ordering::Relaxed) {
-            self.0.fetch_max(now, Ordering::Relaxed); // Rare: once a millisecond for all loops together.
+        if now > self.ms.load(Ordering::Relaxed) {
+            self.ms.fetch_max(now, Ordering::Relaxed); // Rare: once a millisecond for all loops together.
         }
         self.get()
+    }
+    /// From here on time stands still but for `advance`.
+    #[cfg(test)]
+    pub fn stop(&self) {
+        self.refresh();
+        self.is_stopped.store(true, Ordering::Relaxed);
+    }
+    /// Lets time pass in a stopped clock.
+    #[cfg(test)]
+    pub fn advance(&self, ms: u64) {
+        self.ms.fetch_add(ms, Ordering::Relaxed);
     }
 }
 

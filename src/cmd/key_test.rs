@@ -229,7 +229,8 @@ fn scan_returns_every_key_once_and_removes_expired_ones() {
     let mut client = Client::new();
     (0..3000).for_each(|number| assert_eq!(client.run_line(&format!("SET key:{number} v")), "OK"));
     assert_eq!(client.run_line("PEXPIRE key:7 1"), "1");
-    std::thread::sleep(std::time::Duration::from_millis(3));
+    client.world.keyspace.now.stop();
+    client.world.keyspace.now.advance(3);
     let (mut cursor, mut found) = ("0".to_string(), Vec::new());
     loop {
         let reply = client.run_line(&format!("SCAN {cursor} COUNT 100"));

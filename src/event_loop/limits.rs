@@ -22,10 +22,7 @@ use crate::cmd::client;
 use crate::ring::{Engine, Token};
 
 /// How long a connection that is to be closed may leave its last replies unread, without taking any of them.
-#[cfg(not(test))]
-const DRAIN_PATIENCE_MS: u64 = 20_000;
-#[cfg(test)]
-const DRAIN_PATIENCE_MS: u64 = 50;
+pub(super) const DRAIN_PATIENCE_MS: u64 = 20_000;
 
 impl<E: Engine> EventLoop<E> {
     /// Checks the output of a client that has some. False: it was closed.

@@ -1,8 +1,9 @@
 //! Greedy clients beside modest ones: long commands go on in slices, storms of connections are taken in, and nobody starves.
 
+use crate::harness::client::PATIENCE;
 use crate::harness::{Client, Engine, Server, engines};
 use std::collections::HashSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A server with one loop, so that everybody meets there, and `count` keys.
 fn crowded(engine: Engine, count: usize) -> (Server, Client) {
@@ -61,16 +62,14 @@ fn long_commands_end_with_their_client_or_their_table() {
 fn a_storm_of_connections_is_answered_to_the_last() {
     for &engine in engines() {
         let server = Server::start_on(engine, &["--threads", "2", "--maxclients", "600"]);
-        let started = Instant::now();
         let mut guests: Vec<Client> = (0..500).map(|_| server.client()).collect();
         guests.iter_mut().for_each(|guest| guest.send(b"PING\r\n"));
         assert!(guests.iter_mut().all(|guest| guest.reply().to_string() == "PONG"));
-        assert!(started.elapsed() < Duration::from_secs(10), "{engine:?}: {:?}", started.elapsed());
         let mut served = 0;
         for _ in 0..150 {
             let mut late = server.client();
             let _ = late.try_send(b"PING\r\n"); // It may have been told and closed already.
-            let reply = late.reply_within(Duration::from_secs(5)); // An error, or a reset that came before it was read.
+            let reply = late.reply_within(PATIENCE); // An error, or a reset that came before it was read.
             served += reply.is_ok_and(|reply| reply.to_string() == "PONG") as usize;
             guests.push(late);
         }

@@ -1,7 +1,7 @@
 //! Life and death of the process: options and their mistakes, files, signals, exit codes.
 
 use crate::harness::server::{free_port, spawn};
-use crate::harness::{Client, Engine, Server, engines};
+use crate::harness::{Client, Engine, Server, engines, is_quick_at_times};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -25,14 +25,8 @@ fn refuses(args: &[&str], words: &[&str]) {
 
 #[test]
 fn it_serves_within_a_tenth_of_a_second() {
-    // Not a benchmark: the best of some tries, and a wide margin for a busy machine.
-    let time = || {
-        let started = Instant::now();
-        drop(Server::start(&[]));
-        started.elapsed()
-    };
-    let best = (0..5).map(|_| time()).min().unwrap_or_default();
-    assert!(best < Duration::from_millis(500), "{best:?}");
+    // Not a benchmark: a wide margin for an unoptimised program on a busy machine.
+    is_quick_at_times(Duration::from_millis(500), || drop(Server::start(&[])));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! SLOWLOG, LATENCY, MEMORY and INFO: what an operator and their tools see.
 
-use super::harness::{Client, Engine, Server, Value, check_with, engines, request};
+use super::harness::{Client, Engine, Server, Value, check_with, engines, is_quick_at_times, request};
 use std::time::{Duration, Instant};
 
 /// The value of a field of INFO.
@@ -18,16 +18,16 @@ fn slow_commands_are_logged_without_their_secrets() {
     check_with(
         &[],
         r"
-        CONFIG SET slowlog-log-slower-than 5000      => OK
+        CONFIG SET slowlog-log-slower-than 150000    => OK
         SLOWLOG RESET                                => OK
         SLOWLOG LEN                                  => 0
         SLOWLOG GET                                  => []
         CLIENT SETNAME ann                           => OK
         PING                                         => PONG
-        DEBUG SLEEP 0.02                             => OK
+        DEBUG SLEEP 0.25                             => OK
         SLOWLOG LEN                                  => 1
-        SLOWLOG GET                                  => [[0, 1…, …, ['DEBUG', 'SLEEP', '0.02'], '127.0.0.1:…', 'ann']]
-        SLOWLOG GET 1 WITHWAIT                       => [[0, 1…, …, ['DEBUG', 'SLEEP', '0.02'], '127.0.0.1:…', 'ann', …]]
+        SLOWLOG GET                                  => [[0, 1…, …, ['DEBUG', 'SLEEP', '0.25'], '127.0.0.1:…', 'ann']]
+        SLOWLOG GET 1 WITHWAIT                       => [[0, 1…, …, ['DEBUG', 'SLEEP', '0.25'], '127.0.0.1:…', 'ann', …]]
         CONFIG SET slowlog-log-slower-than 0         => OK
         SLOWLOG RESET                                => OK
         AUTH default secret                          => OK
@@ -64,7 +64,7 @@ fn waiting_is_not_working() {
     for &engine in engines() {
         let server = Server::start_on(engine, &["--threads", "1", "--slowlog-log-slower-than", "0"]);
         let mut client = server.client();
-        client.send(b"DEBUG SLEEP 0.05\r\nECHO behind\r\n");
+        client.send(b"DEBUG SLEEP 0.3\r\nECHO behind\r\n");
         client.replies(2);
         let entries = client.run("SLOWLOG GET -1 WITHWAIT").items();
         let of = |word: &[u8]| {
@@ -73,9 +73,9 @@ fn waiting_is_not_working() {
             (entry[2].int(), entry[6].int())
         };
         let ((slept, _), (echoed, waited)) = (of(b"DEBUG"), of(b"ECHO"));
-        assert!(slept >= 50_000 && echoed < 50_000 && waited >= 50_000, "{slept} {echoed} {waited}");
+        assert!(slept >= 300_000 && echoed < 300_000 && waited >= 300_000, "{slept} {echoed} {waited}");
         let own = client.run("INFO ringdb").text();
-        assert!(number(&own, "command_wait_max_usec") >= 50_000.0, "{own}");
+        assert!(number(&own, "command_wait_max_usec") >= 300_000.0, "{own}");
     }
 }
 
@@ -91,7 +91,8 @@ fn a_slow_command_in_a_long_pipeline_is_noticed() {
         let entries = client.run("SLOWLOG GET").items();
         let slow: Vec<String> = entries.iter().map(|entry| entry.items()[3].to_string()).collect();
         assert!(slow.contains(&"['DEBUG', 'SLEEP', '0.03']".to_string()), "{slow:?}");
-        assert_eq!(client.run("LATENCY LATEST").items()[0].items()[0].text(), "command");
+        let events = client.run("LATENCY LATEST").to_string();
+        assert!(events.contains("['command', "), "{events}");
     }
 }
 
@@ -118,9 +119,9 @@ fn a_command_of_several_turns_is_one_entry() {
 #[test]
 fn latency_events_and_histograms_are_told() {
     check_with(
-        &["--latency-monitor-threshold", "15"],
+        &["--latency-monitor-threshold", "150"],
         "
-        DEBUG SLEEP 0.02                             => OK
+        DEBUG SLEEP 0.25                             => OK
         LATENCY LATEST                               => [['command', 1…, …]]
         LATENCY HISTORY command                      => [[1…, …]]
         LATENCY HISTORY nosuch                       => []
@@ -353,8 +354,11 @@ fn counters_count_and_are_set_back() {
         for line in ["SET k v PX 1", "GET nothing", "NOSUCH", "SET k", "CONFIG SET nosuch 1"] {
             client.run(line);
         }
-        std::thread::sleep(Duration::from_millis(150));
-        let stats = client.run("INFO stats").text();
+        let (started, mut stats) = (Instant::now(), client.run("INFO stats").text());
+        while number(&stats, "expired_keys") == 0.0 && started.elapsed() < Duration::from_secs(20) {
+            std::thread::sleep(Duration::from_millis(10));
+            stats = client.run("INFO stats").text();
+        }
         for (name, value) in [("expired_keys", 1.0), ("keyspace_misses", 1.0), ("total_error_replies", 3.0)] {
             assert_eq!(number(&stats, name), value, "{name}: {stats}");
         }
@@ -398,7 +402,7 @@ fn memory_of_deadlines_is_accounted_for() {
             assert!(number(&memory, "used_memory_overhead") >= before + 160_000.0, "{memory}");
             break;
         }
-        assert!(started.elapsed() < Duration::from_secs(5), "{memory}");
+        assert!(started.elapsed() < Duration::from_secs(20), "{memory}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -416,14 +420,6 @@ fn info_is_quick_with_thousands_of_clients() {
         assert!(started.elapsed() < Duration::from_secs(20), "all are accepted");
         std::thread::sleep(Duration::from_millis(10));
     }
-    let mut times: Vec<Duration> = (0..9)
-        .map(|_| {
-            let started = Instant::now();
-            client.run("INFO everything");
-            started.elapsed()
-        })
-        .collect();
-    times.sort();
     // 20 ms is the promise for twice as many on a quiet machine; a test program runs beside others, unoptimised.
-    assert!(times[0] < Duration::from_millis(40), "{times:?}");
+    is_quick_at_times(Duration::from_millis(40), || drop(client.run("INFO everything")));
 }

@@ -105,10 +105,11 @@ mod tests {
     #[test]
     fn keys_past_their_deadline_read_as_absent_and_stay_while_there_is_a_pause() {
         let mut client = Client::new();
+        client.world.keyspace.now.stop();
         client.run_line("SET k v PXAT 1");
         client.run_line("SET k v PX 1");
         client.run_line("CLIENT PAUSE 100000 WRITE");
-        std::thread::sleep(std::time::Duration::from_millis(3));
+        client.world.keyspace.now.advance(3);
         assert_eq!((client.run_line("GET k"), client.run_line("DBSIZE")), ("(nil)".into(), "1".into()));
         let now = client.world.keyspace.now.get();
         assert_eq!(client.world.attention.paused(now).map(|(kind, _)| kind), Some(Pause::Writes));

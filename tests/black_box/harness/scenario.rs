@@ -6,12 +6,14 @@
 //!     @b GET k           => 'v'                 another client, named b
 //!
 //! Replies are written as `Value` displays them. `…` stands for anything, a lone `*` for any reply, `(silence)` for none.
+//! `(soon) reply` asks again until it is so. A TTL may be some seconds shorter than written: the machine may be busy.
 //! A line that begins with `#` is a comment.
 
-use super::client::Client;
+use super::client::{Client, PATIENCE};
 use super::server::{Engine, Server, engines};
 use super::wire::{request, words};
 use std::collections::HashMap;
+use std::time::Instant;
 
 /// Runs a scenario on every engine, over RESP2 and over RESP3, each time on an empty server.
 pub fn check(scenario: &str) {
@@ -53,13 +55,31 @@ fn check_on(server: &Server, engine: Engine, proto: u8, scenario: &str) {
             client.speak(proto);
             client
         });
-        client.send(&request(&words(command)));
-        let got = match expected {
+        let request = request(&words(command));
+        client.send(&request);
+        let mut got = match expected {
             "(silence)" if client.is_silent() => expected.to_string(),
             _ => client.reply().to_string(),
         };
-        assert!(matches(expected, &got), "{line}\n    got {got}\n    (RESP{proto}, {})", engine.name());
+        if let Some(expected) = expected.strip_prefix("(soon) ") {
+            let started = Instant::now();
+            while !matches(expected, &got) && started.elapsed() < PATIENCE {
+                client.send(&request);
+                got = client.reply().to_string();
+            }
+        }
+        let expected = expected.trim_start_matches("(soon) ");
+        let is_right = matches(expected, &got) || command.trim().starts_with("TTL ") && is_left(expected, &got);
+        assert!(is_right, "{line}\n    got {got}\n    (RESP{proto}, {})", engine.name());
     }
+}
+
+/// Is `got` what is left of `expected` seconds after a few seconds at most?
+fn is_left(expected: &str, got: &str) -> bool {
+    let number = |text: &str| text.parse::<u64>().ok();
+    number(expected)
+        .zip(number(got))
+        .is_some_and(|(expected, got)| (1..=expected).contains(&got) && got + 10 > expected)
 }
 
 /// Does `got` look like `expected`, where `…` stands for anything?
