@@ -24,17 +24,17 @@
 //! A module imports only from lower layers, and siblings do not import each other; a test holds us to it.
 //!
 //! ```text
-//! 7  server      options, listeners, threads, signals, shutdown
-//! 6  event_loop  the turn; clients, their input and output; mail between loops; timers
-//! 5  exec        may this command run, run it, count it, hand over what it changed
-//! 4  cmd         a row per command that tells everything about it, and its handler; one file per family
-//! 3              (room for transactions, pub/sub, journal, persistence)
-//! 2  keyspace    databases: what a key means; expiry; the safepoint that stops all loops
-//! 1  ring        the kernel behind one contract: io_uring, or epoll where that is forbidden
+//! 8  server      options, listeners, threads, signals, shutdown
+//! 7  event_loop  the turn; clients, their input and output; mail between loops; timers
+//! 6  exec        may this command run, run it, count it, hand over what it changed
+//! 5  cmd         a row per command that tells everything about it, and its handler; one file per family
+//! 4              (room for transactions, pub/sub, journal, persistence)
+//! 3  keyspace    databases: what a key means; expiry; collections under their locks; the safepoint that stops all loops
+//! 2  ring        the kernel behind one contract: io_uring, or epoll where that is forbidden
 //!    resp        bytes to requests, replies to bytes, error texts
 //!    table       the lock-free map from key bytes to entries
-//!    value       operations on values, as plain bytes
 //!    admin       passive registries: parameters, counters, clients
+//! 1  value       what values are made of: operations on strings as plain bytes, collections
 //! 0  base        clocks, hashing, numbers as text, globs, the allocator; `sync`, the only door to atomics
 //! ```
 //!
@@ -44,6 +44,8 @@
 //! # Who may change what, and when
 //!
 //! - One string key: lock-free. The command takes effect at one compare-and-swap of the table.
+//! - One collection: its own lock, shared for readers, exclusive for a writer.
+//! - Several collections (SMOVE, SINTERSTORE): all their locks, taken in one order.
 //! - Several keys (MSET, RENAME, COPY): staged. Each key's slot points to a shared record; one store to the record's status
 //!   commits them all. Readers resolve the record and never wait.
 //! - Everything (FLUSHALL, SWAPDB): the safepoint. All other loops stand still between two commands.
@@ -63,6 +65,8 @@
 //! | entry | one allocation that holds a key, its value and its header |
 //! | group, tag | a cache line of the table, and the bits of a hash that are kept beside a pointer in it |
 //! | staged | prepared for several keys, not yet in effect; one store makes it so |
+//! | object | a collection in its entry, with the lock under which it is changed in place |
+//! | dead | an object whose entry was unlinked: look the key up again |
 //! | freeze | to stop changes of an integer cell for good, before its entry is replaced |
 //! | guard, pin | the right to follow the table's pointers: nothing seen under it is freed while it lives |
 //! | retire | to give up memory that others may still see; it is freed once no guard can |
@@ -78,11 +82,12 @@
 
 pub mod base;
 
+pub mod value;
+
 pub mod admin;
 pub mod resp;
 pub mod ring;
 pub mod table;
-pub mod value;
 
 pub mod keyspace;
 

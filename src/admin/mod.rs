@@ -1,4 +1,4 @@
-//! Layer 1: passive registries. Everyone writes, `cmd/server.rs` reads.
+//! Layer 2: passive registries. Everyone writes, `cmd/server.rs` reads.
 
 #![forbid(unsafe_code)]
 

@@ -55,6 +55,16 @@ pub enum Mutation {
     FrozenRecordMissed,
     /// staged: locked entries are not frozen.
     LockWithoutFreeze,
+    /// staged: locked objects are not locked.
+    LockWithoutObject,
+    /// staged: a command that has locked objects may still be aborted.
+    NeverPinned,
+    /// object: an unlinked object is not marked dead.
+    UnlinkedStaysAlive,
+    /// object: the exclusive lock is given back Relaxed.
+    UnlockRelaxed,
+    /// mod: an object's entry is unlinked without its lock.
+    UnlinkWithoutLock,
     /// staged: several keys are read in one pass.
     SnapshotOnePass,
     /// staged: several counters are read without a lock.

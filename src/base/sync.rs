@@ -44,3 +44,21 @@ pub fn spin() {
     #[cfg(not(loom))]
     std::hint::spin_loop();
 }
+
+/// How long a thread has waited for another one that holds a lock and runs: it spins first, then gives its core away.
+#[derive(Default)]
+pub struct Patience {
+    waits: u32,
+}
+
+impl Patience {
+    /// Spins before the first yield: some microseconds, most critical sections are shorter.
+    const SPINS: u32 = 64;
+
+    /// Waits a little.
+    #[inline]
+    pub fn wait(&mut self) {
+        self.waits = self.waits.saturating_add(1);
+        if self.waits <= Self::SPINS { spin() } else { thread::yield_now() }
+    }
+}

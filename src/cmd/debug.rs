@@ -16,7 +16,7 @@ use crate::base::hash::Key;
 use crate::base::ids::DbIndex;
 use crate::base::num::{parse_i64, parse_memory};
 use crate::base::sync::Ordering;
-use crate::keyspace::types::{Str, encoding_name};
+use crate::keyspace::types::{Str, encoding_name, memory};
 use crate::resp::args::Args;
 use crate::resp::error::{ReplyError, escaped};
 use crate::table::{Change, Entry};
@@ -164,8 +164,8 @@ fn object(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ReplyError> {
     let line = format!(
         "Value at:{:p} refcount:1 encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{}",
         entry.as_ptr(),
-        encoding_name(entry),
-        entry.memory(),
+        encoding_name(entry).ok_or(ReplyError::NoSuchKey)?,
+        memory(entry, 0).ok_or(ReplyError::NoSuchKey)?,
         entry.recency(),
         if cx.keys.local.recency.is_lfu() { 0 } else { cx.keys.local.recency.idle_seconds(entry) },
     );

@@ -11,6 +11,7 @@ use crate::base::ids::DbIndex;
 use crate::base::num::parse_i64;
 use crate::base::sync::Ordering;
 use crate::keyspace::Keys;
+use crate::keyspace::types::memory;
 use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
 
@@ -276,18 +277,21 @@ fn figures(account: &Account) -> Vec<(String, Figure)> {
 fn memory_usage(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     // A slot is an eighth of a cache line, and the index is kept about 7/8 full at most.
     const SLOT: usize = 8 + 2;
+    // Elements of a collection that are looked at, unless the caller says how many. Source: Redis, OBJ_COMPUTE_SIZE_DEF_SAMPLES.
+    const SAMPLES: i64 = 5;
+    let mut samples = SAMPLES;
     for at in (3..args.count()).step_by(2) {
         if !args.is(at, "samples") || at + 1 == args.count() {
             return Err(ReplyError::Syntax);
         }
-        // Strings are measured whole; the count only has to be one.
-        if parse_i64(args.get(at + 1)).ok_or(ReplyError::NotInteger)? < 0 {
+        samples = parse_i64(args.get(at + 1)).ok_or(ReplyError::NotInteger)?;
+        if samples < 0 {
             return Err(ReplyError::Syntax);
         }
     }
     let key = cx.key(&args, 2);
-    match cx.keys.peek(key) {
-        Some(entry) => cx.reply.int((entry.memory() + SLOT) as i64),
+    match cx.keys.peek(key).and_then(|entry| memory(entry, samples as usize)) {
+        Some(bytes) => cx.reply.int((bytes + SLOT) as i64),
         None => cx.reply.null(),
     }
     Ok(Flow::Done)

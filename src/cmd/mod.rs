@@ -1,4 +1,4 @@
-//! Layer 4: the commands. A family file holds its rows first, then the handlers in row order.
+//! Layer 5: the commands. A family file holds its rows first, then the handlers in row order.
 
 #![forbid(unsafe_code)]
 

@@ -49,7 +49,10 @@ fn about(
 /// The name of the encoding.
 fn encoding(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     about(cx, &args, |cx, entry| {
-        cx.reply.bulk(encoding_name(entry).as_bytes());
+        match encoding_name(entry) {
+            Some(name) => cx.reply.bulk(name.as_bytes()),
+            None => cx.reply.null(),
+        }
         Ok(())
     })
 }

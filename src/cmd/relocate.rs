@@ -7,7 +7,7 @@ use super::command::{Command, Cx, Flow, KeySpec, acl, cmd, flag};
 use super::database;
 use crate::base::hash::Key;
 use crate::base::ids::DbIndex;
-use crate::keyspace::types::copy_as;
+use crate::keyspace::types::{copy_as, new_collection};
 use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
 use crate::table::Change;
@@ -67,7 +67,11 @@ fn relocate(cx: &mut Cx<'_>, path: &Path<'_>) -> Outcome {
             return Outcome::Occupied;
         }
         let recency = if path.is_copy { keys.recency() } else { source.recency() };
-        txn.decide(1, Change::Put(copy_as(source, path.to.1.bytes, source.expires_at(), recency)));
+        let (name, expires_at) = (path.to.1.bytes, source.expires_at());
+        match txn.duplicate(0).filter(|_| path.is_copy) {
+            Some(collection) => txn.decide(1, Change::Put(new_collection(name, collection, expires_at, recency))),
+            None => txn.bequeath(0, 1, copy_as(source, name, expires_at, recency)),
+        }
         if !path.is_copy {
             txn.decide(0, Change::Remove);
         }

@@ -13,7 +13,7 @@ fn facts(client: &Client, key: &[u8]) -> Option<(&'static str, Option<WallMs>)> 
     let world = &client.world;
     let now = world.keyspace.now.get();
     let keys = Keys::new(&world.keyspace, client.session.db, &guard, &world.stats[0], &client.local, now);
-    keys.peek(keys.key(key, 0)).map(|entry| (encoding_name(entry), entry.expires_at()))
+    keys.peek(keys.key(key, 0)).and_then(|entry| Some((encoding_name(entry)?, entry.expires_at())))
 }
 
 fn encoding(client: &Client, key: &str) -> &'static str {

@@ -1,4 +1,4 @@
-//! Layer 6: the event loop. One per core, each with its own engine, sockets, buffers and clients; all work on one keyspace.
+//! Layer 7: the event loop. One per core, each with its own engine, sockets, buffers and clients; all work on one keyspace.
 //!
 //! ```text
 //! reap    file completions: bytes to the client's input, send progress, new sockets, mail

@@ -1,4 +1,4 @@
-//! Layer 5: from a parsed command to its reply.
+//! Layer 6: from a parsed command to its reply.
 //!
 //! ```text
 //! look      for a window of commands of all clients: row, hash of the keys, prefetch of what the keys lie in

@@ -1,4 +1,4 @@
-//! Layer 2: the databases. `Keyspace` is the shared whole; `Keys` is one database as one command sees it.
+//! Layer 3: the databases. `Keyspace` is the shared whole; `Keys` is one database as one command sees it.
 //!
 //! Here keys get their Redis meaning: types and encodings, lazy expiry (a key past its deadline reads as absent and is
 //! removed by whoever meets it), recency, hits and misses. The table below knows none of this.
@@ -9,6 +9,7 @@ pub mod expire;
 #[cfg(all(test, not(loom)))]
 mod expire_fuzz;
 mod freer;
+pub mod objects;
 pub mod recency;
 pub mod safepoint;
 pub mod types;
@@ -176,6 +177,10 @@ impl<'t> Keys<'t> {
         if self.is_dead(entry) {
             self.expire(key);
             return None;
+        }
+        // A command that is at work on it counts when it is done; it may remove the key.
+        if entry.object().is_some_and(|object| !object.settled()) {
+            return self.peek(key);
         }
         Some(entry)
     }

@@ -4,6 +4,7 @@ use crate::base::clock::WallMs;
 use crate::base::num::{INT_TEXT_LEN_MAX, parse_i64};
 use crate::table::entry::{BLOB_LEN_MIN, CELL_MAX, CELL_MIN};
 use crate::table::{Entry, Kind, NewEntry, Payload, Source};
+use crate::value::object::{ObjectType, Value};
 use bytes::Bytes;
 
 /// A string that was stored whole and short: `embstr`.
@@ -19,17 +20,40 @@ pub const EMBSTR_LEN_MAX: usize = 44;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Type {
     String,
+    List,
+    Hash,
+    Set,
+    SortedSet,
+    Stream,
 }
 
 impl Type {
     /// The type of an entry's value.
-    pub fn of(_entry: Entry<'_>) -> Type {
-        Type::String // The other types take the kinds from 3 up.
+    #[inline]
+    pub fn of(entry: Entry<'_>) -> Type {
+        const LIST: u8 = ObjectType::List as u8;
+        const HASH: u8 = ObjectType::Hash as u8;
+        const SET: u8 = ObjectType::Set as u8;
+        const SORTED_SET: u8 = ObjectType::SortedSet as u8;
+        const STREAM: u8 = ObjectType::Stream as u8;
+        match entry.kind().0 {
+            LIST => Type::List,
+            HASH => Type::Hash,
+            SET => Type::Set,
+            SORTED_SET => Type::SortedSet,
+            STREAM => Type::Stream,
+            _ => Type::String,
+        }
     }
     /// The name that TYPE replies.
     pub fn name(self) -> &'static str {
         match self {
             Type::String => "string",
+            Type::List => "list",
+            Type::Hash => "hash",
+            Type::Set => "set",
+            Type::SortedSet => "zset",
+            Type::Stream => "stream",
         }
     }
 }
@@ -50,10 +74,8 @@ impl<'g> Str<'g> {
     /// The value of a string entry.
     #[inline]
     pub fn of(entry: Entry<'g>) -> Result<Self, WrongType> {
-        if Type::of(entry) != Type::String {
-            return Err(WrongType);
-        }
         Ok(match entry.payload() {
+            Payload::Object(_) => return Err(WrongType),
             Payload::Inline(bytes) => Str::Bytes(bytes),
             Payload::Cell(value) => Str::Int(value),
             Payload::Blob(blob) => Str::Blob(blob),
@@ -80,14 +102,24 @@ impl<'g> Str<'g> {
     }
 }
 
-/// The name that OBJECT ENCODING replies.
-pub fn encoding_name(entry: Entry<'_>) -> &'static str {
-    match entry.payload() {
+/// The name that OBJECT ENCODING replies. None: the collection has just been removed.
+pub fn encoding_name(entry: Entry<'_>) -> Option<&'static str> {
+    Some(match entry.payload() {
+        Payload::Object(object) => object.read()?.encoding(),
         Payload::Cell(_) => "int",
         Payload::Inline(_) if entry.kind() == EMBSTR => "embstr",
         Payload::Inline(_) if entry.kind() == WIDE => "int",
         _ => "raw",
-    }
+    })
+}
+
+/// Bytes of an entry and its value, a collection estimated from `samples` elements (0: all). None: it has just been removed.
+pub fn memory(entry: Entry<'_>, samples: usize) -> Option<usize> {
+    let heap = match entry.payload() {
+        Payload::Object(object) => object.read()?.memory(samples),
+        _ => 0,
+    };
+    Some(entry.memory() + heap)
 }
 
 /// Builds the entry of a string value stored whole (SET): counter, embstr, raw or blob, as its bytes demand.
@@ -162,17 +194,30 @@ fn padded(bytes: &[u8], len: usize) -> Vec<u8> {
     copy
 }
 
-/// A copy of an entry, value and recency, with another deadline or none. A blob is shared, not copied.
+/// Builds the entry of a collection.
+pub fn new_collection(key: &[u8], value: Value, expires_at: Option<WallMs>, recency: u32) -> NewEntry {
+    NewEntry::new(Kind(value.kind() as u8), key, expires_at, recency, Source::Object(value))
+}
+
+/// Builds the entry of a collection of this type, locked and without a body.
+pub fn new_vacant(kind: ObjectType, key: &[u8], recency: u32) -> NewEntry {
+    NewEntry::new(Kind(kind as u8), key, None, recency, Source::Vacant)
+}
+
+/// A copy of an entry, value and recency, with another deadline or none. A blob is shared, not copied; a collection is handed
+/// over when the copy takes the entry's place.
 pub fn with_deadline(entry: Entry<'_>, expires_at: Option<WallMs>) -> NewEntry {
     copy_as(entry, entry.key(), expires_at, entry.recency())
 }
 
-/// An entry's value under another key. A blob is shared, not copied.
+/// An entry's value under another key. A blob is shared, not copied. A collection is handed over, if `Table::update` replaces
+/// the entry by this one, or `Txn::bequeath` decides so.
 pub fn copy_as(entry: Entry<'_>, key: &[u8], expires_at: Option<WallMs>, recency: u32) -> NewEntry {
     let source = match entry.payload() {
         Payload::Inline(bytes) => Source::Inline(bytes),
         Payload::Cell(value) => Source::Cell(value),
         Payload::Blob(blob) => Source::Blob(blob.clone()),
+        Payload::Object(_) => Source::Heir,
     };
     NewEntry::new(entry.kind(), key, expires_at, recency, source)
 }
@@ -183,7 +228,7 @@ mod tests {
 
     #[test]
     fn encodings_are_those_that_redis_names() {
-        let encoding = |value: &[u8]| encoding_name(new_string(b"k", value, None, 0).view());
+        let encoding = |value: &[u8]| encoding_name(new_string(b"k", value, None, 0).view()).unwrap();
         for int in ["0", "-1", "4611686018427387904", "-9223372036854775808", "9223372036854775807"] {
             assert_eq!(encoding(int.as_bytes()), "int", "{int}");
         }
@@ -193,7 +238,7 @@ mod tests {
         assert_eq!(encoding(&[b'x'; 44]), "embstr");
         assert_eq!(encoding(&[b'x'; 45]), "raw");
         assert_eq!(encoding(&[b'x'; 100_000]), "raw");
-        assert_eq!(encoding_name(new_edited(b"k", None, 0, b"", 1, |bytes| bytes[0] = b'1').view()), "raw");
+        assert_eq!(encoding_name(new_edited(b"k", None, 0, b"", 1, |bytes| bytes[0] = b'1').view()), Some("raw"));
     }
 
     #[test]

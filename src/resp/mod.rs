@@ -1,4 +1,4 @@
-//! Layer 1, bytes only: requests in, replies out, and the exact texts of errors.
+//! Layer 2, bytes only: requests in, replies out, and the exact texts of errors.
 
 pub mod args;
 pub mod error;

@@ -1,4 +1,4 @@
-//! Layer 7: from the command line to running loops, and back to the shell.
+//! Layer 8: from the command line to running loops, and back to the shell.
 //!
 //! ```text
 //! parameters ▶ log ▶ descriptors ▶ engine (probed) ▶ sockets ▶ threads, each with its engine ▶ start screen ▶ loops turn

@@ -6,6 +6,7 @@
 //! +8   ttl    u64   unix ms << 1 | FROZEN                      only with HAS_TTL
 //! then cell   u64   value << 1 | FROZEN                        payload Cell
 //!      or blob      bytes::Bytes                               payload Blob
+//!      or object    value::object::Object, 24 bytes            payload Object
 //! then klen   u64   only when klen8 = 255
 //! then the key's bytes, and for payload Inline the value's bytes
 //! ```
@@ -17,7 +18,8 @@
 //! **Freeze.** `ttl` and `cell` are changed in place by CAS while their FROZEN bit is clear. Whoever wants to unlink or copy
 //! an entry freezes both first; what it then reads is final. Rules: FROZEN is never cleared; a frozen entry that is still
 //! in its slot is an ordinary entry with constant value, and whoever wants to change it replaces it, waiting for nobody.
-//! In place a deadline only grows; a counter goes up and down.
+//! In place a deadline only grows; a counter goes up and down. An object is changed in place under its own lock, and
+//! unlinked by whoever holds that lock.
 //! Proof: loom-tests/tests/freeze.rs.
 
 use super::recycle;
@@ -25,6 +27,7 @@ use crate::base::clock::WallMs;
 use crate::base::mutation::{Mutation, mutated};
 use crate::base::plain::Plain;
 use crate::base::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::value::object::{Object, Value};
 use bytes::Bytes;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
@@ -44,6 +47,7 @@ const KLEN_EXTENDED: usize = 255;
 const PAYLOAD_INLINE: u32 = 0;
 const PAYLOAD_CELL: u32 = 1;
 const PAYLOAD_BLOB: u32 = 2;
+const PAYLOAD_OBJECT: u32 = 3;
 
 const _: () = assert!(BLOB_LEN_MIN <= u16::MAX as usize, "inline lengths fit 16 bits");
 
@@ -73,6 +77,12 @@ pub enum Source<'a> {
     Cell(i64),
     /// A large value, shared by reference.
     Blob(Bytes),
+    /// A collection.
+    Object(Value),
+    /// A collection that its maker puts there after the entry was published; it is born locked (`Table::insert_held`).
+    Vacant,
+    /// The collection of another entry, which it gets when it takes that one's place (`Table::update`, `transact`).
+    Heir,
 }
 
 /// A value as an entry holds it.
@@ -82,6 +92,7 @@ pub enum Payload<'g> {
     /// The counter at the moment of the read.
     Cell(i64),
     Blob(&'g Bytes),
+    Object(&'g Object),
 }
 
 /// Byte offsets of an entry's parts; depend on `fixed` alone.
@@ -104,7 +115,8 @@ impl Header {
             + match self.payload_kind() {
                 PAYLOAD_INLINE => 0,
                 PAYLOAD_CELL => size_of::<AtomicU64>(),
-                _ => size_of::<Bytes>(),
+                PAYLOAD_BLOB => size_of::<Bytes>(),
+                _ => size_of::<Object>(),
             };
         let extended = if self.fixed >> 16 & 255 == KLEN_EXTENDED as u32 { 8 } else { 0 };
         Shape { payload, key: after + extended }
@@ -200,7 +212,20 @@ impl<'g> Entry<'g> {
                 None => unreachable!("payload Cell has a cell"),
             },
             // SAFETY: payload Blob means an initialised `Bytes` at the payload offset.
-            _ => Payload::Blob(unsafe { &*self.at::<Bytes>(header.shape().payload) }),
+            PAYLOAD_BLOB => Payload::Blob(unsafe { &*self.at::<Bytes>(header.shape().payload) }),
+            // SAFETY: payload Object means an initialised `Object` at the payload offset.
+            _ => Payload::Object(unsafe { &*self.at::<Object>(header.shape().payload) }),
+        }
+    }
+    /// The collection and its lock.
+    #[inline]
+    pub fn object(self) -> Option<&'g Object> {
+        if self.header().payload_kind() != PAYLOAD_OBJECT {
+            return None;
+        }
+        match self.payload() {
+            Payload::Object(object) => Some(object),
+            _ => None,
         }
     }
     /// The deadline, if there is one.
@@ -298,13 +323,14 @@ impl<'g> Entry<'g> {
         let header = self.header();
         header.shape().key + self.key_len() + header.inline_len()
     }
-    /// The allocation's bytes if it can be freed without looking into it: no blob to be dropped.
+    /// The allocation's bytes if it can be freed without looking into it: nothing to be dropped.
     #[cfg(not(loom))]
     #[inline]
     pub(super) fn recyclable_len(self) -> Option<usize> {
-        (self.header().payload_kind() != PAYLOAD_BLOB).then(|| self.alloc_len())
+        (self.header().payload_kind() < PAYLOAD_BLOB).then(|| self.alloc_len())
     }
-    /// Bytes that unlinking this entry gives back: the allocation and, for a blob, its bytes.
+    /// Bytes that unlinking this entry gives back: the allocation and, for a blob, its bytes. What a collection has on the
+    /// heap is not counted: only its lock's holder may look.
     pub fn memory(self) -> usize {
         self.alloc_len() + if let Payload::Blob(blob) = self.payload() { blob.len() } else { 0 }
     }
@@ -338,6 +364,7 @@ impl NewEntry {
             Source::Joined(a, b) => (PAYLOAD_INLINE, a.len() + b.len()),
             Source::Cell(_) => (PAYLOAD_CELL, 0),
             Source::Blob(_) => (PAYLOAD_BLOB, 0),
+            Source::Object(_) | Source::Vacant | Source::Heir => (PAYLOAD_OBJECT, 0),
         };
         let entry = Self::allocate(kind, key, expires_at, recency, payload, inline_len);
         let view = entry.view();
@@ -362,8 +389,26 @@ impl NewEntry {
                 // SAFETY: 8-aligned room for the handle.
                 unsafe { place.write(blob) }
             }
+            // SAFETY: `allocate` made the room for an object.
+            Source::Object(value) => unsafe { entry.write_object(Object::new(value)) },
+            // SAFETY: as above.
+            Source::Vacant => unsafe { entry.write_object(Object::vacant()) },
+            // SAFETY: as above.
+            Source::Heir => unsafe { entry.write_object(Object::heir()) },
         }
         entry
+    }
+    /// # Safety
+    /// The entry was allocated with payload Object, and has none yet.
+    unsafe fn write_object(&self, object: Object) {
+        let place = self.view().at::<Object>(self.view().header().shape().payload).cast_mut();
+        // SAFETY: 8-aligned room for it, by the caller's promise; nobody else sees the block yet.
+        unsafe { place.write(object) }
+    }
+    /// Is it to get another entry's collection?
+    #[inline]
+    pub fn is_heir(&self) -> bool {
+        self.view().object().is_some_and(Object::is_heir)
     }
     /// Allocates an inline entry of `len` value bytes, all zero, and lets `fill` write them.
     pub fn filled(
@@ -456,6 +501,11 @@ impl Drop for NewEntry {
         if entry.header().payload_kind() == PAYLOAD_BLOB {
             let place = entry.at::<Bytes>(entry.header().shape().payload).cast_mut();
             // SAFETY: payload Blob holds an initialised handle, dropped exactly here.
+            unsafe { place.drop_in_place() };
+        }
+        if entry.header().payload_kind() == PAYLOAD_OBJECT {
+            let place = entry.at::<Object>(entry.header().shape().payload).cast_mut();
+            // SAFETY: payload Object holds an initialised object, dropped exactly here.
             unsafe { place.drop_in_place() };
         }
         // SAFETY: taken in `allocate` with the length that the header still describes.

@@ -1,4 +1,4 @@
-//! Layer 1: the shared table. A lock-free map from key bytes to entries, used by all loops at once.
+//! Layer 2: the shared table. A lock-free map from key bytes to entries, used by all loops at once.
 //!
 //! ```text
 //! hash ──[47:32]──▶ shard ──▶ generation ──[low bits]──▶ group (one cache line: head + 7 tagged words)
@@ -9,6 +9,7 @@
 //! - `group`    lines, spills, headers, generations      - `probe`    find, insert, replace, remove: the protocol
 //! - `bundle`   more than 21 keys in one group           - `resize`   moving a shard to another size, unit by unit
 //! - `staged`   several keys at one instant              - `reclaim`  when removed things are freed
+//! - `held`     several objects under their locks
 //! - `scan`     SCAN's cursor, RANDOMKEY                 - `locate`   finding keys again by 32 bits of their hash
 //! - `roots`    the databases
 //!
@@ -25,6 +26,7 @@
 mod bundle;
 pub mod entry;
 mod group;
+mod held;
 #[cfg(all(test, not(loom)))]
 mod history_test;
 mod locate;
@@ -41,6 +43,7 @@ mod table_fuzz;
 mod word;
 
 pub use entry::{Entry, Kind, NewEntry, Payload, Source};
+pub use held::{Held, Lost, Wanted, hold};
 pub use reclaim::{Guard, Participant};
 pub use scan::{Walk, Walked};
 pub use staged::{Txn, snapshot, transact};
@@ -48,11 +51,13 @@ pub use staged::{Txn, snapshot, transact};
 use crate::base::hash::{Key, KeyHasher};
 use crate::base::mutation::{Mutation, mutated};
 use crate::base::sync::{AtomicUsize, Ordering};
+use crate::value::object::Exclusive;
 use entry::Cells;
 use group::{Generation, GroupHead, Line};
 use probe::{Insert, Look, Place, find, insert};
 use shard::{Counts, Shard};
 use staged::resolved;
+use std::ptr::NonNull;
 use word::Word;
 
 /// Shards of a table. A power of two; one in models.
@@ -118,6 +123,15 @@ fn chaos() {
 /// another one, for deadlines only grow in place; a counter may have gone up and come back while the decision was made.
 fn was_decided_on(last: Cells, seen: Cells, old: Entry<'_>) -> bool {
     mutated(Mutation::DecideBeforeFreeze) || last == seen && (!old.is_counter() || mutated(Mutation::CounterComesBack))
+}
+
+/// Moves the collection of the entry whose lock this is to `heir`, which was born locked by this thread, and lets others at it.
+fn inherit(lock: Option<&mut Exclusive<'_>>, heir: Entry<'_>) {
+    let (Some(lock), Some(object)) = (lock, heir.object()) else {
+        unreachable!("an heir takes the place of an object")
+    };
+    // SAFETY: born locked by this thread, asked for once: here.
+    lock.hand_over(&mut unsafe { object.born_held() });
 }
 
 impl Table {
@@ -312,12 +326,25 @@ impl Table {
             if !is_final && !was_decided_on(old.freeze(), seen, old) {
                 continue; // `f` decides again, now on final values.
             }
+            let mut lock = None;
+            if let Some(object) = old.object().filter(|_| !mutated(Mutation::UnlinkWithoutLock)) {
+                lock = object.write();
+                if lock.is_none() {
+                    continue; // Somebody else has unlinked it.
+                }
+            }
             chaos();
             let volatile = has_deadline as i64 - old.has_deadline() as i64;
             if place.exchange(word, guard) {
                 if let Change::Put(entry) = change {
-                    entry.into_raw(); // The slot owns it now.
+                    let is_heir = entry.is_heir();
+                    let block = entry.into_raw(); // The slot owns it now.
+                    if is_heir {
+                        // SAFETY: published a moment ago, and locked since its birth: nobody can have unlinked it.
+                        inherit(lock.as_mut(), unsafe { Entry::from_raw(NonNull::new_unchecked(block)) });
+                    }
                 }
+                lock.into_iter().for_each(Exclusive::bury);
                 // SAFETY: our exchange unlinked it: rule 1.
                 unsafe { guard.retire(old) };
                 if word.is_empty() || volatile != 0 {
@@ -407,7 +434,7 @@ impl Drop for Table {
                 debug_assert!(!word.is_record(), "no staged command outlives its turn");
                 if word.is_live() {
                     // SAFETY: the table's own entry, reachable by nobody else.
-                    unsafe { drop(NewEntry::from_raw(std::ptr::NonNull::new_unchecked(word.pointer()))) };
+                    unsafe { drop(NewEntry::from_raw(NonNull::new_unchecked(word.pointer()))) };
                 }
             });
             scan::free_bundles(generation);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! lock     in one global order (table, hash, key): CAS the key's word → RECORD (an absent key gets one by `insert`),
-//!          then freeze the old entry's cells
+//!          then freeze the old entry's cells; then, in the same order, take the locks of old objects
 //! decide   the command reads the old entries and writes its decisions into the records
 //! commit   CAS status ACTIVE → COMMITTED               ** the linearization point of all keys together **
 //! finish   for each key CAS RECORD → new word (or EMPTY), wherever the key lives by then; retire what was replaced
@@ -11,6 +11,10 @@
 //! COMMITTED. A **writer** that meets one waits a moment; if the owner still has not committed (it was descheduled), the
 //! writer aborts it (CAS ACTIVE → ABORTED), puts the old word back and goes on; the owner starts over. So nobody waits for
 //! a stalled thread, and the global order keeps owners from aborting each other in circles.
+//!
+//! **Objects.** Once an owner has locked objects nobody may abort it (PINNED): it has all that it needs, and runs. While it
+//! still waits for one of those locks it may be aborted, so whoever holds the lock and wants to remove the key does not
+//! wait for it. What it unlinks is marked dead before the locks are given back (`value::object`).
 //!
 //! *Strict serializability.* A plain word is current. An ACTIVE record's old word is current: the owner has not committed and
 //! nobody else changes a record's word before it is settled. A COMMITTED record's new word is current until the key is
@@ -28,12 +32,15 @@ use crate::base::clock::WallMs;
 use crate::base::hash::Key;
 use crate::base::mutation::{Mutation, mutated, unless, weakened};
 use crate::base::plain::Plain;
-use crate::base::sync::{AtomicU64, Ordering, spin};
+use crate::base::sync::{AtomicU64, Ordering, Patience, spin};
+use crate::value::object::{Exclusive, Object, Value};
 use smallvec::SmallVec;
 
 const ACTIVE: u64 = 0;
 const COMMITTED: u64 = 1;
 const ABORTED: u64 = 2;
+/// Active, with the locks of objects in hand: not to be aborted.
+const PINNED: u64 = 3;
 
 /// Spins before a writer aborts another's staged command: some 50 µs of pauses, far beyond what an owner that runs needs.
 #[cfg(not(loom))]
@@ -120,14 +127,23 @@ impl Table {
         // SAFETY: `word` was loaded from a slot under `guard`.
         let record = unsafe { Record::of(word) };
         let mut patience = PATIENCE;
-        while record.status().load(Ordering::Acquire) == ACTIVE {
+        let mut pinned = Patience::default();
+        loop {
+            match record.status().load(Ordering::Acquire) {
+                ACTIVE => {}
+                PINNED => {
+                    pinned.wait();
+                    continue;
+                }
+                _ => break,
+            }
             if patience == 0 && mutated(Mutation::FinishedWhileActive) {
                 break;
             }
             if patience == 0 {
-                // AcqRel: either this abort or the owner's commit happens, not both.
+                // AcqRel: either this abort or the owner's next step happens, not both.
                 let _ = record.status().compare_exchange(ACTIVE, ABORTED, Ordering::AcqRel, Ordering::Acquire);
-                break;
+                continue;
             }
             patience -= 1;
             spin();
@@ -200,7 +216,11 @@ struct Held<'g> {
     /// The slot whose word the record took. None: it was inserted, or is part of a bundle.
     place: Option<Place<'g>>,
     old: Option<Entry<'g>>,
+    /// The lock of the old entry's object.
+    lock: Option<Exclusive<'g>>,
     change: Change,
+    /// The new entry gets the object of this one of the distinct keys.
+    heir_of: Option<u32>,
 }
 
 /// The keys of one staged command, locked.
@@ -223,7 +243,7 @@ impl<'g> Txn<'g> {
         for (table, hash, index) in order {
             let rank = (table, hash, bytes(index));
             if last != Some(rank) {
-                txn.held.push(Held { index, place: None, old: None, change: Change::Keep });
+                txn.held.push(Held { index, place: None, old: None, lock: None, change: Change::Keep, heir_of: None });
                 last = Some(rank);
             }
             txn.held_of[index as usize] = txn.held.len() as u32 - 1;
@@ -237,6 +257,17 @@ impl<'g> Txn<'g> {
     /// Decides key `index`; the last decision of a key counts. The default is Keep.
     pub fn decide(&mut self, index: usize, change: Change) {
         self.held[self.held_of[index] as usize].change = change;
+    }
+    /// Decides that key `index` gets `heir`, a copy of what key `from` has. A collection is not copied, but handed over
+    /// (`Source::Heir`): key `from` is to be removed.
+    pub fn bequeath(&mut self, from: usize, index: usize, heir: NewEntry) {
+        let from = heir.is_heir().then_some(self.held_of[from]);
+        let held = &mut self.held[self.held_of[index] as usize];
+        (held.change, held.heir_of) = (Change::Put(heir), from);
+    }
+    /// A copy of the collection of key `index`, if it has one.
+    pub fn duplicate(&self, index: usize) -> Option<Value> {
+        Some(self.held[self.held_of[index] as usize].lock.as_ref()?.duplicate())
     }
     /// What has been decided for key `index` so far.
     pub fn decision(&self, index: usize) -> &Change {
@@ -254,9 +285,11 @@ pub fn transact<'g, R>(keys: &[(&Table, Key<'_>)], guard: &'g Guard<'_>, mut f: 
     loop {
         let block = Block::new(keys, &txn.held);
         let mut result = None;
-        if block.records.iter().zip(&mut txn.held).all(|(record, held)| lock(keys, held, record, guard)) {
+        if block.records.iter().zip(&mut txn.held).all(|(record, held)| lock(keys, held, record, guard))
+            && let Some(status) = lock_objects(&block, &mut txn.held)
+        {
             result = Some(f(&mut txn));
-            if !commit(&block, &mut txn.held) {
+            if !commit(&block, status, &mut txn.held) {
                 result = None;
             }
         }
@@ -268,7 +301,7 @@ pub fn transact<'g, R>(keys: &[(&Table, Key<'_>)], guard: &'g Guard<'_>, mut f: 
             if !place.is_some_and(|place| table.finish_at(place, key, block.word(n), guard)) {
                 table.finish(key, block.word(n), guard);
             }
-            (held.old, held.change) = (None, Change::Keep);
+            (held.old, held.lock, held.change, held.heir_of) = (None, None, Change::Keep, None);
         }
         let bytes = block.records.len() * size_of::<Record>();
         guard.retire_boxed(block, bytes);
@@ -344,9 +377,45 @@ fn lock<'g>(keys: &[(&Table, Key<'_>)], held: &mut Held<'g>, record: &Record, gu
     }
 }
 
-/// Writes the decisions and commits. On failure (somebody aborted us) the new entries are freed: nobody could see them.
-fn commit(block: &Block, held: &mut [Held<'_>]) -> bool {
+/// Takes the locks of the objects that the locked keys hold, and lets nobody abort us from then on. Returns the status that
+/// the command is committed from. None: somebody aborted us.
+fn lock_objects<'g>(block: &Block, held: &mut [Held<'g>]) -> Option<u64> {
+    let mut status = ACTIVE;
+    for held in held {
+        let Some(object) = held.old.and_then(Entry::object) else { continue };
+        if mutated(Mutation::LockWithoutObject) {
+            continue;
+        }
+        let is_aborted = || block.status.load(Ordering::Acquire) != ACTIVE;
+        // It cannot be dead: the word that we hold points to it.
+        held.lock = Some(object.write_unless(is_aborted)?);
+        status = PINNED;
+    }
+    // AcqRel: either this or an abort happens, not both.
+    if status == PINNED && block.status.compare_exchange(ACTIVE, PINNED, Ordering::AcqRel, Ordering::Acquire).is_err() {
+        return None;
+    }
+    Some(status)
+}
+
+/// After the commit: collections go to their heirs, and what was unlinked is dead.
+fn settle_objects(block: &Block, held: &mut [Held<'_>]) {
+    for to in 0..held.len() {
+        let Some(from) = held[to].heir_of.take() else { continue };
+        let heir = Word(block.records[to].new.load(Ordering::Relaxed));
+        // SAFETY: our own new entry; it was born locked, so nobody can have unlinked it.
+        super::inherit(held[from as usize].lock.as_mut(), unsafe { heir.as_entry() });
+    }
     for (record, held) in block.records.iter().zip(held) {
+        if record.old.load(Ordering::Relaxed) != record.new.load(Ordering::Relaxed) {
+            held.lock.take().into_iter().for_each(Exclusive::bury);
+        }
+    }
+}
+
+/// Writes the decisions and commits. On failure (somebody aborted us) the new entries are freed: nobody could see them.
+fn commit(block: &Block, status: u64, held: &mut [Held<'_>]) -> bool {
+    for (record, held) in block.records.iter().zip(held.iter_mut()) {
         let old = Word(record.old.load(Ordering::Relaxed));
         let new = match std::mem::replace(&mut held.change, Change::Keep) {
             Change::Keep => old,
@@ -358,7 +427,8 @@ fn commit(block: &Block, held: &mut [Held<'_>]) -> bool {
     super::chaos();
     // Release: publishes the decisions. **The linearization point of the whole command.**
     let order = weakened(Mutation::StatusRelaxed, Ordering::AcqRel);
-    if block.status.compare_exchange(ACTIVE, COMMITTED, order, Ordering::Acquire).is_ok() {
+    if block.status.compare_exchange(status, COMMITTED, order, Ordering::Acquire).is_ok() {
+        settle_objects(block, held);
         return true;
     }
     for record in &block.records {
@@ -396,6 +466,10 @@ pub fn snapshot<'g, R>(
             found.push(entry);
             seen.push(sight);
         }
+        // What a command is doing to these keys is done first, for it may have begun with another one of them.
+        if !found.iter().flatten().all(|entry| entry.object().is_none_or(Object::settled)) {
+            continue;
+        }
         let counters = found.iter().flatten().filter(|entry| entry.is_counter() && !entry.is_frozen()).count();
         if counters > 1 && !mutated(Mutation::SnapshotOfCounters) || seen.iter().any(|sight| !sight.is_comparable) {
             break;
@@ -424,12 +498,12 @@ pub(super) struct Sight<'g> {
     status: u64,
     /// A deadline, and whose it is: it may be put off in place.
     deadline: Option<(Entry<'g>, WallMs)>,
-    is_comparable: bool,
+    pub(super) is_comparable: bool,
 }
 
 impl Sight<'_> {
     /// Is the key's word (or its absence) still what it was?
-    fn still_holds(&self) -> bool {
+    pub(super) fn still_holds(&self) -> bool {
         let Some(place) = &self.place else {
             // Acquire: as in `find`. Any insert, and any move, changes the head.
             return Some(self.home.load(Ordering::Acquire)) == self.absent_under;
@@ -453,7 +527,7 @@ impl Sight<'_> {
 
 impl Table {
     /// Looks a key up and remembers how.
-    fn sight<'g>(&self, key: Key<'_>, guard: &'g Guard<'_>) -> (Option<Entry<'g>>, Sight<'g>) {
+    pub(super) fn sight<'g>(&self, key: Key<'_>, guard: &'g Guard<'_>) -> (Option<Entry<'g>>, Sight<'g>) {
         let (generation, look) = self.look_under(key, guard);
         let home = &generation.line(generation.group_of(key.hash)).head;
         match look {

@@ -13,6 +13,7 @@ fn text(entry: Entry<'_>) -> Vec<u8> {
         Payload::Inline(bytes) => bytes.to_vec(),
         Payload::Cell(value) => value.to_string().into_bytes(),
         Payload::Blob(blob) => blob.to_vec(),
+        Payload::Object(_) => unreachable!("no collections here"),
     }
 }
 

@@ -1,14 +1,19 @@
-//! Layer 1: operations on values as plain bytes. No key, no clock, no reply: bytes in, bytes and numbers out.
+//! Layer 1: operations on values. No key, no clock, no reply: bytes in, bytes and numbers out.
 //!
-//! What a command family needs of a type stands here, so that it can be read, tested and fuzzed without a server.
+//! What a command family needs of a type stands here, so that it can be read, tested and fuzzed without a server. Strings
+//! are plain bytes; collections are `object::Collection`s, which an entry of the table owns.
 
 pub mod bitfield;
 pub mod bits;
 pub mod block;
 pub mod digest;
+pub mod drain;
 pub mod lcs;
 pub mod long_double;
+pub mod object;
 pub mod pack;
 #[cfg(all(test, not(loom)))]
 mod pack_fuzz;
 pub mod range;
+#[cfg(any(test, loom))]
+pub mod tally;

@@ -1,0 +1,399 @@
+//! Objects: values that are changed in place, under one lock of their own.
+//!
+//! An entry owns its object; the table does not look inside. A command that reads takes the lock shared, one that writes takes
+//! it exclusively, for the time of one handler (or one slice of it), never across a wait.
+//!
+//! ```text
+//! lock   u32    WRITER | DEAD | WANTED | number of readers
+//! kind   u8     which collection the body is; None: it has moved away, or has not come yet
+//! body   2 × 8  the collection: at most 16 bytes, thin boxes to the rest
+//! ```
+//! **Dead.** Whoever unlinks an entry from its key holds its object exclusively from before the CAS, and marks it dead before
+//! it lets go. So a lock that was taken and is not dead belongs to what the key holds, for as long as it is held; a dead one
+//! means: look the key up again. An object's value survives its entry where that is what the command says (RENAME, EXPIRE):
+//! the new entry's object is born locked and empty, and gets the body under both locks.
+//!
+//! **Progress.** Holders run; a waiting thread spins for a moment and then gives its core away. A waiting writer keeps new
+//! readers out.
+//!
+//! Proof: loom-tests/tests/object.rs.
+
+use super::drain;
+use crate::base::mutation::{Mutation, mutated, weakened};
+use crate::base::plain::Plain;
+use crate::base::sync::{AtomicU32, Ordering, Patience};
+use std::cell::UnsafeCell;
+use std::mem::MaybeUninit;
+
+/// The types of collections. The numbers are those of the entries' kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ObjectType {
+    List = 3,
+    Hash,
+    Set,
+    SortedSet,
+    Stream,
+    /// Of models and tests.
+    #[cfg(any(test, loom))]
+    Tally,
+}
+
+/// What every collection tells about itself. `Default` is the empty one in its smallest encoding.
+pub trait Collection: Default + Send + 'static {
+    const TYPE: ObjectType;
+    /// Has it lost its last element? Then its key is removed. A stream never has.
+    fn is_empty(&self) -> bool;
+    /// The name that OBJECT ENCODING replies.
+    fn encoding(&self) -> &'static str;
+    /// Bytes on the heap, estimated from `samples` elements; 0: from all of them.
+    fn memory(&self, samples: usize) -> usize;
+    /// Allocations that are freed with it, about. Cost: constant.
+    fn pieces(&self) -> usize;
+    /// A copy that shares nothing with it.
+    fn duplicate(&self) -> Self;
+}
+
+/// A collection's place: aligned for thin boxes.
+type Body = MaybeUninit<[u64; 2]>;
+
+/// What can be done with a body without knowing its type.
+struct Methods {
+    drop: unsafe fn(*mut Body),
+    is_empty: unsafe fn(*const Body) -> bool,
+    encoding: unsafe fn(*const Body) -> &'static str,
+    memory: unsafe fn(*const Body, usize) -> usize,
+    pieces: unsafe fn(*const Body) -> usize,
+    duplicate: unsafe fn(*const Body) -> Value,
+}
+
+/// The collection in a body.
+///
+/// # Safety
+/// The body holds a T, and nobody changes it for `'b`.
+unsafe fn seen<'b, T: Collection>(body: *const Body) -> &'b T {
+    // SAFETY: the caller's promise.
+    unsafe { &*body.cast::<T>() }
+}
+
+#[allow(dead_code)] // Until the first collection is there.
+const fn methods<T: Collection>() -> Methods {
+    const { assert!(size_of::<T>() <= size_of::<Body>() && align_of::<T>() <= align_of::<Body>()) };
+    Methods {
+        // SAFETY: as for all of these: found through `of`, so called with a body that holds a T.
+        drop: |body| unsafe { body.cast::<T>().drop_in_place() },
+        // SAFETY: as above.
+        is_empty: |body| unsafe { seen::<T>(body) }.is_empty(),
+        // SAFETY: as above.
+        encoding: |body| unsafe { seen::<T>(body) }.encoding(),
+        // SAFETY: as above.
+        memory: |body, samples| unsafe { seen::<T>(body) }.memory(samples),
+        // SAFETY: as above.
+        pieces: |body| unsafe { seen::<T>(body) }.pieces(),
+        // SAFETY: as above.
+        duplicate: |body| Value::new(unsafe { seen::<T>(body) }.duplicate()),
+    }
+}
+
+/// The methods of a type. A new collection adds its line here.
+fn of(kind: ObjectType) -> &'static Methods {
+    match kind {
+        #[cfg(any(test, loom))]
+        ObjectType::Tally => const { &methods::<super::tally::Tally>() },
+        _ => unreachable!("no value of this type was ever made"),
+    }
+}
+
+/// A collection of any type, owned.
+pub struct Value {
+    kind: ObjectType,
+    body: Body,
+}
+
+// SAFETY: every collection is Send.
+unsafe impl Send for Value {}
+
+impl Value {
+    pub fn new<T: Collection>(collection: T) -> Self {
+        let mut body = Body::uninit();
+        // SAFETY: `methods` has checked size and alignment.
+        unsafe { body.as_mut_ptr().cast::<T>().write(collection) };
+        Value { kind: T::TYPE, body }
+    }
+    pub fn kind(&self) -> ObjectType {
+        self.kind
+    }
+    /// Allocations that are freed with it, about.
+    pub fn pieces(&self) -> usize {
+        // SAFETY: the body holds what `kind` says.
+        unsafe { (of(self.kind).pieces)(&self.body) }
+    }
+    /// Gives the body away.
+    fn into_body(self) -> (ObjectType, Body) {
+        let parts = (self.kind, self.body);
+        std::mem::forget(self);
+        parts
+    }
+}
+
+impl Drop for Value {
+    fn drop(&mut self) {
+        // SAFETY: the body holds what `kind` says, and is dropped exactly here.
+        unsafe { (of(self.kind).drop)(&mut self.body) }
+    }
+}
+
+const WRITER: u32 = 1 << 31;
+const DEAD: u32 = 1 << 30;
+/// A writer waits: no new readers.
+const WANTED: u32 = 1 << 29;
+const READERS: u32 = WANTED - 1;
+
+/// See the module header.
+pub struct Object {
+    lock: AtomicU32,
+    /// Changed with the body.
+    kind: UnsafeCell<Option<ObjectType>>,
+    is_heir: bool,
+    body: UnsafeCell<Body>,
+    /// The body, for the models. No bytes in the server.
+    plain: Plain,
+}
+
+// SAFETY: kind and body are touched by whoever holds the lock in the right way, and collections are Send. Readers share a
+// collection by `&`; no collection has interior mutability that is not Sync (they are plain data).
+unsafe impl Sync for Object {}
+
+impl Object {
+    /// An object that holds `value`, unlocked.
+    pub fn new(value: Value) -> Self {
+        Self::with_lock(0, Some(value))
+    }
+    /// One that its maker will `fill`, born with its exclusive lock taken.
+    pub fn vacant() -> Self {
+        Self::with_lock(WRITER, None)
+    }
+    /// One that gets the body of the object that it displaces (`hand_over`), born with its exclusive lock taken.
+    pub fn heir() -> Self {
+        let mut heir = Self::with_lock(WRITER, None);
+        heir.is_heir = true;
+        heir
+    }
+    fn with_lock(lock: u32, value: Option<Value>) -> Self {
+        let (kind, body) =
+            value.map(Value::into_body).map_or((None, Body::uninit()), |(kind, body)| (Some(kind), body));
+        Object {
+            lock: AtomicU32::new(lock),
+            kind: UnsafeCell::new(kind),
+            is_heir: false,
+            body: UnsafeCell::new(body),
+            plain: Plain::new(),
+        }
+    }
+
+    /// Takes the lock shared. None: it is dead, look the key up again.
+    #[inline]
+    pub fn read(&self) -> Option<Shared<'_>> {
+        let mut patience = Patience::default();
+        loop {
+            // Relaxed: the CAS orders; this is a guess of what it will find.
+            let seen = self.lock.load(Ordering::Relaxed);
+            if seen & (WRITER | WANTED) == 0 {
+                if seen & DEAD != 0 {
+                    return None;
+                }
+                // Acquire: what the last writer did is seen. Pairs with the Release of `unlock`.
+                if self.lock.compare_exchange_weak(seen, seen + 1, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+                    return Some(Shared(self));
+                }
+            }
+            patience.wait();
+        }
+    }
+    /// Takes the lock exclusively. None: it is dead, look the key up again.
+    #[inline]
+    pub fn write(&self) -> Option<Exclusive<'_>> {
+        self.write_unless(|| false)
+    }
+    /// As `write`; None also if `is_over` says so while waiting.
+    #[inline]
+    pub fn write_unless(&self, is_over: impl Fn() -> bool) -> Option<Exclusive<'_>> {
+        let mut patience = Patience::default();
+        loop {
+            let seen = self.lock.load(Ordering::Relaxed); // As in `read`.
+            if seen & DEAD != 0 && seen & WRITER == 0 {
+                return None;
+            }
+            if seen & (WRITER | READERS) == 0 {
+                // Acquire: what the last holder did is seen; readers' loads cannot sink below their Release either.
+                if self.lock.compare_exchange_weak(seen, WRITER, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+                    return Some(Exclusive(self));
+                }
+            } else if is_over() {
+                // Relaxed: a hint. Another writer that waits sets it again.
+                self.lock.fetch_and(!WANTED, Ordering::Relaxed);
+                return None;
+            } else if seen & WANTED == 0 {
+                // Relaxed: a hint to readers.
+                let _ = self.lock.compare_exchange_weak(seen, seen | WANTED, Ordering::Relaxed, Ordering::Relaxed);
+            }
+            patience.wait();
+        }
+    }
+    /// Waits until no writer holds it: what a command is doing to this key is done then. True: it is alive.
+    /// For those who ask about a key without looking at its value (EXISTS, TYPE).
+    /// Cost: one load if nobody writes.
+    #[inline]
+    pub fn settled(&self) -> bool {
+        let mut patience = Patience::default();
+        loop {
+            // Acquire: what the last writer did elsewhere before it let go is seen by whoever goes on from here.
+            let seen = self.lock.load(Ordering::Acquire);
+            if seen & WRITER == 0 {
+                return seen & DEAD == 0;
+            }
+            patience.wait();
+        }
+    }
+    /// The exclusive lock of an object that was born with it.
+    ///
+    /// # Safety
+    /// Made by `vacant` or `heir`, by this thread, and not asked for before.
+    pub unsafe fn born_held(&self) -> Exclusive<'_> {
+        Exclusive(self)
+    }
+    /// Was it made to get another object's body?
+    pub fn is_heir(&self) -> bool {
+        self.is_heir
+    }
+    /// May only be called with the lock held.
+    fn kind(&self) -> Option<ObjectType> {
+        self.plain.read();
+        // SAFETY: the caller holds the lock.
+        unsafe { *self.kind.get() }
+    }
+    /// What is known of the body's type. May only be called with the lock held.
+    fn methods(&self) -> &'static Methods {
+        match self.kind() {
+            Some(kind) => of(kind),
+            None => unreachable!("a living object has a body"),
+        }
+    }
+}
+
+impl Drop for Object {
+    fn drop(&mut self) {
+        if let Some(kind) = self.kind.get_mut().take() {
+            // SAFETY: the body holds what `kind` said; it is moved out exactly here.
+            let body = unsafe { self.body.get().read() };
+            drain::discard(Value { kind, body });
+        }
+    }
+}
+
+/// A shared lock. Whoever has one reads.
+pub struct Shared<'o>(&'o Object);
+
+impl<'o> Shared<'o> {
+    /// The collection, if it is of this type.
+    #[inline]
+    pub fn get<T: Collection>(&self) -> Option<&T> {
+        if self.0.kind() != Some(T::TYPE) {
+            return None;
+        }
+        // SAFETY: the body is a T, and writers are kept out as long as `self` lives.
+        Some(unsafe { &*self.0.body.get().cast::<T>() })
+    }
+    pub fn encoding(&self) -> &'static str {
+        // SAFETY: the body is of that type, and writers are kept out.
+        unsafe { (self.0.methods().encoding)(self.0.body.get()) }
+    }
+    pub fn memory(&self, samples: usize) -> usize {
+        // SAFETY: as above.
+        unsafe { (self.0.methods().memory)(self.0.body.get(), samples) }
+    }
+    pub fn pieces(&self) -> usize {
+        // SAFETY: as above.
+        unsafe { (self.0.methods().pieces)(self.0.body.get()) }
+    }
+    pub fn duplicate(&self) -> Value {
+        // SAFETY: as above.
+        unsafe { (self.0.methods().duplicate)(self.0.body.get()) }
+    }
+}
+
+impl Drop for Shared<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        // Release: our reads are over before a writer begins. Pairs with the Acquire of `write`.
+        self.0.lock.fetch_sub(1, Ordering::Release);
+    }
+}
+
+/// The exclusive lock. Whoever has it reads, changes, moves the body, and may unlink the entry.
+pub struct Exclusive<'o>(&'o Object);
+
+impl Exclusive<'_> {
+    /// The collection, if it is of this type.
+    #[inline]
+    pub fn get<T: Collection>(&self) -> Option<&T> {
+        if self.0.kind() != Some(T::TYPE) {
+            return None;
+        }
+        // SAFETY: the body is a T, and everybody else is kept out as long as `self` lives.
+        Some(unsafe { &*self.0.body.get().cast::<T>() })
+    }
+    /// The collection, to be changed.
+    #[inline]
+    pub fn get_mut<T: Collection>(&mut self) -> Option<&mut T> {
+        if self.0.kind() != Some(T::TYPE) {
+            return None;
+        }
+        // SAFETY: the body is a T, everybody else is kept out, and `self` is borrowed exclusively.
+        Some(unsafe { &mut *self.0.body.get().cast::<T>() })
+    }
+    /// Has it lost its last element, or never got a body?
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        if self.0.kind().is_none() {
+            return true;
+        }
+        // SAFETY: the body is of that type; the lock is held.
+        unsafe { (self.0.methods().is_empty)(self.0.body.get()) }
+    }
+    pub fn duplicate(&self) -> Value {
+        // SAFETY: as above.
+        unsafe { (self.0.methods().duplicate)(self.0.body.get()) }
+    }
+    /// Gives a vacant object its body.
+    pub fn fill(&mut self, value: Value) {
+        debug_assert!(self.0.kind().is_none());
+        let (kind, body) = value.into_body();
+        // SAFETY: the lock is held exclusively.
+        unsafe { self.0.kind.get().write(Some(kind)) };
+        // SAFETY: likewise.
+        unsafe { self.0.body.get().write(body) };
+    }
+    /// Moves the body to `to`, which was made an `heir` and is still locked by this thread.
+    pub fn hand_over(&mut self, to: &mut Exclusive<'_>) {
+        debug_assert!(to.0.kind().is_none());
+        // SAFETY: both locks are held exclusively.
+        unsafe { to.0.kind.get().write((*self.0.kind.get()).take()) };
+        // SAFETY: likewise; the source is vacant from here on, so the body has one owner.
+        unsafe { to.0.body.get().write(self.0.body.get().read()) };
+    }
+    /// Lets go for good: the entry has been unlinked.
+    pub fn bury(self) {
+        // Release: as in `drop`. Waiting writers and readers find it dead.
+        self.0.lock.store(if mutated(Mutation::UnlinkedStaysAlive) { 0 } else { DEAD }, Ordering::Release);
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Exclusive<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        // Release: what was done is seen by the next holder. Takes WANTED away too: whoever still waits sets it again.
+        self.0.lock.store(0, weakened(Mutation::UnlockRelaxed, Ordering::Release));
+    }
+}
