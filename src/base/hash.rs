@@ -4,6 +4,7 @@
 
 use ahash::RandomState;
 use std::hash::{BuildHasher, Hasher};
+use std::sync::LazyLock;
 
 /// The process-wide keyed hasher: seeded at start, so that nobody outside can aim keys at one group.
 #[derive(Clone)]
@@ -34,6 +35,14 @@ impl KeyHasher {
         hasher.write(key);
         hasher.finish() & self.mask | 1 << 31
     }
+}
+
+/// The hash of an element inside a collection. Seeded once per process, apart from the hash of keys: a collection carries no
+/// hasher along, and nobody outside can aim elements at one bucket.
+#[inline]
+pub fn element_hash(element: &[u8]) -> u64 {
+    static HASHER: LazyLock<KeyHasher> = LazyLock::new(KeyHasher::random);
+    HASHER.hash(element)
 }
 
 /// A key with its hash.

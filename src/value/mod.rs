@@ -8,6 +8,9 @@ pub mod bits;
 pub mod block;
 pub mod digest;
 pub mod drain;
+pub mod hash_table;
+#[cfg(all(test, not(loom)))]
+mod hash_table_fuzz;
 pub mod lcs;
 pub mod long_double;
 pub mod object;
