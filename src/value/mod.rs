@@ -12,7 +12,9 @@ pub mod hash_table;
 #[cfg(all(test, not(loom)))]
 mod hash_table_fuzz;
 pub mod lcs;
+pub mod list;
 pub mod long_double;
+pub mod lzf;
 pub mod object;
 pub mod pack;
 #[cfg(all(test, not(loom)))]

@@ -98,6 +98,7 @@ const fn methods<T: Collection>() -> Methods {
 /// The methods of a type. A new collection adds its line here.
 fn of(kind: ObjectType) -> &'static Methods {
     match kind {
+        ObjectType::List => const { &methods::<super::list::List>() },
         #[cfg(any(test, loom))]
         ObjectType::Tally => const { &methods::<super::tally::Tally>() },
         _ => unreachable!("no value of this type was ever made"),
