@@ -311,8 +311,10 @@ pub const PARAMS: &[Param] = &[
     param("lazyfree-lazy-server-del", Bool, "no"),
     param("lazyfree-lazy-user-del", Bool, "no"),
     param("lazyfree-lazy-user-flush", Bool, "no"),
-    param("list-compress-depth", NATURAL, "0"),
-    param("list-max-listpack-size", Int { min: i32::MIN as i64, max: INT_MAX }, "-2").alias("list-max-ziplist-size"),
+    param("list-compress-depth", NATURAL, "0").works(),
+    param("list-max-listpack-size", Int { min: i32::MIN as i64, max: INT_MAX }, "-2")
+        .alias("list-max-ziplist-size")
+        .works(),
     param("locale-collate", Text, ""),
     param("masterauth", Secret, "").alias("primaryauth"),
     param("masteruser", Secret, "").alias("primaryuser"),
@@ -460,6 +462,8 @@ impl Id {
     pub const LATENCY_TRACKING: Id = id("latency-tracking");
     pub const LATENCY_PERCENTILES: Id = id("latency-tracking-info-percentiles");
     pub const ENABLE_DEBUG_COMMAND: Id = id("enable-debug-command");
+    pub const LIST_MAX_LISTPACK_SIZE: Id = id("list-max-listpack-size");
+    pub const LIST_COMPRESS_DEPTH: Id = id("list-compress-depth");
     pub const ENABLE_MODULE_COMMAND: Id = id("enable-module-command");
 
     /// The parameter with this name or alias, ASCII case aside.

@@ -32,6 +32,7 @@ pub mod info;
 pub mod introspect;
 pub mod key;
 pub mod latency;
+pub mod list;
 pub mod lolwut;
 pub mod memory;
 pub mod module;
@@ -55,6 +56,10 @@ mod edit;
 mod key_test;
 mod latency_report;
 mod lcs;
+mod list_find;
+mod list_move;
+#[cfg(test)]
+mod list_test;
 mod multi_string;
 mod options;
 mod protected;

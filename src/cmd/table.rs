@@ -28,6 +28,7 @@ static FAMILIES: &[&[Command]] = &[
     super::introspect::ROWS,
     super::key::ROWS,
     super::latency::ROWS,
+    super::list::ROWS,
     super::lolwut::ROWS,
     super::memory::ROWS,
     super::module::ROWS,

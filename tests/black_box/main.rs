@@ -20,6 +20,7 @@ mod fairness;
 mod introspection;
 mod keys;
 mod linearizable;
+mod list;
 mod monitor;
 mod pause;
 mod protocol;
