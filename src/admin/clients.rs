@@ -5,6 +5,7 @@
 //! taken at connect, at disconnect and by the listing commands, never by a data command.
 
 use super::acl::user::DEFAULT;
+use super::wait::{Ticket, WaitWord};
 use crate::base::clock::WallMs;
 use crate::base::ids::{ClientId, LoopId};
 use crate::base::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -59,11 +60,9 @@ pub mod client_flag {
     pub const CLOSING: u32 = 1 << 3;
     /// Its command waits.
     pub const BLOCKED: u32 = 1 << 4;
-    /// CLIENT UNBLOCK may end that. Whoever clears the bit wakes the client: see `ClientInfo::claim_unblock`.
-    pub const UNBLOCKABLE: u32 = 1 << 5;
-    pub const MONITOR: u32 = 1 << 6;
+    pub const MONITOR: u32 = 1 << 5;
     /// Its loop does not read from it: too much waits to be run or to be sent.
-    pub const UNREAD: u32 = 1 << 7;
+    pub const UNREAD: u32 = 1 << 6;
 }
 
 /// `ClientInfo::row` before the first command.
@@ -105,6 +104,8 @@ pub struct ClientInfo {
     row: AtomicU32,
     db: AtomicU32,
     flags: AtomicU32,
+    /// Its wait for something that others bring, if it waits.
+    pub wait: WaitWord,
     names: Mutex<Option<Box<Names>>>,
 }
 
@@ -185,6 +186,7 @@ impl ClientInfo {
             row: AtomicU32::new(NO_ROW),
             db: AtomicU32::new(0),
             flags: AtomicU32::new(0),
+            wait: WaitWord::default(),
             names: Mutex::new(None),
         }
     }
@@ -250,11 +252,6 @@ impl ClientInfo {
     }
     pub fn set_slot(&self, slot: u32) {
         self.slot.store(slot, Relaxed);
-    }
-    /// Takes the right to end the client's wait. One caller gets it, on whichever loop: its loop, because what the client
-    /// waited for has come, or CLIENT UNBLOCK, which then sends the loop a message.
-    pub fn claim_unblock(&self) -> bool {
-        self.flags.fetch_and(!client_flag::UNBLOCKABLE, Relaxed) & client_flag::UNBLOCKABLE != 0
     }
     /// When the client last sent something.
     pub fn last_seen(&self) -> WallMs {
@@ -325,13 +322,15 @@ pub struct Clients {
     next_id: AtomicU64,
     count: AtomicUsize,
     blocked: AtomicUsize,
+    tickets: AtomicU64,
 }
 
 impl Clients {
     /// An empty registry for `loops` loops.
     pub fn new(loops: usize) -> Self {
         let loops = (0..loops.max(1)).map(|_| Mutex::default()).collect();
-        Clients { loops, next_id: AtomicU64::new(1), count: AtomicUsize::new(0), blocked: AtomicUsize::new(0) }
+        let (count, blocked) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Clients { loops, next_id: AtomicU64::new(1), count, blocked, tickets: AtomicU64::new(1) }
     }
     /// Number of connected clients.
     pub fn count(&self) -> usize {
@@ -348,6 +347,10 @@ impl Clients {
         } else {
             self.blocked.fetch_sub(1, Relaxed)
         };
+    }
+    /// The next wait. Order: Relaxed: of two that begin at the same time either may be the first.
+    pub fn ticket(&self) -> Ticket {
+        Ticket(self.tickets.fetch_add(1, Relaxed))
     }
     /// Takes a place among at most `max` clients; false if there is none. Whoever got one calls `add`, later `remove`;
     /// or `give_back` if the connection came to nothing.

@@ -16,3 +16,4 @@ pub mod rates;
 pub mod rewrite;
 pub mod slowlog;
 pub mod stats;
+pub mod wait;

@@ -87,6 +87,16 @@ pub enum Mutation {
     LeaveWithoutFence,
     /// safepoint: no fence after the stop (I2).
     StopWithoutFence,
+    /// wait: claims order nothing.
+    ClaimRelaxed,
+    /// wait: whoever finds a wait claimed goes away without a note.
+    ClaimWithoutNote,
+    /// waiters: no fence between joining and looking again (J3).
+    JoinWithoutFence,
+    /// waiters: no fence between filling and asking who waits (P2).
+    FillWithoutFence,
+    /// waiters: a client joins a queue that was given up.
+    JoinDetached,
     /// mailbox: no fence in `send` (S2).
     SendWithoutFence,
     /// mailbox: no fence in `prepare_sleep` (L2).

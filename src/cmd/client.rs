@@ -8,7 +8,7 @@ mod tracking;
 mod wait;
 
 pub use line::memory;
-pub use wait::deadline;
+pub use wait::{deadline, patience, patience_ms};
 
 use super::command::{Command, Cx, Flow, Handler, acl, cmd, flag};
 use super::connection::{checked_name, is_word};

@@ -3,13 +3,14 @@
 //! Arity, key positions, COMMAND, ACL categories, statistics and prefetching come from the row; a handler holds only the
 //! command's own meaning. A special case for one command elsewhere is a missing column here.
 
+use super::blocking::{Delivery, Fills, Wanted};
 use super::redact::Secrets;
 use super::resume::Resumable;
 use super::session::Session;
 use super::world::World;
 use crate::base::clock::WallMs;
 use crate::base::hash::Key;
-use crate::base::ids::{ClientId, LoopId};
+use crate::base::ids::{ClientId, DbIndex, LoopId};
 use crate::base::prng::Prng;
 use crate::keyspace::Keys;
 use crate::keyspace::types::WrongType;
@@ -49,10 +50,26 @@ pub struct Effects {
     pub monitor_lines: Vec<u8>,
     /// Wake all loops: a pause has ended.
     pub is_pause_over: bool,
-    /// Clients that are to stop waiting, on whichever loop they live. Each was claimed (`ClientInfo::claim_unblock`).
+    /// Clients that are to stop waiting, on whichever loop they live. Their waits are over (`ClientInfo::wait`).
     pub unblocks: Vec<(LoopId, ClientId, Woken)>,
     /// What the command that has just returned `Flow::Resume` leaves to later turns.
     pub job: Option<Box<dyn Resumable>>,
+    /// Keys that may have got what somebody waits for. Looked at behind each command.
+    pub fills: Fills,
+    /// The keys that the command that has just returned `Flow::Park` waits for.
+    pub wanted: Option<Wanted>,
+    /// Replies to commands that were run for waiting clients.
+    pub deliveries: Vec<Delivery>,
+}
+
+impl Effects {
+    /// This key may have got what somebody waits for (a push, ZADD, XADD, RENAME, COPY, …), or lost it (a stream that was
+    /// deleted ends the wait of its groups' consumers).
+    /// Cost: a test if nobody has ever waited for a key.
+    #[inline]
+    pub fn filled(&mut self, db: DbIndex, key: &[u8]) {
+        self.fills.push(db, key);
+    }
 }
 
 /// What the dispatcher does after a handler.

@@ -1,10 +1,12 @@
 //! `Session`: what a connection is to the commands. Owned by its event loop; other loops see only `admin::clients`.
 
+use super::blocking::Blocked;
 use super::command::Woken;
 use crate::admin::acl::Acl;
 use crate::admin::acl::user::{DEFAULT, User};
 use crate::admin::clients::{ClientInfo, Traffic, client_flag};
 use crate::base::ids::{ClientId, DbIndex, LoopId};
+use std::any::Any;
 use std::sync::Arc;
 
 /// CLIENT REPLY's state.
@@ -48,6 +50,10 @@ pub struct Session {
     pub is_monitor: bool,
     /// Why the command at hand runs again after it was parked; None at its first run.
     pub woken: Option<Woken>,
+    /// What the command at hand wants to find again when it runs again (the ids that `$` meant to XREAD).
+    pub kept: Option<Box<dyn Any + Send>>,
+    /// The command at hand waits for keys, and others may run it.
+    pub blocked: Option<Arc<Blocked>>,
     /// What went over this connection so far. Others see it in `info` as of the end of the last turn.
     pub traffic: Traffic,
     /// The same client as others see it.
@@ -71,9 +77,36 @@ impl Session {
             no_touch: false,
             is_monitor: false,
             woken: None,
+            kept: None,
+            blocked: None,
             traffic: Traffic::default(),
             info,
         }
+    }
+    /// The same client for a command that others may run in its name. What the command keeps goes with it.
+    pub fn deputy(&mut self) -> Session {
+        Session {
+            id: self.id,
+            home: self.home,
+            db: self.db,
+            authenticated: self.authenticated,
+            standing: self.standing,
+            user: self.user.clone(),
+            acl_generation: self.acl_generation,
+            reply_mode: ReplyMode::On,
+            no_evict: self.no_evict,
+            no_touch: self.no_touch,
+            is_monitor: self.is_monitor,
+            woken: None,
+            kept: self.kept.take(),
+            blocked: None,
+            traffic: Traffic::default(),
+            info: self.info.clone(),
+        }
+    }
+    /// The generation of users that the session goes by.
+    pub fn acl_generation(&self) -> u64 {
+        self.acl_generation
     }
     /// What must be checked of the next command.
     /// Cost: a relaxed load, if nobody has changed any user since the last command.

@@ -1,5 +1,6 @@
 //! `World`: everything that is shared by all loops, in one place that handlers can reach.
 
+use super::blocking::Blocked;
 use super::{permission, table};
 use crate::admin::acl::Acl;
 use crate::admin::attention::Attention;
@@ -16,6 +17,7 @@ use crate::base::hash::KeyHasher;
 use crate::base::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::keyspace::Keyspace;
 use crate::keyspace::safepoint::Safepoint;
+use crate::keyspace::waiters::Waiters;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -34,6 +36,8 @@ pub struct World {
     /// One per loop.
     pub stats: Box<[LoopStats]>,
     pub clients: Clients,
+    /// Clients whose command waits for a key.
+    pub waiters: Waiters<Blocked>,
     pub acl: Acl,
     /// Pause and monitors: what every command has to heed.
     pub attention: Attention,
@@ -93,6 +97,7 @@ impl World {
             config: Config::new(),
             stats: (0..boot.loops).map(|_| LoopStats::new(table::row_count())).collect(),
             clients: Clients::new(boot.loops),
+            waiters: Waiters::default(),
             acl: Acl::new(permission::catalogue()),
             attention: Attention::new(boot.loops),
             rates: Rates::default(),

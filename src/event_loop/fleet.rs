@@ -4,6 +4,7 @@ use super::mailbox::Mailbox;
 use crate::admin::clients::Endpoints;
 use crate::base::ids::{ClientId, LoopId};
 use crate::base::sync::{AtomicUsize, Ordering::Relaxed};
+use crate::cmd::blocking::Delivery;
 use crate::cmd::command::Woken;
 use crate::ring::Waker;
 use bytes::Bytes;
@@ -21,8 +22,10 @@ pub enum Mail {
     StopListening(u16),
     /// Close a client at once.
     Kill(ClientId),
-    /// Let the parked command of a client run again. The sender has claimed it (`ClientInfo::claim_unblock`).
+    /// Let the parked command of a client run again. The sender has ended its wait (`ClientInfo::wait`).
     Wake(ClientId, Woken),
+    /// The command that a client waits with was run elsewhere.
+    Deliver(Delivery),
     /// Commands to show to the loop's monitors.
     Monitor(Bytes),
     /// Look whom the time wakes: a pause was ended.

@@ -4,38 +4,14 @@
 //! end of the turn, and the parser is past it. So these commands, the parked one first, get bytes of their own, and are
 //! handed out again before anything else is cut. It is a copy, but of one window at most, and only for who has to wait.
 
-use crate::resp::args::{Arg, LARGE};
+use crate::resp::args::{Arg, OwnedArgs};
 use crate::resp::parse::ProtocolError;
 use bytes::Bytes;
-
-/// One command with bytes of its own.
-#[derive(Debug)]
-pub struct Command {
-    bytes: Box<[u8]>,
-    items: Box<[Arg]>,
-    large: Vec<Bytes>,
-}
-
-impl Command {
-    /// A copy of the command that begins at `buf`. Large arguments are shared.
-    pub fn copied(buf: &[u8], items: &[Arg], large: &[Bytes]) -> Self {
-        let ends = items.iter().filter(|item| item.offset != LARGE).map(|item| (item.offset + item.len) as usize);
-        let len = ends.max().unwrap_or(0);
-        Command { bytes: buf[..len].into(), items: items.into(), large: large.to_vec() }
-    }
-    /// Bytes that its arguments lie in.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-    fn len(&self) -> usize {
-        self.bytes.len() + size_of_val(&*self.items) + self.large.iter().map(Bytes::len).sum::<usize>()
-    }
-}
 
 /// See the module header.
 #[derive(Debug, Default)]
 pub struct Held {
-    commands: Vec<Command>,
+    commands: Vec<OwnedArgs>,
     /// The first one that was not handed out.
     next: usize,
     /// The client broke the protocol behind them.
@@ -47,12 +23,17 @@ impl Held {
     /// arguments.
     pub fn next(&mut self, items: &mut Vec<Arg>) -> Option<(usize, usize, Vec<Bytes>)> {
         let command = self.commands.get(self.next)?;
-        items.extend_from_slice(&command.items);
+        let parts = command.parts();
+        items.extend_from_slice(parts.items);
         self.next += 1;
-        Some((self.next - 1, command.items.len(), command.large.clone()))
+        Some((self.next - 1, parts.items.len(), parts.large.to_vec()))
     }
-    pub fn command(&self, index: usize) -> &Command {
+    pub fn command(&self, index: usize) -> &OwnedArgs {
         &self.commands[index]
+    }
+    /// The command that would be handed out next is done: somebody else has run it.
+    pub fn skip(&mut self) {
+        self.next = (self.next + 1).min(self.commands.len());
     }
     /// What stands behind the last command, if the client broke the protocol there.
     pub fn refusal(&self) -> Option<ProtocolError> {
@@ -63,7 +44,7 @@ impl Held {
         self.next = self.next.min(index);
     }
     /// Keeps one more command, behind the others.
-    pub fn push(&mut self, command: Command) {
+    pub fn push(&mut self, command: OwnedArgs) {
         if self.next == self.commands.len() && self.next > 0 {
             self.commands.clear(); // All of them have run.
             self.next = 0;
@@ -79,7 +60,7 @@ impl Held {
     }
     /// Bytes of what waits.
     pub fn len(&self) -> usize {
-        self.commands[self.next..].iter().map(Command::len).sum()
+        self.commands[self.next..].iter().map(OwnedArgs::len).sum()
     }
 }
 
@@ -87,8 +68,8 @@ impl Held {
 mod tests {
     use super::*;
 
-    fn command(word: &str) -> Command {
-        Command::copied(word.as_bytes(), &[Arg { offset: 0, len: word.len() as u32, hash: 0 }], &[])
+    fn command(word: &str) -> OwnedArgs {
+        OwnedArgs::copied(word.as_bytes(), &[Arg { offset: 0, len: word.len() as u32, hash: 0 }], &[])
     }
 
     #[test]
@@ -97,7 +78,7 @@ mod tests {
         ["a", "b"].iter().for_each(|word| held.push(command(word)));
         let mut word = |held: &mut Held| {
             let index = held.next(&mut items)?.0;
-            Some(String::from_utf8_lossy(held.command(index).bytes()).into_owned())
+            Some(String::from_utf8_lossy(held.command(index).parts().buf).into_owned())
         };
         assert_eq!((word(&mut held), word(&mut held), word(&mut held)), (Some("a".into()), Some("b".into()), None));
         assert!(held.is_done());

@@ -10,8 +10,8 @@
 //! ```
 //! While a window of commands is being run nothing moves: bytes are only appended, so offsets stay good.
 
-use super::held::{Command, Held};
-use crate::resp::args::Arg;
+use super::held::Held;
+use crate::resp::args::{Arg, OwnedArgs};
 use crate::resp::parse::{Limits, Parser, ProtocolError, Step};
 use crate::ring::{Engine, Filled};
 use bytes::Bytes;
@@ -102,7 +102,7 @@ impl Input {
         match *place {
             Place::Arrival(index, at) => &arrivals.bytes(engine, index)[at..],
             Place::Kept(at) => &self.kept[at..],
-            Place::Held(index) => self.held.as_ref().map_or(&[], |held| held.command(index).bytes()),
+            Place::Held(index) => self.held.as_ref().map_or(&[], |held| held.command(index).parts().buf),
         }
     }
     /// A command that was cut out is to be cut out again, before everything else: its client is parked. Called for the
@@ -111,8 +111,12 @@ impl Input {
         if let (Place::Held(index), Some(held)) = (place, &mut self.held) {
             return held.rewind(*index);
         }
-        let command = Command::copied(self.at(place, arrivals, engine), items, large);
+        let command = OwnedArgs::copied(self.at(place, arrivals, engine), items, large);
         self.held.get_or_insert_default().push(command);
+    }
+    /// The first command that is held was run by somebody else: it is not cut out again.
+    pub fn skip_held(&mut self) {
+        self.held.iter_mut().for_each(|held| held.skip());
     }
     /// Behind what is held the client broke the protocol.
     pub fn hold_refusal(&mut self, error: ProtocolError) {

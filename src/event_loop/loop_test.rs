@@ -441,7 +441,7 @@ fn a_parked_client_that_goes_on_sending_is_not_read_without_end() {
     assert!(rig.event_loop.engine.is_paused(token));
     let waiting = rig.event_loop.conns.get(token).unwrap().input.len();
     assert!(waiting < BACKLOG_MAX + 5000, "{waiting} bytes wait");
-    rig.event_loop.conns.get(token).unwrap().session.info.claim_unblock();
+    rig.event_loop.conns.get(token).unwrap().session.info.wait.end();
     rig.event_loop.wake(token, Some(crate::cmd::command::Woken::TimedOut));
     rig.rest();
     assert_eq!(rig.output(token).matches("$1000").count(), 100);

@@ -246,6 +246,7 @@ impl<E: Engine> EventLoop<E> {
                 }
                 Mail::Kill(id) => self.kill(id),
                 Mail::Wake(id, why) => self.wake_id(id, why),
+                Mail::Deliver(delivery) => self.deliver(delivery),
                 Mail::Monitor(lines) => self.show_monitors(&lines),
                 Mail::Look => {} // Being awake is all: `ring_alarms` looks.
                 Mail::Shutdown => self.drain_all(),
@@ -371,6 +372,12 @@ impl<E: Engine> EventLoop<E> {
         for (home, id, why) in self.effects.unblocks.drain(..) {
             fleet.mailbox(home).send(Mail::Wake(id, why));
         }
+        for delivery in std::mem::take(&mut self.effects.deliveries) {
+            match delivery.home {
+                home if home == self.id => self.deliver(delivery),
+                home => fleet.mailbox(home).send(Mail::Deliver(delivery)),
+            }
+        }
         if std::mem::take(&mut self.effects.is_pause_over) {
             fleet.broadcast(|| Mail::Look);
         }
@@ -419,9 +426,9 @@ impl<E: Engine> EventLoop<E> {
 
     /// Ends a connection at once.
     fn close(&mut self, token: Token) {
-        let Some(conn) = self.conns.remove(token) else { return };
+        let Some(mut conn) = self.conns.remove(token) else { return };
         self.world.clients.remove(&conn.session.info); // Before the peer can know, and ask who is connected.
-        self.parked.forget(&conn, self.world);
+        self.parked.forget(&mut conn, self.world);
         if conn.session.is_monitor {
             self.world.attention.remove_monitor(self.id);
         }

@@ -3,15 +3,15 @@
 //! ```text
 //! run      the dispatcher (a pause) or a handler (it waits for something) returns Flow::Park: nothing has happened yet
 //! park     the command and what was cut behind it are kept (`held`); the client is not visited any more
-//! wake     the pause ends · an event · the time is up · CLIENT UNBLOCK:  `session.woken` says which
+//! wake     the pause ends · the time is up · CLIENT UNBLOCK:  `session.woken` says which
 //! visit    the command runs again from its start: it replies, or parks again
+//! deliver  what it waits for has come, and another command's loop has run it (`exec::serve`): its reply is sent
 //! ```
 //! So a blocking command has no second half to write: its handler looks for what it wants; if it is not there and `woken`
-//! is not `TimedOut`, it parks. Whoever makes an event wakes the client at its home loop, by mail if that is another one. An
-//! event that came to nothing (somebody was faster) only costs a run.
+//! is not `TimedOut`, it parks.
 //!
-//! *Who wakes.* An event, the time and CLIENT UNBLOCK may come together, on different loops. Each first takes
-//! `ClientInfo::claim_unblock`; one of them gets it. A pause needs no claim: only its end ends it.
+//! *Who wakes.* What it waits for, the time and CLIENT UNBLOCK may come together, on different loops. `ClientInfo::wait` gives
+//! the wait to one of them. A pause needs no claim: only its end ends it.
 //!
 //! *Time.* Deadlines stand in one ordered set per loop, at most one per client, whatever it is for (`Conn::alarm_at`); the
 //! loop sleeps until the first. Nothing polls. A thousand clients that block and are woken by events cost a removal each.
@@ -20,14 +20,16 @@
 //! as in Redis. What it pipelines meanwhile is kept up to a limit, then it is not read any further.
 
 use super::conn::{Conn, Life};
-use super::{EventLoop, make_ready};
+use super::{EventLoop, make_dirty, make_ready};
 use crate::admin::clients::client_flag;
 use crate::base::clock::WallMs;
 use crate::base::ids::ClientId;
+use crate::cmd::blocking::Delivery;
 use crate::cmd::command::{Wait, Woken};
 use crate::cmd::world::World;
 use crate::ring::{Engine, Token};
 use std::collections::BTreeSet;
+use std::sync::PoisonError;
 
 /// See the module header. One per loop.
 #[derive(Default)]
@@ -46,7 +48,9 @@ impl Parked {
         match wait {
             Wait::Pause => self.paused.push(conn.token),
             Wait::Event { .. } => {
-                conn.session.info.set(client_flag::UNBLOCKABLE, true);
+                if conn.session.blocked.is_none() {
+                    conn.session.info.wait.begin(world.clients.ticket()); // Nobody but the time and UNBLOCK may end it.
+                }
                 self.set_alarm(conn);
             }
         }
@@ -65,8 +69,18 @@ impl Parked {
         }
         conn.alarm_at = wanted;
     }
+    /// Somebody else has the client's wait at this moment: looks at it again a little later.
+    fn put_off(&mut self, conn: &mut Conn, now: WallMs) {
+        let at = WallMs(now.0 + 1);
+        conn.alarm_at = Some(at);
+        self.alarms.insert((at, conn.token));
+    }
     /// The client is about to be closed.
-    pub fn forget(&mut self, conn: &Conn, world: &World) {
+    pub fn forget(&mut self, conn: &mut Conn, world: &World) {
+        conn.session.info.wait.abandon();
+        if let Some(blocked) = conn.session.blocked.take() {
+            world.waiters.leave(blocked.ticket, &blocked.places);
+        }
         if let Some(at) = conn.alarm_at {
             self.alarms.remove(&(at, conn.token));
         }
@@ -120,13 +134,16 @@ impl<E: Engine> EventLoop<E> {
             return self.give_up(token, now);
         }
         let is_late = matches!(conn.wait, Some(Wait::Event { until: Some(until) }) if until <= now);
-        if is_late && conn.session.info.claim_unblock() {
-            return self.wake(token, Some(Woken::TimedOut));
+        if is_late {
+            if conn.session.info.wait.try_end() {
+                return self.wake(token, Some(Woken::TimedOut));
+            }
+            return self.parked.put_off(conn, now);
         }
         self.parked.set_alarm(conn); // Another reason is still ahead.
     }
 
-    /// Lets the parked command of a client run again. Whoever calls this for an event has claimed the client.
+    /// Lets the parked command of a client run again. Whoever calls this for another reason than a pause has ended its wait.
     pub(super) fn wake(&mut self, token: Token, why: Option<Woken>) {
         let Some(conn) = self.conns.get(token) else { return };
         if conn.wait.take().is_none() {
@@ -135,10 +152,41 @@ impl<E: Engine> EventLoop<E> {
         if why.is_some() {
             conn.session.woken = why; // What woke it before a pause held it back still counts.
         }
-        conn.session.info.set(client_flag::BLOCKED | client_flag::UNBLOCKABLE, false);
+        self.unpark(token);
+    }
+
+    /// The client waits no longer: it leaves the queues of its keys, and is visited again.
+    fn unpark(&mut self, token: Token) {
+        let Some(conn) = self.conns.get(token) else { return };
+        if let Some(blocked) = conn.session.blocked.take() {
+            self.world.waiters.leave(blocked.ticket, &blocked.places);
+            let mut deputy = blocked.deputy.lock().unwrap_or_else(PoisonError::into_inner);
+            conn.session.kept = deputy.kept.take();
+        }
+        conn.session.info.set(client_flag::BLOCKED, false);
         self.world.clients.count_blocked(false);
         self.parked.set_alarm(conn);
         make_ready(&mut self.ready, conn, self.clock);
+    }
+
+    /// The command of a parked client was run elsewhere: sends its reply and goes on behind it.
+    pub(super) fn deliver(&mut self, delivery: Delivery) {
+        let Some(token) = self.find(delivery.id) else { return };
+        let Some(conn) = self.conns.get(token) else { return };
+        let is_this_wait = conn.session.blocked.as_ref().is_some_and(|blocked| blocked.ticket == delivery.ticket);
+        if !is_this_wait || conn.wait.take().is_none() {
+            return; // It is being closed.
+        }
+        conn.input.skip_held();
+        if conn.session.wants_reply() {
+            conn.reply.append(delivery.output);
+            make_dirty(&mut self.dirty, conn);
+        }
+        conn.session.traffic.commands += 1;
+        self.unpark(token);
+        if let Some(conn) = self.conns.get(token) {
+            conn.session.kept = None;
+        }
     }
 
     /// As `wake`, by number: mail of another loop.

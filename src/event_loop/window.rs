@@ -328,6 +328,7 @@ impl<E: Engine> EventLoop<E> {
     /// Runs the window's commands. Returns true if one of them stopped the server.
     #[inline]
     fn run_window(&mut self, window: &Window, watch: &mut Watch, guard: &Guard<'_>, now: WallMs) -> bool {
+        self.effects.fills.is_heeded = self.world.waiters.is_heeded();
         let mut turn = Turn {
             watch,
             world: self.world,

@@ -77,7 +77,7 @@ impl Turn<'_> {
     /// Is the command held back by a pause?
     /// Cost: one relaxed load if there is nothing to heed.
     #[inline]
-    fn must_wait(&self, row: &Command) -> bool {
+    pub(super) fn must_wait(&self, row: &Command) -> bool {
         let attention = &self.world.attention;
         attention.is_wanted() && attention.holds_back(row.has(flag::WRITE | flag::MAY_REPLICATE), self.now)
     }
@@ -109,8 +109,8 @@ impl Turn<'_> {
         if self.world.attention.is_wanted() && !was_woken {
             self.show(row, session, args);
         }
-        if matches!(result, Ok(Flow::Park(_))) {
-            return result.unwrap_or(Flow::Done); // It counts when it is done.
+        if let Ok(Flow::Park(wait)) = result {
+            return self.wait(row, session, reply, args, wait); // It counts when it is done.
         }
         session.traffic.commands += 1;
         if result == Ok(Flow::Resume) {
@@ -125,6 +125,7 @@ impl Turn<'_> {
                 self.watch.note(started, row, args, place);
             }
         }
+        self.serve_filled();
         result.unwrap_or_else(|error| {
             if let Some(counters) = counters {
                 counters.failed.add(1);

@@ -59,6 +59,7 @@ impl Turn<'_> {
             let place = Place { world: self.world, stats: self.stats, session };
             self.watch.note_long(long.row, &mut long.tale, place);
         }
+        self.serve_filled();
         if let Err(error) = &result {
             reply.truncate(mark);
             self.refuse(reply, error);

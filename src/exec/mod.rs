@@ -17,5 +17,8 @@ pub mod effects;
 pub mod gate;
 pub mod long;
 pub mod look;
+mod serve;
+#[cfg(all(test, not(loom)))]
+mod serve_test;
 pub mod slow;
 pub mod watch;

@@ -13,6 +13,7 @@ pub mod objects;
 pub mod recency;
 pub mod safepoint;
 pub mod types;
+pub mod waiters;
 mod wheel;
 
 use crate::admin::stats::LoopStats;

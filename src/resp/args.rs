@@ -90,3 +90,35 @@ impl<'a> Args<'a> {
         (from..self.count()).map(move |index| self.get(index))
     }
 }
+
+/// A command with bytes of its own: one that must outlive the buffer that it came in.
+#[derive(Debug)]
+pub struct OwnedArgs {
+    bytes: Box<[u8]>,
+    items: Box<[Arg]>,
+    large: Vec<Bytes>,
+}
+
+impl OwnedArgs {
+    /// A copy of the command that begins at `buf`. Large arguments are shared.
+    pub fn copied(buf: &[u8], items: &[Arg], large: &[Bytes]) -> Self {
+        let ends = items.iter().filter(|item| item.offset != LARGE).map(|item| (item.offset + item.len) as usize);
+        let len = ends.max().unwrap_or(0);
+        OwnedArgs { bytes: buf[..len].into(), items: items.into(), large: large.to_vec() }
+    }
+    /// A copy of the command at hand.
+    pub fn of(args: Args<'_>) -> Self {
+        Self::copied(args.0.buf, args.0.items, args.0.large)
+    }
+    pub fn parts(&self) -> Parts<'_> {
+        Parts { buf: &self.bytes, items: &self.items, large: &self.large }
+    }
+    /// Bytes of memory.
+    pub fn len(&self) -> usize {
+        self.bytes.len() + size_of_val(&*self.items) + self.large.iter().map(Bytes::len).sum::<usize>()
+    }
+    /// Is it a command without any words?
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+}

@@ -78,6 +78,12 @@ impl Reply {
     pub fn raw(&mut self, bytes: &[u8]) {
         self.out.buf.extend_from_slice(bytes);
     }
+    /// Replies that were written elsewhere, behind what waits here.
+    pub fn append(&mut self, output: Output) {
+        let at = self.out.buf.len();
+        self.out.buf.extend_from_slice(&output.buf);
+        self.out.refs.extend(output.refs.into_iter().map(|(place, bytes)| (at + place, bytes)));
+    }
     /// Bytes that are already in protocol form, sent by reference.
     pub fn raw_shared(&mut self, bytes: Bytes) {
         self.out.refs.push((self.out.buf.len(), bytes));

@@ -3,10 +3,9 @@
 #![forbid(unsafe_code)]
 
 use crate::admin::attention::Pause;
-use crate::admin::clients::client_flag;
 use crate::base::clock::WallMs;
 use crate::base::ids::ClientId;
-use crate::base::num::parse_i64;
+use crate::base::num::{parse_f64, parse_i64};
 use crate::cmd::command::{Cx, Flow, Woken};
 use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
@@ -54,7 +53,7 @@ pub fn client_unblock(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyErro
     };
     let id = parse_i64(args.get(2)).ok_or(ReplyError::NotInteger)?;
     let client = cx.world.clients.get(ClientId(id as u64));
-    let claimed = client.filter(|client| client.has(client_flag::UNBLOCKABLE) && client.claim_unblock());
+    let claimed = client.filter(|client| client.wait.end());
     if let Some(client) = &claimed {
         cx.effects.unblocks.push((client.home, client.id, why));
     }
@@ -65,6 +64,34 @@ pub fn client_unblock(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyErro
 fn wrong_count(args: &Args<'_>) -> ReplyError {
     let word = String::from_utf8_lossy(args.get(1));
     ReplyError::owned(format!("ERR unknown subcommand or wrong number of arguments for '{word}'. Try CLIENT HELP."))
+}
+
+/// The end of a wait that is given in seconds, with a fraction if need be. None: it has no end.
+/// Errors: no number, negative, beyond all clocks.
+pub fn patience(seconds: &[u8], now: WallMs) -> Result<Option<WallMs>, ReplyError> {
+    let seconds = parse_f64(seconds).ok_or(ReplyError::text("ERR timeout is not a float or out of range"))?;
+    let timeout_ms = (seconds * 1000.0).ceil();
+    if timeout_ms > i64::MAX as f64 {
+        return Err(OUT_OF_RANGE);
+    }
+    ending(timeout_ms as i64, now)
+}
+
+/// The end of a wait that is given in milliseconds. None: it has no end.
+/// Errors: no integer, negative, beyond all clocks.
+pub fn patience_ms(timeout_ms: &[u8], now: WallMs) -> Result<Option<WallMs>, ReplyError> {
+    let timeout_ms = parse_i64(timeout_ms).ok_or(ReplyError::text("ERR timeout is not an integer or out of range"))?;
+    ending(timeout_ms, now)
+}
+
+const OUT_OF_RANGE: ReplyError = ReplyError::text("ERR timeout is out of range");
+
+fn ending(timeout_ms: i64, now: WallMs) -> Result<Option<WallMs>, ReplyError> {
+    match timeout_ms {
+        ..0 => Err(ReplyError::text("ERR timeout is negative")),
+        0 => Ok(None),
+        _ => (now.0 as i64).checked_add(timeout_ms).map(|at| Some(WallMs(at as u64))).ok_or(OUT_OF_RANGE),
+    }
 }
 
 /// A time that many milliseconds from now on.
@@ -80,7 +107,9 @@ pub fn deadline(timeout_ms: &[u8], now: WallMs) -> Result<WallMs, ReplyError> {
 
 #[cfg(test)]
 mod tests {
+    use super::{patience, patience_ms};
     use crate::admin::attention::Pause;
+    use crate::base::clock::WallMs;
     use crate::cmd::testkit::{Client, check};
 
     #[test]
@@ -100,6 +129,21 @@ mod tests {
             CLIENT UNPAUSE => OK
         ",
         );
+    }
+
+    #[test]
+    fn seconds_are_taken_to_the_millisecond_and_checked_as_in_redis() {
+        let now = WallMs(1_000_000);
+        let after = |text: &str| patience(text.as_bytes(), now).map(|end| end.map(|end| end.0 - now.0));
+        let told = |text: &str| after(text).unwrap_err().line().to_string();
+        assert_eq!(
+            (after("0"), after("-0.0001"), after("1.5"), after("0.0011")),
+            (Ok(None), Ok(None), Ok(Some(1500)), Ok(Some(2)))
+        );
+        assert_eq!(told("abc"), "ERR timeout is not a float or out of range");
+        assert_eq!((told("-1"), told("inf")), ("ERR timeout is negative".into(), "ERR timeout is out of range".into()));
+        assert_eq!(told("9223372036854775"), "ERR timeout is out of range");
+        assert_eq!(patience_ms(b"1.5", now).unwrap_err().line(), "ERR timeout is not an integer or out of range");
     }
 
     #[test]

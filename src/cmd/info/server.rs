@@ -84,9 +84,13 @@ pub fn clients(text: &mut Text, cx: &Cx<'_>) {
         "watching_clients",
         "clients_in_timeout_table",
         "total_watched_keys",
-        "total_blocking_keys",
-        "total_blocking_keys_on_nokey",
     ]);
+    let (mut keys, mut keys_on_nokey) = (0, 0);
+    cx.world.waiters.each_place(|_, mut waiters| {
+        keys += 1;
+        keys_on_nokey += waiters.any(|blocked| blocked.awaited.minds_absence()) as u64;
+    });
+    text.fields(&[("total_blocking_keys", keys), ("total_blocking_keys_on_nokey", keys_on_nokey)]);
 }
 
 /// The main thread of Redis runs its commands; here that is the loop that answers.
