@@ -1,0 +1,182 @@
+//! A stream: an append-only log of entries with growing ids, and groups of consumers that read it.
+//!
+//! ```text
+//! Stream ─ box ─┬─ log      blocks of some hundred entries each, in order of their ids
+//!               └─ groups   by name; each: last id read · what is pending, by id · consumers with their share of it
+//! ```
+//! `block` is the layout of entries, `log` their sequence and trimming, `idmap` the ordered list of what is pending,
+//! `group` its owners. No key, no reply: ids and fields in, entries out. Time is passed in.
+
+#![forbid(unsafe_code)]
+
+mod block;
+mod group;
+mod id;
+mod idmap;
+mod log;
+mod radix;
+#[cfg(all(test, not(loom)))]
+mod stream_fuzz;
+#[cfg(all(test, not(loom)))]
+mod stream_model;
+
+pub use block::{Entry, Fields};
+pub use group::{Claim, Consumer, ConsumerId, Delivery, Group, Pending};
+pub use id::{IdBuffer, IdText, StreamId, c_string};
+pub use log::{BlockLimits, Keep, Log, TooLarge, Trim};
+
+use super::object::{Collection, ObjectType};
+use std::collections::BTreeMap;
+
+/// See the module header.
+#[derive(Clone, Debug, Default)]
+pub struct Stream(Box<Parts>);
+
+const _: () = assert!(size_of::<Stream>() <= 16, "a value is a thin box");
+
+#[derive(Clone, Debug, Default)]
+struct Parts {
+    log: Log,
+    groups: BTreeMap<Box<[u8]>, Box<Group>>,
+}
+
+/// What becomes of groups' references to an entry that is deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum References {
+    /// They stay.
+    #[default]
+    Keep,
+    /// They go, too.
+    Delete,
+    /// While there is one the entry stays: all groups must have read and acknowledged it.
+    Respect,
+}
+
+/// What came of the wish to delete an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    Absent,
+    Deleted,
+    /// Somebody refers to it.
+    Referenced,
+}
+
+impl Stream {
+    pub fn log(&self) -> &Log {
+        &self.0.log
+    }
+    /// Number of blocks.
+    pub fn block_count(&self) -> usize {
+        self.0.log.blocks.len()
+    }
+    /// Nodes of Redis's radix tree of these blocks.
+    pub fn node_count(&self) -> u64 {
+        radix::node_count(self.0.log.blocks.iter().map(|block| block.base()))
+    }
+
+    /// As `Log::append`.
+    pub fn append<'a>(
+        &mut self,
+        id: StreamId,
+        fields: impl ExactSizeIterator<Item = (&'a [u8], &'a [u8])> + Clone,
+        limits: BlockLimits,
+    ) -> Result<(), TooLarge> {
+        self.0.log.append(id, fields, limits)
+    }
+
+    /// Sets the last id, which must not be below that of an entry, and what else XSETID may.
+    pub fn set_last_id(&mut self, id: StreamId, entries_added: Option<u64>, max_deleted_id: Option<StreamId>) {
+        let log = &mut self.0.log;
+        log.last_id = id;
+        log.entries_added = entries_added.unwrap_or(log.entries_added);
+        log.max_deleted_id = max_deleted_id.unwrap_or(log.max_deleted_id);
+    }
+
+    /// Deletes an entry, if its references allow.
+    pub fn delete(&mut self, id: StreamId, references: References) -> Deletion {
+        let Parts { log, groups } = &mut *self.0;
+        match references {
+            References::Respect if is_referenced(groups, id) && log.get(id).is_some() => return Deletion::Referenced,
+            References::Delete => groups.values_mut().for_each(|group| _ = group.acknowledge(id)),
+            _ => {}
+        }
+        if log.delete(id) { Deletion::Deleted } else { Deletion::Absent }
+    }
+
+    /// Removes entries from the front; returns how many.
+    pub fn trim(&mut self, trim: &Trim, references: References) -> u64 {
+        let Parts { log, groups } = &mut *self.0;
+        match references {
+            References::Keep => log.trim(trim, None),
+            References::Respect => log.trim(trim, Some(&mut |id| !is_referenced(groups, id))),
+            References::Delete => log.trim(
+                trim,
+                Some(&mut |id| {
+                    groups.values_mut().for_each(|group| _ = group.acknowledge(id));
+                    true
+                }),
+            ),
+        }
+    }
+
+    /// Number of groups.
+    pub fn group_count(&self) -> usize {
+        self.0.groups.len()
+    }
+    /// All groups in the order of their names.
+    pub fn groups(&self) -> impl Iterator<Item = (&[u8], &Group)> {
+        self.0.groups.iter().map(|(name, group)| (&**name, &**group))
+    }
+    pub fn group(&self, name: &[u8]) -> Option<&Group> {
+        self.0.groups.get(name).map(|group| &**group)
+    }
+    /// A group, to be changed, and the entries that it reads.
+    pub fn group_mut(&mut self, name: &[u8]) -> Option<(&Log, &mut Group)> {
+        let Parts { log, groups } = &mut *self.0;
+        Some((log, groups.get_mut(name)?))
+    }
+    /// Adds a group; false if there is one of that name.
+    pub fn add_group(&mut self, name: &[u8], group: Group) -> bool {
+        let is_new = !self.0.groups.contains_key(name);
+        if is_new {
+            self.0.groups.insert(name.into(), Box::new(group));
+        }
+        is_new
+    }
+    /// Removes a group with all that is pending in it.
+    pub fn remove_group(&mut self, name: &[u8]) -> bool {
+        self.0.groups.remove(name).is_some()
+    }
+}
+
+/// Has a group yet to read or to acknowledge this entry? Without a group nobody has done either. Source: Redis 8's
+/// documentation of XDELEX.
+fn is_referenced(groups: &BTreeMap<Box<[u8]>, Box<Group>>, id: StreamId) -> bool {
+    groups.is_empty() || groups.values().any(|group| group.last_id < id || group.pending(id).is_some())
+}
+
+impl Collection for Stream {
+    const TYPE: ObjectType = ObjectType::Stream;
+
+    /// Never: a stream without entries still has its last id and its groups.
+    fn is_empty(&self) -> bool {
+        false
+    }
+    fn encoding(&self) -> &'static str {
+        "stream"
+    }
+    fn memory(&self, samples: usize) -> usize {
+        let Parts { log, groups } = &*self.0;
+        let taken = if samples == 0 { log.blocks.len() } else { samples.min(log.blocks.len()) };
+        let sampled: usize = log.blocks.iter().take(taken).map(|block| block.capacity()).sum();
+        let of_blocks = if taken == 0 { 0 } else { sampled * log.blocks.len() / taken };
+        let of_groups: usize = groups.iter().map(|(name, group)| name.len() + 32 + group.memory()).sum();
+        size_of::<Parts>() + log.blocks.capacity() * size_of::<block::Block>() + of_blocks + of_groups
+    }
+    fn pieces(&self) -> usize {
+        1 + self.0.log.blocks.len() + self.0.groups.values().map(|group| group.pieces()).sum::<usize>()
+    }
+    fn duplicate(&self) -> Self {
+        self.clone()
+    }
+}
