@@ -362,8 +362,8 @@ pub const PARAMS: &[Param] = &[
     param("slowlog-max-len", LONG, "128").works(),
     param("socket-mark-id", Int { min: 0, max: u32::MAX as i64 }, "0").at_start(),
     param("stop-writes-on-bgsave-error", Bool, "yes"),
-    param("stream-node-max-bytes", BYTES, "4096"),
-    param("stream-node-max-entries", LONG, "100"),
+    param("stream-node-max-bytes", BYTES, "4096").works(),
+    param("stream-node-max-entries", LONG, "100").works(),
     param("supervised", Enum(&["upstart", "systemd", "auto", "no"]), "no").at_start(),
     param("syslog-enabled", Bool, "no").at_start(),
     param(
@@ -465,6 +465,8 @@ impl Id {
     pub const LIST_MAX_LISTPACK_SIZE: Id = id("list-max-listpack-size");
     pub const LIST_COMPRESS_DEPTH: Id = id("list-compress-depth");
     pub const ENABLE_MODULE_COMMAND: Id = id("enable-module-command");
+    pub const STREAM_NODE_MAX_BYTES: Id = id("stream-node-max-bytes");
+    pub const STREAM_NODE_MAX_ENTRIES: Id = id("stream-node-max-entries");
 
     /// The parameter with this name or alias, ASCII case aside.
     pub fn find(name: &[u8]) -> Option<Id> {

@@ -45,6 +45,7 @@ pub mod replication;
 pub mod scan;
 pub mod server;
 pub mod slowlog;
+pub mod stream;
 pub mod string;
 
 mod bitfield;

@@ -40,6 +40,7 @@ static FAMILIES: &[&[Command]] = &[
     super::scan::ROWS,
     super::server::ROWS,
     super::slowlog::ROWS,
+    super::stream::ROWS,
     super::string::ROWS,
 ];
 

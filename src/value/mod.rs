@@ -20,5 +20,6 @@ pub mod pack;
 #[cfg(all(test, not(loom)))]
 mod pack_fuzz;
 pub mod range;
+pub mod stream;
 #[cfg(any(test, loom))]
 pub mod tally;

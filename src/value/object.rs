@@ -101,6 +101,7 @@ fn of(kind: ObjectType) -> &'static Methods {
         ObjectType::List => const { &methods::<super::list::List>() },
         #[cfg(any(test, loom))]
         ObjectType::Tally => const { &methods::<super::tally::Tally>() },
+        ObjectType::Stream => const { &methods::<super::stream::Stream>() },
         _ => unreachable!("no value of this type was ever made"),
     }
 }

@@ -27,4 +27,5 @@ mod protocol;
 mod server;
 mod start_stop;
 mod statistics;
+mod stream;
 mod string;

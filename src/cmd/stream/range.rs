@@ -1,0 +1,67 @@
+//! XLEN, XRANGE and XREVRANGE: a stream as a list of entries.
+
+use super::{int, parse_end, parse_start, reply_array, reply_entry};
+use crate::cmd::command::{Cx, Flow};
+use crate::resp::args::Args;
+use crate::resp::error::ReplyError;
+use crate::resp::reply::Reply;
+use crate::value::stream::{Entry, Stream};
+
+/// Reply the number of entries.
+pub(super) fn xlen(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    let stream = cx.keys.look::<Stream>(cx.key(&args, 1))?;
+    cx.reply.int(stream.map_or(0, |stream| stream.log().len()) as i64);
+    Ok(Flow::Done)
+}
+
+/// Reply the entries of an interval of ids.
+/// Shape:  key start end [COUNT count]; ends are ids, `-`, `+`, or `(id` for an end that does not belong to it.
+/// Errors: ids and options before the lookup.
+pub(super) fn xrange(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    reply_range(cx, args, false)
+}
+
+/// The same from the last to the first.
+/// Shape:  key end start [COUNT count]
+pub(super) fn xrevrange(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    reply_range(cx, args, true)
+}
+
+fn reply_range(cx: &mut Cx<'_>, args: Args<'_>, is_backwards: bool) -> Result<Flow, ReplyError> {
+    let (start, end) = if is_backwards { (3, 2) } else { (2, 3) };
+    let (start, end) = (parse_start(args.get(start))?, parse_end(args.get(end))?);
+    let count = parse_count(&args)?;
+    let Some(stream) = cx.keys.look::<Stream>(cx.key(&args, 1))? else {
+        cx.reply.array(0);
+        return Ok(Flow::Done);
+    };
+    if count == Some(0) {
+        cx.reply.null_array();
+        return Ok(Flow::Done);
+    }
+    let log = stream.log();
+    let count = count.unwrap_or(u64::MAX).min(log.len()) as usize;
+    if is_backwards {
+        reply_entries(cx.reply, count, log.range_back(start, end));
+    } else {
+        reply_entries(cx.reply, count, log.range(start, end));
+    }
+    Ok(Flow::Done)
+}
+
+/// COUNT, which may stand there several times: the last one counts.
+fn parse_count(args: &Args<'_>) -> Result<Option<u64>, ReplyError> {
+    let mut count = None;
+    for at in (4..args.count()).step_by(2) {
+        if at + 1 == args.count() || !args.is(at, "count") {
+            return Err(ReplyError::Syntax);
+        }
+        count = Some(int(args, at + 1)?.max(0) as u64);
+    }
+    Ok(count)
+}
+
+/// The first `count` entries as an array.
+pub(super) fn reply_entries<'l>(reply: &mut Reply, count: usize, entries: impl Iterator<Item = Entry<'l>>) {
+    reply_array(reply, count, |reply| entries.take(count).map(|entry| reply_entry(reply, &entry)).count());
+}
