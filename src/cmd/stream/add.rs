@@ -154,7 +154,7 @@ pub(super) fn xadd(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> 
     let wanted = Wanted::parse(&args, true)?;
     let first = wanted.id_at + 1;
     let field_count = args.count().saturating_sub(first);
-    if field_count < 2 || field_count % 2 == 1 {
+    if field_count < 2 || !field_count.is_multiple_of(2) {
         return Err(ReplyError::text("ERR wrong number of arguments for 'xadd' command"));
     }
     if wanted.id == NewId::Given(StreamId::MIN) {

@@ -45,7 +45,7 @@ impl<'a> Wanted<'a> {
             } else if more > 0 && args.is(at, "streams") {
                 wanted.first_key = at + 1;
                 wanted.key_count = more / 2;
-                if more % 2 != 0 {
+                if !more.is_multiple_of(2) {
                     return Err(unbalanced(is_group));
                 }
                 break;

@@ -169,7 +169,7 @@ impl Collection for Stream {
         let Parts { log, groups } = &*self.0;
         let taken = if samples == 0 { log.blocks.len() } else { samples.min(log.blocks.len()) };
         let sampled: usize = log.blocks.iter().take(taken).map(|block| block.capacity()).sum();
-        let of_blocks = if taken == 0 { 0 } else { sampled * log.blocks.len() / taken };
+        let of_blocks = (sampled * log.blocks.len()).checked_div(taken).unwrap_or(0);
         let of_groups: usize = groups.iter().map(|(name, group)| name.len() + 32 + group.memory()).sum();
         size_of::<Parts>() + log.blocks.capacity() * size_of::<block::Block>() + of_blocks + of_groups
     }
