@@ -57,7 +57,8 @@ fn acl_cat(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
             let name = args.get(2);
             ReplyError::owned(format!("ERR Unknown category '{}'", escaped(&name[..name.len().min(128)])))
         })?;
-        catalogue.members(category).map(|number| catalogue.get(number).name.as_str()).collect()
+        let members = catalogue.members(category).filter(|&number| catalogue.is_runnable(number));
+        members.map(|number| catalogue.get(number).name.as_str()).collect()
     };
     cx.reply.array(names.len());
     names.iter().for_each(|name| cx.reply.bulk(name.as_bytes()));

@@ -20,7 +20,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::OnceLock;
 
-/// The command table as ACL rules see it: a command's number is its row's index.
+/// The command table as ACL rules see it: a command's number is its row's index. Behind these stand the commands of Redis
+/// that have no row yet (`later.txt`): rules may name them.
 pub fn catalogue() -> &'static Catalogue {
     static CATALOGUE: OnceLock<Catalogue> = OnceLock::new();
     CATALOGUE.get_or_init(|| {
@@ -35,8 +36,28 @@ pub fn catalogue() -> &'static Catalogue {
                 .map(number_of),
             subs: row.subs.iter().map(number_of).collect(),
         };
-        Catalogue::new(table::all().map(known).collect(), CATEGORIES)
+        let mut commands: Vec<Known> = table::all().map(known).collect();
+        let first = commands.len();
+        add_later(&mut commands, include_str!("later.txt"));
+        Catalogue::new(commands, CATEGORIES, first)
     })
+}
+
+/// Adds the commands of a list (`name category …`, containers before their subcommands) that are not there already.
+fn add_later(commands: &mut Vec<Known>, list: &str) {
+    for line in list.lines().filter(|line| !line.starts_with('#')) {
+        let mut words = line.split(' ');
+        let Some(name) = words.next().filter(|name| commands.iter().all(|known| known.name != *name)) else { continue };
+        let bit = |word: &str| CATEGORIES.iter().find(|(_, name)| *name == word).map_or(0, |(bit, _)| *bit);
+        let categories = words.fold(0, |bits, word| bits | bit(word));
+        let number = commands.len() as u16;
+        let container = name.split_once('|').and_then(|(container, _)| {
+            let at = commands.iter().position(|known| known.name == container)?;
+            commands[at].subs.push(number);
+            Some(at as u16)
+        });
+        commands.push(Known { name: name.into(), categories, container, subs: Vec::new() });
+    }
 }
 
 /// Do new selectors begin with all channels (`acl-pubsub-default`)?
@@ -190,6 +211,19 @@ mod tests {
         assert_eq!(of_line("-@all", "PING"), Some(Denial::Command));
         assert_eq!(of_line("+client|id", "CLIENT ID"), None);
         assert_eq!(of_line("+client|id", "CLIENT INFO"), Some(Denial::Command));
+    }
+
+    #[test]
+    fn rules_may_name_commands_that_have_no_row_yet() {
+        let mut commands = vec![Known { name: "get".into(), categories: 0, container: None, subs: Vec::new() }];
+        add_later(&mut commands, "# comment\nget read\nscript slow\nscript|load scripting slow\n");
+        let names: Vec<_> = commands.iter().map(|known| known.name.as_str()).collect();
+        assert_eq!(names, ["get", "script", "script|load"]);
+        assert_eq!((&*commands[1].subs, commands[2].container), (&[2][..], Some(1)));
+        assert_eq!(commands[2].categories.count_ones(), 2);
+        for name in ["multi", "subscribe", "eval"] {
+            assert!(catalogue().find(name.as_bytes()).is_some(), "{name}");
+        }
     }
 
     #[test]

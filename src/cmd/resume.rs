@@ -31,7 +31,7 @@ impl Slice {
     /// A slice that never ends: for whoever cannot wait.
     pub const ENDLESS: Slice = Slice { until: MonoNs(u64::MAX) };
     /// A slice that is over from the start: a step then does the least that it can.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub const NONE: Slice = Slice { until: MonoNs(0) };
 
     /// Is it time to stop?

@@ -20,13 +20,19 @@ pub struct Known {
 #[derive(Clone, Debug)]
 pub struct Catalogue {
     commands: Vec<Known>,
+    /// Commands from this number on can be named and not be run.
+    runnable_count: usize,
     categories: &'static [(u32, &'static str)],
 }
 
 impl Catalogue {
-    /// A catalogue of `commands`; each one's place is its number.
-    pub fn new(commands: Vec<Known>, categories: &'static [(u32, &'static str)]) -> Self {
-        Catalogue { commands, categories }
+    /// A catalogue of `commands`; each one's place is its number. The first `runnable_count` can be run.
+    pub fn new(commands: Vec<Known>, categories: &'static [(u32, &'static str)], runnable_count: usize) -> Self {
+        Catalogue { commands, runnable_count, categories }
+    }
+    /// Can this command be run?
+    pub fn is_runnable(&self, number: u16) -> bool {
+        (number as usize) < self.runnable_count
     }
     /// Number of commands, subcommands included.
     pub fn count(&self) -> usize {
@@ -70,7 +76,7 @@ pub(super) fn sample() -> Catalogue {
         known("config|get", 8, Some(3), &[]),
         known("config|set", 8, Some(3), &[]),
     ];
-    Catalogue::new(commands, &[(1, "read"), (2, "write"), (4, "connection"), (8, "admin")])
+    Catalogue::new(commands, &[(1, "read"), (2, "write"), (4, "connection"), (8, "admin")], 6)
 }
 
 #[cfg(test)]

@@ -25,11 +25,13 @@ pub struct KeyPattern {
 }
 
 impl KeyPattern {
-    /// Appends the rule that makes this pattern: `~text`, `%R~text` or `%W~text`.
+    /// Appends the rule that makes this pattern: `~text`, `%R~text` or `%W~text`. `~*` would be the rule for all keys,
+    /// behind which no other pattern may stand: the pattern `*` is `%RW~*`.
     pub fn describe(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(match self.access {
             READ => b"%R~",
             WRITE => b"%W~",
+            _ if *self.text == *b"*" => b"%RW~",
             _ => b"~",
         });
         out.extend_from_slice(&self.text);
@@ -171,9 +173,9 @@ mod tests {
     #[test]
     fn patterns_are_described_as_the_rules_that_make_them() {
         let mut out = Vec::new();
-        for (access, text) in [(READ, "a"), (WRITE, "b"), (READ_WRITE, "c")] {
+        for (access, text) in [(READ, "a"), (WRITE, "b"), (READ_WRITE, "c"), (READ_WRITE, "*")] {
             KeyPattern { text: text.as_bytes().into(), access }.describe(&mut out);
         }
-        assert_eq!(out, b"%R~a%W~b~c");
+        assert_eq!(out, b"%R~a%W~b~c%RW~*");
     }
 }
