@@ -215,6 +215,13 @@ pub const KNOWN_OF_7_0: &[Known] = &[
         },
     },
     Known {
+        reason: "since 7.2 a parenthesis inside of an open selector opens no other one",
+        covers: |case| {
+            let opens = |word: &&Vec<u8>| word.starts_with(b"(");
+            case.is(&["acl|setuser"]) && case.errors().is_some() && case.command.iter().filter(opens).count() > 1
+        },
+    },
+    Known {
         reason: "since 7.2 it is told whose permission is missing",
         covers: |case| {
             let refuses = |text: &[u8]| text.starts_with(b"NOPERM");
