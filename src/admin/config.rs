@@ -20,6 +20,8 @@ pub struct Config {
     generation: AtomicU32,
     /// Has a line or an option set save points? The first one takes the defaults away, later ones add to it.
     has_save_points: AtomicU32,
+    /// The defaults are those of redis-server.
+    stands_in: bool,
     /// Held while CONFIG SET stores and applies.
     changing: Mutex<()>,
     texts: Mutex<Box<[Vec<u8>]>>,
@@ -82,6 +84,7 @@ impl Config {
             output_limits: Default::default(),
             generation: AtomicU32::new(0),
             has_save_points: AtomicU32::new(0),
+            stands_in: false,
             changing: Mutex::new(()),
             texts: Mutex::new(PARAMS.iter().map(|_| Vec::new()).collect()),
         };
@@ -94,6 +97,16 @@ impl Config {
             );
         }
         config
+    }
+    /// The defaults of redis-server where ours are others: it listens on all addresses (and `protected-mode` guards it).
+    pub fn standing_in() -> Config {
+        let config = Config { stands_in: true, ..Config::new() };
+        config.set_text(Id::BIND, b"* -::*");
+        config
+    }
+    /// What this one was before anything was set.
+    pub fn defaults(&self) -> Config {
+        if self.stands_in { Config::standing_in() } else { Config::new() }
     }
     /// The number, switch (0 or 1) or choice (index of its word) of a parameter.
     #[inline]
@@ -159,7 +172,7 @@ impl Config {
         let param = id.param();
         let shown = self.get_one(id);
         let is_off = param.kind == Kind::SavePoints && shown.is_empty();
-        let is_idle = param.effect == Effect::Shown && !is_off && shown != Config::new().get_one(id);
+        let is_idle = param.effect == Effect::Shown && !is_off && shown != self.defaults().get_one(id);
         is_idle.then(|| match param.name {
             "save" => "'save' is set, but snapshots are not implemented yet: data lives in memory only".into(),
             "maxmemory" => "'maxmemory' is set, but a memory limit is not implemented yet: nothing is evicted".into(),

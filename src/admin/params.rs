@@ -254,7 +254,7 @@ pub const PARAMS: &[Param] = &[
     param("active-expire-effort", Int { min: 1, max: 10 }, "1"),
     param("activerehashing", Bool, "yes"),
     param("always-show-logo", Bool, "no").at_start(),
-    param("aof-disable-auto-gc", Bool, "no"),
+    param("aof-disable-auto-gc", Bool, "no").hidden(),
     param("aof-load-truncated", Bool, "yes"),
     param("aof-rewrite-incremental-fsync", Bool, "yes"),
     param("aof-timestamp-enabled", Bool, "no"),
@@ -293,7 +293,7 @@ pub const PARAMS: &[Param] = &[
     param("dbfilename", FileName, "dump.rdb").protected(),
     param("disable-thp", Bool, "yes").at_start(),
     param("dynamic-hz", Bool, "yes"),
-    param("enable-debug-assert", Bool, "no").at_start(),
+    param("enable-debug-assert", Bool, "no").at_start().hidden(),
     param("enable-module-command", YES_NO_LOCAL, "no").at_start().works(),
     param("hash-max-listpack-entries", LONG, "512").alias("hash-max-ziplist-entries"),
     param("hash-max-listpack-value", BYTES, "64").alias("hash-max-ziplist-value"),
@@ -323,8 +323,8 @@ pub const PARAMS: &[Param] = &[
     param("min-replicas-max-lag", NATURAL, "10").alias("min-slaves-max-lag"),
     param("no-appendfsync-on-rewrite", Bool, "no"),
     param("notify-keyspace-events", Kind::Events, ""),
-    param("oom-score-adj", Enum(&["no", "yes", "relative=yes", "absolute"]), "no"),
-    param("oom-score-adj-values", Kind::OomScores, "0 200 800"),
+    param("oom-score-adj", Enum(&["no", "yes", "relative=yes", "absolute"]), "no").works(),
+    param("oom-score-adj-values", Kind::OomScores, "0 200 800").works(),
     param("proc-title-template", Kind::Title, "{title} {listen-addr} {server-mode}"),
     param("propagation-error-behavior", Enum(&["ignore", "panic", "panic-on-replicas"]), "ignore"),
     param("rdb-del-sync-files", Bool, "no"),
@@ -394,7 +394,7 @@ pub const PARAMS: &[Param] = &[
     param("tls-session-caching", Bool, "yes"),
     param("tracking-table-max-keys", LONG, "1000000"),
     param("unixsocketgroup", Text, "").at_start(),
-    param("watchdog-period", NATURAL, "0"),
+    param("watchdog-period", NATURAL, "0").hidden(),
     param("zset-max-listpack-entries", LONG, "128").alias("zset-max-ziplist-entries"),
     param("zset-max-listpack-value", BYTES, "64").alias("zset-max-ziplist-value"),
     // The same for those of Valkey 8 alone.
@@ -432,6 +432,8 @@ impl Id {
     pub const UNIXSOCKETPERM: Id = id("unixsocketperm");
     pub const THREADS: Id = id("threads");
     pub const IO_ENGINE: Id = id("io-engine");
+    pub const OOM_SCORE_ADJ: Id = id("oom-score-adj");
+    pub const OOM_SCORE_ADJ_VALUES: Id = id("oom-score-adj-values");
     pub const MAXCLIENTS: Id = id("maxclients");
     pub const REQUIREPASS: Id = id("requirepass");
     pub const DATABASES: Id = id("databases");

@@ -176,7 +176,8 @@ fn place_point(digits: &str, exponent: i32, text: &mut String) {
     }
 }
 
-/// A size with its unit: `512mb`, `1k`, `100`. Powers of 1000 without `b`, of 1024 with it. Source: Redis `memtoull`.
+/// A size with its unit: `512mb`, `1k`, `100`. Powers of 1000 without `b`, of 1024 with it. More than fits is
+/// as much as fits. Source: Redis `memtoull` (where a product that is too large comes out as some other number).
 pub fn parse_memory(text: &[u8]) -> Option<u64> {
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let unit: u64 = match text[digits..].to_ascii_lowercase().as_slice() {
@@ -192,8 +193,9 @@ pub fn parse_memory(text: &[u8]) -> Option<u64> {
     if digits == 0 {
         return Some(0); // Redis's `memtoull` reads a number that is not there as zero.
     }
-    let number: u64 = std::str::from_utf8(&text[..digits]).ok()?.parse().ok()?;
-    number.checked_mul(unit)
+    // Digits alone fail only by being too many.
+    let number: u64 = std::str::from_utf8(&text[..digits]).ok()?.parse().unwrap_or(u64::MAX);
+    Some(number.saturating_mul(unit))
 }
 
 /// Splits an optional sign off: true for `-`.
@@ -299,10 +301,12 @@ mod tests {
             ("2g", 2_000_000_000),
             ("", 0),
             ("mb", 0),
+            ("99999999999gb", u64::MAX),
+            ("18446744073709551616", u64::MAX),
         ] {
             assert_eq!(parse_memory(text.as_bytes()), Some(value), "{text}");
         }
-        for text in ["-1", "x", "1tb", "1 mb", "99999999999gb"] {
+        for text in ["-1", "x", "1tb", "1 mb"] {
             assert_eq!(parse_memory(text.as_bytes()), None, "{text}");
         }
     }

@@ -10,7 +10,7 @@ use super::table;
 use crate::admin::config::ConfigError;
 use crate::admin::log;
 use crate::admin::params::Id;
-use crate::admin::rewrite::{self, Directive};
+use crate::admin::rewrite::{Directive, Which, rewrite_file};
 use crate::resp::args::Args;
 use crate::resp::error::{ReplyError, escaped};
 use nix::errno::Errno;
@@ -70,13 +70,18 @@ fn config_resetstat(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
 /// Writes the present values into the configuration file.
 /// Errors: there is none, or it cannot be written.
 fn config_rewrite(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
+    rewrite(cx, Which::Changed)
+}
+
+/// Writes the configuration file anew, with lines for the parameters that have none and are `which`.
+pub fn rewrite(cx: &mut Cx<'_>, which: Which) -> Result<Flow, ReplyError> {
     let Some(path) = &cx.world.boot.config_file else {
         return Err(ReplyError::text("ERR The server is running without a config file"));
     };
     // Users are in one place: the ACL file, or this one.
     let users = if cx.world.config.text(Id::ACLFILE).is_empty() { cx.world.acl.all() } else { Vec::new() };
     let users = Directive { name: "user", lines: users.iter().map(|user| user.describe()).collect() };
-    if let Err(error) = rewrite::rewrite_file(path, &cx.world.config, &[users]) {
+    if let Err(error) = rewrite_file(path, &cx.world.config, &[users], which) {
         let reason =
             error.raw_os_error().map_or(error.to_string(), |number| Errno::from_raw(number).desc().to_string());
         log::warning(format_args!("CONFIG REWRITE failed: {reason}"));

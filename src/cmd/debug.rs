@@ -8,9 +8,10 @@ use super::command::{Command, Cx, Flow, cmd, flag};
 use super::edit::{Value, update};
 use super::help::help;
 use super::persistence::NOT_KEPT;
-use super::{debug_protocol, protected, table};
+use super::{config, debug_protocol, protected, table};
 use crate::admin::log::{self, Level};
 use crate::admin::params::Id;
+use crate::admin::rewrite::Which;
 use crate::base::glob;
 use crate::base::hash::Key;
 use crate::base::ids::DbIndex;
@@ -48,6 +49,7 @@ fn debug(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     match (word.as_slice(), args.count()) {
         (b"change-repl-id", 2) => change_repl_id(cx),
         (b"client-eviction", 2) => return Err(ReplyError::text("ERR maxmemory-clients is disabled.")),
+        (b"config-rewrite-force-all", 2) => return config::rewrite(cx, Which::All),
         (b"digest" | b"loadaof", 2) | (b"digest-value" | b"reload", 2..) => return Err(NOT_KEPT),
         (b"error", 3) => return Err(ReplyError::owned(escaped(args.get(2)))),
         (b"help", 2) => debug_help(cx),
@@ -94,6 +96,7 @@ fn debug_help(cx: &mut Cx<'_>) {
         &[
             ("CHANGE-REPL-ID", "Take a new replication ID."),
             ("CLIENT-EVICTION", "An error: clients are not evicted."),
+            ("CONFIG-REWRITE-FORCE-ALL", "As CONFIG REWRITE, with a line for every parameter."),
             ("DIGEST | DIGEST-VALUE <key> ... | LOADAOF | RELOAD", "An error: data is in memory only."),
             ("ERROR <text>", "Reply with this text as an error."),
             ("HTSTATS <db>", "How full the table of a database is."),

@@ -1,10 +1,11 @@
-//! What follows at once from CONFIG SET: other sockets, room for more clients.
+//! What follows at once from CONFIG SET: other sockets, room for more clients, another word to the kernel.
 //!
 //! New sockets are opened before old ones are closed, so a change that fails leaves everything as it was, and one that keeps
 //! an address does not interrupt it. Opening is done here; the loops get the sockets by mail.
 
 use super::limits;
 use super::listen::Listeners;
+use super::oom::OomScore;
 use crate::admin::log;
 use crate::admin::params::Id;
 use crate::base::ids::LoopId;
@@ -22,9 +23,13 @@ pub struct Open {
 }
 
 /// The function that `World::apply` holds.
-pub fn applier(world: &'static World, fleet: &'static Fleet, open: Open) -> Apply {
-    let open = Mutex::new(open);
+pub fn applier(world: &'static World, fleet: &'static Fleet, open: Open, score: OomScore) -> Apply {
+    let (open, score) = (Mutex::new(open), Mutex::new(score));
     Box::new(move |ids| {
+        if let Some(&id) = ids.iter().find(|id| [Id::OOM_SCORE_ADJ, Id::OOM_SCORE_ADJ_VALUES].contains(id)) {
+            let mut score = score.lock().unwrap_or_else(PoisonError::into_inner);
+            score.apply(&world.config).map_err(|reason| (id, reason))?;
+        }
         if ids.contains(&Id::MAXCLIENTS) {
             make_room(world)?;
         }

@@ -3,6 +3,7 @@
 use super::apply::{self, Open};
 use super::error::StartError;
 use super::listen::Listeners;
+use super::oom::OomScore;
 use super::options::Settings;
 use super::{cores, limits, screen, signals, threads, users};
 use crate::admin::config::Config;
@@ -68,7 +69,9 @@ pub fn serve(settings: Settings) -> Result<(), StartError> {
     screen::show(world, kind, &listeners, pinned);
     let Listeners { per_loop, tcp, unix, .. } = listeners;
     let open = Open { next: tcp.len() as u16 + unix.is_some() as u16, tcp: (0..).zip(tcp).collect() };
-    let _ = world.apply.set(apply::applier(world, fleet, open)); // Nobody else sets it.
+    let mut score = OomScore::default();
+    let _ = score.apply(&world.config); // Logged; the server runs without it.
+    let _ = world.apply.set(apply::applier(world, fleet, open, score)); // Nobody else sets it.
     let pidfile = write_pidfile(&world.config);
     let outcome = join(threads::start(seats, world, fleet, per_loop));
     for path in unix.iter().chain(&pidfile) {

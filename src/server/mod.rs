@@ -15,6 +15,7 @@ mod daemon;
 mod error;
 mod limits;
 mod listen;
+mod oom;
 pub mod options;
 mod screen;
 mod signals;
@@ -26,7 +27,9 @@ use options::Request;
 
 /// Runs the server until it is stopped. Returns the process's exit code.
 pub fn run() -> i32 {
-    match options::parse(std::env::args_os().skip(1)) {
+    let mut args = std::env::args_os();
+    let stands_in = args.next().is_some_and(|program| options::names_another_server(&program));
+    match options::parse(args, stands_in) {
         Ok(Request::Print(text)) => {
             print!("{text}");
             0

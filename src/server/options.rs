@@ -94,8 +94,13 @@ const OTHER_MODES: &[(&str, &str)] = &[
     ("--check-system", "ringdb checks the limits that matter to it at each start and says what it misses.\n"),
 ];
 
+/// Was the program called by the name of a server that it stands in for? It then has that one's defaults.
+pub fn names_another_server(program: &OsStr) -> bool {
+    Path::new(program).file_name().is_some_and(|name| name == "redis-server" || name == "valkey-server")
+}
+
 /// Reads the command line (without the program's name) and the file that it names.
-pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, OptionError> {
+pub fn parse(args: impl IntoIterator<Item = OsString>, stands_in: bool) -> Result<Request, OptionError> {
     let args: Vec<OsString> = args.into_iter().collect();
     if let Some((_, text)) = OTHER_MODES.iter().find(|(name, _)| args.first().is_some_and(|arg| arg == name)) {
         return Ok(Request::Print(text.to_string()));
@@ -105,7 +110,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, Option
         Some(b"-v" | b"--version") => return Ok(Request::Print(command().render_version())),
         _ => {}
     }
-    let mut settings = Settings { config: Config::new(), file: None, users: Vec::new(), warnings: Vec::new() };
+    let config = if stands_in { Config::standing_in() } else { Config::new() };
+    let mut settings = Settings { config, file: None, users: Vec::new(), warnings: Vec::new() };
     let mut options = args.as_slice();
     if let Some((file, rest)) = args.split_first().filter(|(first, _)| is_file(first)) {
         settings.read_file(Path::new(file), 0)?;
@@ -309,7 +315,7 @@ mod tests {
     use std::io::Write;
 
     fn run(args: &[&str]) -> Result<Settings, String> {
-        match parse(args.iter().map(OsString::from)) {
+        match parse(args.iter().map(OsString::from), false) {
             Ok(Request::Run(settings)) => Ok(*settings),
             Ok(Request::Print(text)) => Err(text),
             Err(error) => Err(error.to_string()),
@@ -330,6 +336,16 @@ mod tests {
         assert_eq!(settings.config.number(Id::PORT), 6379);
         assert_eq!(settings.config.words(Id::BIND), ["127.0.0.1", "-::1"]);
         assert!(settings.warnings.is_empty() && settings.file.is_none());
+    }
+
+    #[test]
+    fn under_the_name_of_another_server_it_listens_everywhere() {
+        for (program, expected) in [("/usr/bin/redis-server", true), ("valkey-server", true), ("./ringdb", false)] {
+            assert_eq!(names_another_server(OsStr::new(program)), expected, "{program}");
+        }
+        let Ok(Request::Run(settings)) = parse([], true) else { panic!("it runs") };
+        assert_eq!(settings.config.words(Id::BIND), ["*", "-::*"]);
+        assert_eq!(settings.config.defaults().words(Id::BIND), ["*", "-::*"]);
     }
 
     #[test]
