@@ -65,6 +65,9 @@ pub mod client_flag {
     pub const UNREAD: u32 = 1 << 6;
 }
 
+/// How long a peak is remembered of a client that does nothing. Source: Redis, `PROTO_REPLY_PEAK_RESET_INTERVAL`.
+const PEAK_MS: u64 = 5000;
+
 /// `ClientInfo::row` before the first command.
 pub const NO_ROW: u32 = u32::MAX;
 
@@ -194,13 +197,20 @@ impl ClientInfo {
     /// Cost: a dozen plain stores.
     #[inline]
     pub fn seen(&self, seen: Seen) {
+        if seen.now.0.saturating_sub(self.last_seen_ms.load(Relaxed)) >= PEAK_MS {
+            self.reply_peak.store(0, Relaxed);
+        }
         self.last_seen_ms.store(seen.now.0, Relaxed);
         self.row.store(seen.row, Relaxed);
-        self.input_len.store(seen.input_len.min(u32::MAX as usize) as u32, Relaxed);
-        self.input_cap.store(seen.input_cap.min(u32::MAX as usize) as u32, Relaxed);
+        self.set_input(seen.input_len, seen.input_cap);
         self.held_len.store(seen.held_len.min(u32::MAX as usize) as u32, Relaxed);
         self.set_output(seen.output);
         self.set_traffic(seen.traffic);
+    }
+    /// Notes the client's own input bytes and the room behind them.
+    pub fn set_input(&self, len: usize, room: usize) {
+        self.input_len.store(len.min(u32::MAX as usize) as u32, Relaxed);
+        self.input_cap.store(room.min(u32::MAX as usize) as u32, Relaxed);
     }
     /// Notes what waits to be sent.
     #[inline]
@@ -210,7 +220,7 @@ impl ClientInfo {
         self.queued_len.store(output.queued_len as u64, Relaxed);
         self.queued_count.store(clipped(output.queued_count), Relaxed);
         self.reply_cap.store(clipped(output.buffer_cap), Relaxed);
-        let peak = clipped(output.buffered_len);
+        let peak = clipped(output.len());
         if peak > self.reply_peak.load(Relaxed) {
             self.reply_peak.store(peak, Relaxed);
         }
@@ -224,9 +234,10 @@ impl ClientInfo {
             queued_count: self.queued_count.load(Relaxed) as usize,
         }
     }
-    /// The most bytes that ever stood in the reply buffer at the end of a turn.
-    pub fn reply_peak(&self) -> usize {
-        self.reply_peak.load(Relaxed) as usize
+    /// The most bytes that waited at the end of a turn, since the client was last idle for `PEAK_MS`.
+    pub fn reply_peak(&self, now: WallMs) -> usize {
+        let idle_ms = now.0.saturating_sub(self.last_seen().0);
+        if idle_ms < PEAK_MS { self.reply_peak.load(Relaxed) as usize } else { 0 }
     }
     /// Bytes of commands that wait to run.
     pub fn held_len(&self) -> usize {

@@ -39,6 +39,8 @@ pub struct Conn {
     pub is_paused: bool,
     /// Has commands that wait until its replies are read.
     pub is_stalled: bool,
+    /// In the loop's list of connections that keep room for incomplete commands.
+    pub is_roomy: bool,
     /// Bytes of the message in flight; 0 if there is none.
     pub sending_len: usize,
     pub session: Session,
@@ -69,6 +71,7 @@ impl Conn {
             is_dirty: false,
             is_paused: false,
             is_stalled: false,
+            is_roomy: false,
             sending_len: 0,
             session,
             reply: Reply::default(),
@@ -115,6 +118,17 @@ impl Conn {
     /// Bytes that are kept for the peer although they cannot be sent yet.
     pub fn held_len(&self) -> usize {
         self.long.as_ref().map_or(0, |long| long.held_len())
+    }
+    /// Does it own memory for commands that are not complete?
+    #[inline]
+    pub fn has_room(&self) -> bool {
+        self.input.room() + self.input.len() > 0 || self.parser.is_filling()
+    }
+    /// Gives back what it owns beyond what has arrived.
+    pub fn give_room_back(&mut self) {
+        self.input.shrink();
+        self.parser.shrink();
+        self.session.info.set_input(self.input.len() + self.parser.held_len(), self.input.room());
     }
     /// What waits for the peer, as others see it.
     pub fn output_seen(&self) -> OutputSeen {

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! arrivals   first ─▶ next ─▶ last           buffers of the engine, in order; `at` bytes of the first are used
-//! kept       [ used | rest ]                 the client's own bytes; empty for nearly every client
+//! kept       [ used | rest | room ]          the client's own bytes; nearly every client has none
 //! ```
 //! While a window of commands is being run nothing moves: bytes are only appended, so offsets stay good.
 
@@ -18,6 +18,11 @@ use bytes::Bytes;
 
 /// What is copied at first of an arrival to complete a command that began before it.
 const PORTION_LEN_MIN: usize = 512;
+/// Room of a client's own bytes when it first needs any. Whoever sends half a command often does so again. Source: Redis,
+/// `PROTO_IOBUF_LEN`.
+const ROOM_LEN_MIN: usize = 16 << 10;
+/// So much room a client keeps while it has no bytes of its own and is not idle.
+const ROOM_LEN_KEPT: usize = 32 << 10;
 
 /// No arrival.
 pub const NO_ARRIVAL: u32 = u32::MAX;
@@ -157,11 +162,11 @@ impl Input {
                 }
                 Step::Skip { consumed } => self.consume(arrivals, consumed, bytes.len()),
                 Step::Incomplete => {
-                    self.kept.extend_from_slice(bytes);
+                    self.keep(bytes);
                     self.next_arrival(arrivals);
                 }
                 Step::Large { keep } => {
-                    self.kept.extend_from_slice(&bytes[..keep]);
+                    self.keep(&bytes[..keep]);
                     self.next_arrival(arrivals);
                 }
             }
@@ -208,7 +213,7 @@ impl Input {
                 parser.fill(rest)
             } else {
                 let len = portion.min(rest.len());
-                self.kept.extend_from_slice(&rest[..len]);
+                self.keep(&rest[..len]);
                 portion *= 2;
                 len
             };
@@ -246,6 +251,14 @@ impl Input {
             self.last = NO_ARRIVAL;
         }
     }
+    /// Copies bytes behind the client's own.
+    #[inline]
+    fn keep(&mut self, bytes: &[u8]) {
+        if self.kept.capacity() == 0 && !bytes.is_empty() {
+            self.kept.reserve_exact(bytes.len().max(ROOM_LEN_MIN));
+        }
+        self.kept.extend_from_slice(bytes);
+    }
     /// Copies what has arrived and is not used up behind the client's own bytes, or into the large bulk under way.
     fn absorb<E: Engine>(&mut self, parser: &mut Parser, arrivals: &Arrivals, engine: &E) {
         while self.first != NO_ARRIVAL {
@@ -253,13 +266,13 @@ impl Input {
             if parser.is_filling() {
                 bytes = &bytes[parser.fill(bytes)..];
             }
-            self.kept.extend_from_slice(bytes);
+            self.keep(bytes);
             self.next_arrival(arrivals);
         }
     }
 
-    /// At the end of a turn: nothing of the client lies in the engine's buffers any more, and its own bytes are freed or
-    /// moved to the front. The rest is moved only when the used part is as long, so the work stays linear.
+    /// At the end of a turn: nothing of the client lies in the engine's buffers any more, and its own bytes are moved to the
+    /// front; only when the used part is as long, so the work stays linear. Some room stays for the next incomplete command.
     #[inline]
     pub fn settle<E: Engine>(&mut self, parser: &mut Parser, arrivals: &Arrivals, engine: &E) {
         if self.first != NO_ARRIVAL {
@@ -272,13 +285,16 @@ impl Input {
             return;
         }
         let rest = self.len();
-        if rest == 0 {
-            self.kept = Vec::new();
-            self.used = 0;
-        } else if rest <= self.used {
+        if rest <= self.used {
             self.kept.drain(..self.used);
-            self.kept.shrink_to(rest * 2);
             self.used = 0;
+            if self.kept.capacity() > ROOM_LEN_KEPT {
+                self.kept.shrink_to(if rest == 0 { 0 } else { ROOM_LEN_KEPT.max(rest * 2) });
+            }
         }
+    }
+    /// The client is idle: no room beyond what it has sent. Called between turns.
+    pub fn shrink(&mut self) {
+        self.kept.shrink_to(0); // To its length.
     }
 }

@@ -170,10 +170,11 @@ impl<E: Engine> EventLoop<E> {
         let (stats, commands) = (self.stats(), self.stats().commands.total());
         stats.turns.add(1);
         self.file(now);
+        self.house_keeping(now);
         let is_busy = !self.ready.is_empty();
         self.work(now);
         self.flush(now);
-        self.house_keeping(now);
+        self.ring_alarms(now);
         if is_busy {
             stats.note_turn(MonoNs::now().since(self.clock), stats.commands.total() - commands);
         }
@@ -333,6 +334,9 @@ impl<E: Engine> EventLoop<E> {
                 traffic: conn.session.traffic,
             };
             conn.session.info.seen(seen);
+            if conn.has_room() {
+                self.timers.note_room(conn);
+            }
             let is_done = !conn.is_ready && !conn.is_stalled && conn.wait.is_none();
             if input_len + held_len > input_max {
                 self.close_for_input(token, now);

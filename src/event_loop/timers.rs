@@ -2,7 +2,7 @@
 //! clients it has. Only where a `timeout` for idle clients is set it looks at a slice of them ten times a second.
 
 use super::EventLoop;
-use super::conn::Life;
+use super::conn::{Conn, Life};
 use crate::admin::log;
 use crate::admin::params::Id;
 use crate::admin::rates::Totals;
@@ -17,6 +17,9 @@ const IDLE_ROUND_MS: u64 = 100;
 /// Every client is looked at once in so many milliseconds.
 const SWEEP_MS: u64 = 1000;
 
+/// For so long a client keeps room that it does not use. Source: Redis, `clientsCronResizeQueryBuffer`.
+const ROOM_IDLE_MS: u64 = 2000;
+
 /// See the module header.
 #[derive(Default)]
 pub struct Timers {
@@ -25,6 +28,19 @@ pub struct Timers {
     /// The slot at which the next slice of clients begins.
     sweep_at: usize,
     generation: u32,
+    /// Clients that keep room for incomplete commands; some may be gone.
+    roomy: Vec<Token>,
+}
+
+impl Timers {
+    /// The client has such room: it is looked at every second.
+    #[inline]
+    pub fn note_room(&mut self, conn: &mut Conn) {
+        if !conn.is_roomy {
+            conn.is_roomy = true;
+            self.roomy.push(conn.token);
+        }
+    }
 }
 
 impl<E: Engine> EventLoop<E> {
@@ -38,14 +54,13 @@ impl<E: Engine> EventLoop<E> {
         due.into_iter().flatten().fold(sleep, Duration::min)
     }
 
-    /// Does what is due. Called once per turn.
+    /// Does what is due. Called once per turn, before commands run: those who ask see what a round has found out.
     /// Cost: one comparison if nothing is.
     #[inline]
     pub(super) fn house_keeping(&mut self, now: WallMs) {
         if now >= self.timers.next_round {
             self.round(now);
         }
-        self.ring_alarms(now);
     }
 
     #[cold]
@@ -60,6 +75,7 @@ impl<E: Engine> EventLoop<E> {
         self.pool.shrink();
         if is_new_second {
             self.stats().expire_bytes.set(self.local.expiry.bytes() as u64);
+            self.take_room_back(now);
         }
         let is_config_new = self.timers.generation != config.generation();
         self.timers.generation = config.generation();
@@ -79,7 +95,23 @@ impl<E: Engine> EventLoop<E> {
         if timeout_ms > 0 {
             self.close_idle(now, timeout_ms, elapsed_ms);
         }
-        self.stats().timers_ns.add(MonoNs::now().since(started).as_nanos() as u64);
+        // It is shown in microseconds, and whoever watches it wants to see that rounds take place.
+        self.stats().timers_ns.add((MonoNs::now().since(started).as_nanos() as u64).max(1000));
+    }
+
+    /// Clients that have been idle for some seconds give back what they do not use.
+    /// Cost: of the clients that keep such room, not of all.
+    fn take_room_back(&mut self, now: WallMs) {
+        let EventLoop { conns, timers, .. } = self;
+        timers.roomy.retain(|&token| {
+            let Some(conn) = conns.get(token) else { return false };
+            let is_idle = now.0.saturating_sub(conn.session.info.last_seen().0) >= ROOM_IDLE_MS;
+            if is_idle {
+                conn.give_room_back();
+                conn.is_roomy = false;
+            }
+            !is_idle
+        });
     }
 
     /// Closes clients that have been idle for too long, among the slice of them that is due after `elapsed_ms`.
@@ -91,7 +123,7 @@ impl<E: Engine> EventLoop<E> {
             self.timers.sweep_at = (self.timers.sweep_at + 1) % slots;
             let Some(conn) = self.conns.at(self.timers.sweep_at) else { continue };
             let since = conn.session.info.last_seen();
-            let may_be_silent = conn.wait.is_some() || conn.session.is_monitor;
+            let may_be_silent = conn.wait.is_some() || conn.session.is_monitor || conn.is_ready;
             if conn.life == Life::Open && !may_be_silent && now.0.saturating_sub(since.0) > timeout_ms {
                 idle.push(conn.token);
             }

@@ -11,7 +11,7 @@
 //! A bulk of 32 KiB or more that has not arrived whole does not go through the connection's buffer:
 //!
 //!     next  → Step::Large { keep }       the parser has taken everything behind `keep` for itself
-//!     fill  (each further receive, while `is_filling`)       memory grows with what arrived, at most twofold
+//!     fill  (each further receive, while `is_filling`)       beyond 1 MiB memory grows with what arrived, at most twofold
 //!     next  → goes on behind the bulk    the argument is marked LARGE; `take_large` hands the bytes over
 //!
 //! Like Redis, the parser trusts the client for line feeds and for the CRLF behind a bulk: it skips two bytes.
@@ -33,6 +33,9 @@ const COUNT_MAX: u32 = i32::MAX as u32;
 /// Limits before authentication: enough for AUTH and HELLO.
 const UNAUTHENTICATED_COUNT_MAX: u32 = 10;
 const UNAUTHENTICATED_LEN_MAX: u64 = 16384;
+/// Memory for a large bulk is reserved in advance up to this: values of ordinary size are received without being moved.
+/// What nobody has written to is address space; it is given back when the client falls silent (`Parser::shrink`).
+const ADVANCE_LEN_MAX: usize = 1 << 20;
 /// An unfinished request with fewer arguments than this is read again from its start instead of being remembered.
 const REREAD_COUNT_MAX: usize = 16;
 
@@ -188,6 +191,12 @@ impl Parser {
             filling + own + saved.items.capacity() * size_of::<Arg>()
         })
     }
+    /// Gives back what was reserved for bytes that have not arrived.
+    pub fn shrink(&mut self) {
+        if let Some(filling) = self.saved.as_mut().and_then(|saved| saved.filling.as_mut()) {
+            filling.bytes.shrink_to(0); // To its length.
+        }
+    }
     #[cold]
     #[inline(never)]
     fn next_slow(&mut self, buf: &[u8], limits: &Limits, items: &mut Vec<Arg>) -> Result<Step, ProtocolError> {
@@ -247,7 +256,8 @@ impl Parser {
     fn begin_large(&mut self, buf: &[u8], len: usize) -> Step {
         let Some(saved) = &mut self.saved else { return Step::Incomplete };
         let keep = saved.pos;
-        saved.filling = Some(Filling { bytes: Vec::new(), len, tail: 0 });
+        let bytes = Vec::with_capacity(len.min(ADVANCE_LEN_MAX));
+        saved.filling = Some(Filling { bytes, len, tail: 0 });
         let taken = self.fill(&buf[keep..]);
         assert!(taken == buf.len() - keep && self.is_filling(), "only an unfinished bulk is received on its own");
         Step::Large { keep }
@@ -506,7 +516,9 @@ mod tests {
         let mut input = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$400000000\r\nabc".to_vec();
         let Step::Large { keep } = parser.next(&input, &limits, &mut items).unwrap() else { panic!("not large") };
         input.truncate(keep);
-        assert!(parser.held_len() < 1000, "nothing is allocated ahead of what arrived");
+        assert!((ADVANCE_LEN_MAX..ADVANCE_LEN_MAX + 1000).contains(&parser.held_len()), "a first piece is reserved");
+        parser.shrink();
+        assert!(parser.held_len() < 1000, "and given back");
         assert_eq!(parser.next(&input, &limits, &mut items), Ok(Step::Incomplete));
         assert_eq!(parser.fill(&[b'd'; 100_000]), 100_000);
         assert!(parser.is_filling() && parser.held_len() < 201_000);

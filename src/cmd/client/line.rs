@@ -3,9 +3,12 @@
 //! The numbers are ours, under Redis's names. Where they come from:
 //!
 //! ```text
-//! qbuf qbuf-free   the client's own input bytes: an incomplete command, a backlog; else it has none
+//! qbuf qbuf-free   the client's own input bytes (an incomplete command, a backlog) and the room behind them; a client that
+//!                  sends whole commands, or has been idle for some seconds, has none
 //! argv-mem         commands that wait because the client is parked; others lie in the receive buffer and cost nothing
-//! rbs rbp obl      the reply buffer: its room now (0: it has none while nothing waits), its highest fill, its fill
+//! rbp rbs          the most reply bytes of a turn lately, and the reply buffer that Redis would keep for them; ours is lent
+//!                  by the loop while there is something to send
+//! obl              bytes that wait in the reply buffer
 //! oll omem         what is in flight or sent by reference: pieces, bytes
 //! tot-mem          all of that and the connection itself
 //! ```
@@ -20,12 +23,16 @@ use crate::cmd::session::Session;
 use crate::cmd::table;
 use std::fmt::{self, Write};
 
+/// The reply buffer that Redis keeps for each client. Source: Redis, `PROTO_REPLY_MIN_BYTES`, `PROTO_REPLY_CHUNK_BYTES`.
+const REPLY_BUFFER_MIN: usize = 1024;
+const REPLY_BUFFER_MAX: usize = 16 << 10;
+
 /// Appends the line, with its line end.
 /// Cost: about a microsecond.
 pub fn append(out: &mut String, client: &ClientInfo, now: WallMs) {
     // Writing to a String cannot fail.
     let _ = write_identity(out, client, now);
-    let _ = write_buffers(out, client);
+    let _ = write_buffers(out, client, now);
     let _ = write_rest(out, client);
 }
 
@@ -44,9 +51,10 @@ fn write_identity(out: &mut String, client: &ClientInfo, now: WallMs) -> fmt::Re
     write!(out, " db={} sub=0 psub=0 ssub=0 multi=-1 watch=0", client.db())
 }
 
-fn write_buffers(out: &mut String, client: &ClientInfo) -> fmt::Result {
+fn write_buffers(out: &mut String, client: &ClientInfo, now: WallMs) -> fmt::Result {
     let (input, room, held, output) = (client.input_len(), client.input_cap(), client.held_len(), client.output());
-    let (rbs, rbp, obl) = (output.buffer_cap, client.reply_peak(), output.buffered_len);
+    let (rbp, obl) = (client.reply_peak(now), output.buffered_len);
+    let rbs = rbp.clamp(REPLY_BUFFER_MIN, REPLY_BUFFER_MAX);
     write!(out, " qbuf={input} qbuf-free={room} argv-mem={held} multi-mem=0 rbs={rbs} rbp={rbp} obl={obl}")?;
     write!(out, " oll={} omem={} tot-mem={}", output.queued_count, output.queued_len, memory(client))?;
     out.push_str(" events=");
