@@ -43,6 +43,11 @@ pub const LEFT_OUT: &[(&str, &str)] = &[
     ("psync", "turns the connection into a replica's"),
     ("sync", "turns the connection into a replica's"),
     ("wait", "blocks for as long as it is told"),
+    ("blpop", "blocks for as long as it is told"),
+    ("brpop", "blocks for as long as it is told"),
+    ("blmove", "blocks for as long as it is told"),
+    ("blmpop", "blocks for as long as it is told"),
+    ("brpoplpush", "blocks for as long as it is told"),
     ("save", "writes files"),
     ("bgsave", "writes files"),
     ("bgrewriteaof", "writes files"),
@@ -175,9 +180,11 @@ pub const KNOWN: &[Known] = &[
 /// What changed after Redis 7.0; in force for no other reference.
 pub const KNOWN_OF_7_0: &[Known] = &[
     Known {
-        reason: "since 7.2 wrong arguments are an error even if the key does not exist",
+        reason: "since 7.2 wrong arguments are an error whether the key does not exist or holds something else",
         covers: |case| {
-            case.is(&["bitcount", "bitpos"]) && matches!(case.values, Some((Value::Error(_), Value::Int(-1..=0))))
+            let wrong_key = case.ours.starts_with(b"-") && case.theirs.starts_with(b"-WRONGTYPE");
+            let no_key = matches!(case.values, Some((Value::Error(_), Value::Int(-1..=0))));
+            case.is(&["bitcount", "bitpos"]) && (no_key || wrong_key)
         },
     },
     Known {
@@ -187,6 +194,17 @@ pub const KNOWN_OF_7_0: &[Known] = &[
     Known {
         reason: "since 7.2 an unknown type is an error",
         covers: |case| case.is(&["scan"]) && case.ours.starts_with(b"-ERR unknown type name"),
+    },
+    Known {
+        reason: "since 7.2 a number that has no negative is refused as a count or rank",
+        covers: |case| case.is(&["lrem", "lpos"]) && case.ours.starts_with(b"-ERR value is out of range, value must"),
+    },
+    Known {
+        reason: "since 7.2 small lists are listpacks",
+        covers: |case| {
+            case.is(&["object|encoding"])
+                && case.answers().is_some_and(|(a, b)| a.text() == "listpack" && b.text() == "quicklist")
+        },
     },
     Known {
         reason: "which oddly written cursors are numbers belongs to the version",
@@ -244,6 +262,15 @@ fn sorted(value: &Value) -> Vec<String> {
     let mut items: Vec<_> = value.items().iter().flat_map(inner).map(|value| value.to_string()).collect();
     items.sort();
     items
+}
+
+/// All of a value of this type, whatever order a hash table gives it.
+pub fn in_order(kind: &str, value: &Value) -> String {
+    match kind {
+        "set" => sorted(value).join(" "),
+        "hash" => pairs_sorted(value).join(" "),
+        _ => value.to_string(),
+    }
 }
 
 /// The names of a map with their values, in an order of their own.

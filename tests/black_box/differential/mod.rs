@@ -135,34 +135,51 @@ impl Side {
         let look = |db| [vec!["SELECT", db], vec!["SCAN", "0", "COUNT", "1000000"], vec!["DBSIZE"], vec!["KEYS", "*"]];
         let replies = pipeline(control, &names.iter().flat_map(|db| look(db)).collect::<Vec<_>>());
         let (mut state, mut found, mut commands) = (Vec::new(), Vec::new(), Vec::new());
+        let words = |line: &str| line.split(' ').map(|word| word.as_bytes().to_vec()).collect::<Vec<_>>();
         for (db, replies) in names.iter().zip(replies.chunks(4)) {
             state.push(format!("db {db}: {} keys", replies[2]));
             let mut keys: Vec<Vec<u8>> = replies[3].items().iter().map(|key| key.bytes().to_vec()).collect();
             keys.sort();
             for key in keys {
-                let words = |line: &str| line.split(' ').map(|word| word.as_bytes().to_vec()).collect::<Vec<_>>();
-                commands.push(words(&format!("SELECT {db}")));
-                let facts = ["TYPE", "OBJECT ENCODING", "GET", "PEXPIRETIME"].map(words);
-                commands.extend(facts.into_iter().map(|mut fact| {
-                    fact.push(key.clone());
-                    fact
-                }));
+                commands.extend([words(&format!("SELECT {db}")), vec![b"TYPE".to_vec(), key.clone()]]);
                 found.push((db, key));
             }
         }
-        let replies = pipeline(control, &commands);
-        for ((db, key), facts) in found.iter().zip(replies.chunks(5)) {
-            let expires = match facts[4].int() {
+        let types: Vec<_> = pipeline(control, &commands).chunks(2).map(|replies| replies[1].text()).collect();
+        let facts = found.iter().zip(&types).flat_map(|((db, key), kind)| {
+            let facts = [&format!("SELECT {db}"), "OBJECT ENCODING KEY", contents(kind), "PEXPIRETIME KEY"];
+            facts.map(|fact| {
+                words(fact).into_iter().map(|word| if word == b"KEY" { key.clone() } else { word }).collect()
+            })
+        });
+        let replies = pipeline(control, &facts.collect::<Vec<Vec<_>>>());
+        for (((db, key), kind), facts) in found.iter().zip(&types).zip(replies.chunks(4)) {
+            let expires = match facts[3].int() {
                 at @ 1.. => format!("expires near {}", at.saturating_add(30_000) / 100_000),
                 at => at.to_string(),
             };
-            state.push(format!("{db} '{}': {} {} {} {expires}", key.escape_ascii(), facts[1], facts[2], facts[3]));
+            // Since 7.2 small lists and sets have an encoding more.
+            let encoding = if ["list", "set"].contains(&&**kind) { "any".into() } else { facts[1].to_string() };
+            let contents = known::in_order(kind, &facts[2]);
+            state.push(format!("{db} '{}': {kind} {encoding} {contents} {expires}", key.escape_ascii()));
         }
         let mut commands: Vec<_> = self.parameters.iter().map(|(name, _)| vec!["CONFIG", "GET", name]).collect();
         commands.extend(self.has_users.then(|| vec!["ACL", "USERS"]));
         let replies = pipeline(control, &commands);
         state.extend(commands.iter().zip(replies).map(|(command, reply)| format!("{}: {reply}", command.join(" "))));
         state
+    }
+}
+
+/// The command that shows all of a value of this type; `KEY` stands for its key.
+fn contents(kind: &str) -> &'static str {
+    match kind {
+        "list" => "LRANGE KEY 0 -1",
+        "hash" => "HGETALL KEY",
+        "set" => "SMEMBERS KEY",
+        "zset" => "ZRANGE KEY 0 -1 WITHSCORES",
+        "stream" => "XINFO STREAM KEY FULL COUNT 0",
+        _ => "GET KEY",
     }
 }
 

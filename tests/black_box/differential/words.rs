@@ -164,6 +164,10 @@ impl Words {
             ("bitop", "operation", _) => self.one_of(&[b"AND", b"or", b"XOR", b"NOT", b"not"]),
             ("bitfield" | "bitfield_ro", "offset", _) => self.bit_offset(),
             (_, "seconds" | "milliseconds", _) => self.deadline(if seconds { "ttl" } else { "ttlms" }),
+            ("lindex" | "lset", "index", _) => self.small(),
+            ("lrem" | "lpos" | "linsert", "element" | "pivot", _) => self.few(),
+            ("rpush" | "lpush" | "lpushx" | "rpushx" | "lset", "element", _) if self.random.percent(70) => self.few(),
+            (_, "rank" | "num-matches" | "stop", "integer") => self.small(),
             (_, "db" | "destination-db" | "index" | "index1" | "index2", _) => self.database(),
             (_, "offset", _) => self.offset(),
             (_, "encoding", _) => self.bit_type(),
@@ -250,6 +254,10 @@ impl Words {
             true => (self.random.below(80) as i64 - 40).to_string().into_bytes(),
             false => self.integer(),
         }
+    }
+    /// One of a few values, so that equal ones meet.
+    fn few(&mut self) -> Vec<u8> {
+        self.random.pick(&[&b"v"[..], b"w", b"1", b"-1", b"01", b"100000", b"", b"foo bar"]).to_vec()
     }
     fn integer(&mut self) -> Vec<u8> {
         match self.random.below(24) {
