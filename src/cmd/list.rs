@@ -1,12 +1,12 @@
 //! The list family: elements in order, added and taken at both ends.
 //!
 //! Every handler takes the list's lock once, does its work on `value::list::List`, and writes its reply meanwhile; an emptied
-//! list is gone when the lock is. What moves elements between keys is in `list_move`, what
-//! looks for equal elements in `list_find`.
+//! list is gone when the lock is. What moves elements between keys is in `list_move`, what waits for them in `list_wait`,
+//! what looks for equal elements in `list_find`.
 
 use super::command::{Begin, Command, Cx, Find, Flow, KeySpec, acl, cmd, flag};
 use super::edit::int;
-use super::{list_find, list_move};
+use super::{list_find, list_move, list_wait};
 use crate::admin::params::Id;
 use crate::base::num::parse_i64;
 use crate::resp::args::Args;
@@ -121,6 +121,45 @@ pub static ROWS: &[Command] = &[
         .acl(acl::LIST)
         .keys(&[KeySpec::new(Begin::Index(1), Find::Count { num: 0, first: 1, step: 1 }, &["RW", "access", "delete"])])
         .group("list", "7.0.0"),
+    cmd("blpop", list_wait::blpop)
+        .arity(-3)
+        .flags(flag::WRITE | flag::BLOCKING)
+        .acl(acl::LIST)
+        .keys(&[KeySpec::new(
+            Begin::Index(1),
+            Find::Range { last: -2, step: 1, limit: 0 },
+            &["RW", "access", "delete"],
+        )])
+        .group("list", "2.0.0"),
+    cmd("brpop", list_wait::brpop)
+        .arity(-3)
+        .flags(flag::WRITE | flag::BLOCKING)
+        .acl(acl::LIST)
+        .keys(&[KeySpec::new(
+            Begin::Index(1),
+            Find::Range { last: -2, step: 1, limit: 0 },
+            &["RW", "access", "delete"],
+        )])
+        .group("list", "2.0.0"),
+    cmd("blmove", list_wait::blmove)
+        .arity(6)
+        .flags(flag::WRITE | flag::DENYOOM | flag::BLOCKING)
+        .acl(acl::LIST)
+        .keys(&[KeySpec::one(1, &["RW", "access", "delete"]), KeySpec::one(2, &["RW", "insert"])])
+        .group("list", "6.2.0"),
+    cmd("blmpop", list_wait::blmpop)
+        .arity(-5)
+        .flags(flag::WRITE | flag::BLOCKING)
+        .acl(acl::LIST)
+        .keys(&[KeySpec::new(Begin::Index(2), Find::Count { num: 0, first: 1, step: 1 }, &["RW", "access", "delete"])])
+        .group("list", "7.0.0"),
+    cmd("brpoplpush", list_wait::brpoplpush)
+        .arity(4)
+        .flags(flag::WRITE | flag::DENYOOM | flag::BLOCKING)
+        .acl(acl::LIST)
+        .keys(&[KeySpec::one(1, &["RW", "access", "delete"]), KeySpec::one(2, &["RW", "insert"])])
+        .group("list", "2.2.0")
+        .deprecated("6.2.0", "`BLMOVE` with the `RIGHT` and `LEFT` arguments"),
 ];
 
 /// The limits of the moment.
@@ -218,6 +257,7 @@ fn push_all(cx: &Cx<'_>, list: &mut List, end: End, args: Args<'_>) -> usize {
 /// The end of a push command.
 #[inline]
 fn pushed(cx: &mut Cx<'_>, args: &Args<'_>, count: usize) -> Result<Flow, ReplyError> {
+    cx.effects.filled(cx.keys.db(), args.get(1));
     cx.effects.dirty += args.count() as u64 - 2;
     cx.reply.int(count as i64);
     Ok(Flow::Done)

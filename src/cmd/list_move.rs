@@ -71,6 +71,7 @@ pub(super) fn move_element(cx: &mut Cx<'_>, args: &Args<'_>, from: End, to: End)
         Ok(Ok(value.is_some()))
     })?;
     if moved {
+        cx.effects.filled(keys.db(), destination.bytes);
         cx.effects.dirty += 1;
     }
     Ok(moved)

@@ -62,6 +62,7 @@ mod list_find;
 mod list_move;
 #[cfg(test)]
 mod list_test;
+mod list_wait;
 mod multi_string;
 mod options;
 mod protected;

@@ -66,3 +66,75 @@ fn long_lists_come_whole() {
     scenario += "LINDEX l 12345 => 'element:12345'\nCONFIG SET list-compress-depth 0 => OK\n";
     check(&scenario);
 }
+
+#[test]
+fn whoever_finds_elements_does_not_wait() {
+    check(
+        "
+        RPUSH l 1 2 3 4 5          => 5
+        BLPOP none l 0             => ['l', '1']
+        BRPOP none l 0             => ['l', '5']
+        BLMPOP 0 2 none l LEFT COUNT 2 => ['l', ['2', '3']]
+        BLMOVE l m LEFT LEFT 0     => '4'
+        BRPOPLPUSH m l 0           => '4'
+        LRANGE l 0 -1              => ['4']
+        BLPOP none 0.01            => (nil)
+        BRPOP none other 0.01      => (nil)
+        BLMPOP 0.01 1 none RIGHT   => (nil)
+        BLMOVE none l LEFT LEFT 0.01 => (nil)
+        BRPOPLPUSH none l 0.01     => (nil)
+        BLPOP l x                  => ERR timeout is not a float or out of range
+        BLPOP l -1                 => ERR timeout is negative
+        BLMOVE l l LEFT UP x       => ERR syntax error
+        BLMPOP x 0 l LEFT          => ERR numkeys should be greater than 0
+        BLMPOP x 1 l LEFT          => ERR timeout is not a float or out of range
+        SET s v                    => OK
+        BLPOP none s 0             => WRONGTYPE Operation against a key holding the wrong kind of value
+        BLMOVE l s LEFT LEFT 0     => WRONGTYPE Operation against a key holding the wrong kind of value
+        LLEN l                     => 1
+    ",
+    );
+}
+
+/// A client that waited hears of its element in front of the reply to what it sends next: PING here, whose own reply is left.
+#[test]
+fn clients_that_wait_are_served_in_their_order() {
+    check(
+        "
+        @a BLPOP q r 0             => (silence)
+        INFO clients               => (soon) '…blocked_clients:1…'
+        @b BRPOP r q 0             => (silence)
+        INFO clients               => (soon) '…blocked_clients:2…'
+        @c BLMPOP 0 1 q LEFT COUNT 9 => (silence)
+        INFO clients               => (soon) '…blocked_clients:3…'
+        RPUSH q 1 2 3 4            => 4
+        EXISTS q                   => 0
+        @a PING                    => ['q', '1']
+        @b PING                    => ['q', '4']
+        @c PING                    => ['q', ['2', '3']]
+        INFO clients               => '…blocked_clients:0…'
+    ",
+    );
+}
+
+#[test]
+fn an_element_goes_through_the_hands_of_all_who_wait() {
+    check(
+        "
+        @mover BLMOVE from to LEFT RIGHT 0 => (silence)
+        INFO clients               => (soon) '…blocked_clients:1…'
+        @taker BLPOP to 0          => (silence)
+        INFO clients               => (soon) '…blocked_clients:2…'
+        RPUSH from x               => 1
+        DBSIZE                     => 0
+        @mover PING                => 'x'
+        @taker PING                => ['to', 'x']
+        SET from v                 => OK
+        @late BRPOPLPUSH gone to 0 => (silence)
+        INFO clients               => (soon) '…blocked_clients:1…'
+        RPUSH gone b               => 1
+        @late PING                 => 'b'
+        LRANGE to 0 -1             => ['b']
+    ",
+    );
+}
