@@ -173,5 +173,6 @@ pub fn value(entry: Entry<'_>) -> i64 {
         Payload::Cell(value) => value,
         Payload::Inline(bytes) => i64::from_le_bytes(bytes.try_into().expect("eight bytes")),
         Payload::Blob(_) => unreachable!("no blobs in models"),
+        Payload::Object(_) => unreachable!("no collections here"),
     }
 }
