@@ -13,6 +13,7 @@ use crate::admin::params::Id;
 use crate::admin::rewrite::{Directive, Which, rewrite_file};
 use crate::resp::args::Args;
 use crate::resp::error::{ReplyError, escaped};
+use crate::value::drain;
 use nix::errno::Errno;
 
 const CHANGES: u32 = flag::ADMIN | flag::NOSCRIPT | flag::LOADING | flag::STALE;
@@ -63,6 +64,7 @@ fn config_resetstat(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
     cx.world.stats.iter().for_each(|stats| stats.reset());
     cx.world.rates.reset();
     cx.world.acl.log.reset_counts();
+    drain::reset_freed();
     cx.reply.ok();
     Ok(Flow::Done)
 }

@@ -5,6 +5,7 @@ use crate::admin::memory::{allocator_name, total_system};
 use crate::admin::params::Id;
 use crate::cmd::command::Cx;
 use crate::cmd::memory::{Account, ratio};
+use crate::value::drain;
 
 pub fn memory(text: &mut Text, cx: &Cx<'_>) {
     let account = Account::take(cx.world, &cx.keys);
@@ -46,7 +47,9 @@ pub fn memory(text: &mut Text, cx: &Cx<'_>) {
     text.zeros(&["mem_cluster_links", "mem_aof_buffer"]);
     text.field("mem_allocator", allocator_name());
     text.field("mem_overhead_db_hashtable_rehashing", 0);
-    text.zeros(&["active_defrag_running", "lazyfree_pending_objects", "lazyfreed_objects"]);
+    text.zeros(&["active_defrag_running"]);
+    text.field("lazyfree_pending_objects", drain::pending());
+    text.field("lazyfreed_objects", drain::freed());
 }
 
 /// There are no scripts.
