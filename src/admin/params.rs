@@ -295,8 +295,8 @@ pub const PARAMS: &[Param] = &[
     param("dynamic-hz", Bool, "yes"),
     param("enable-debug-assert", Bool, "no").at_start().hidden(),
     param("enable-module-command", YES_NO_LOCAL, "no").at_start().works(),
-    param("hash-max-listpack-entries", LONG, "512").alias("hash-max-ziplist-entries"),
-    param("hash-max-listpack-value", BYTES, "64").alias("hash-max-ziplist-value"),
+    param("hash-max-listpack-entries", LONG, "512").alias("hash-max-ziplist-entries").works(),
+    param("hash-max-listpack-value", BYTES, "64").alias("hash-max-ziplist-value").works(),
     param("hide-user-data-from-log", Bool, "yes"),
     param("hll-sparse-max-bytes", BYTES, "3000"),
     param("ignore-warnings", Text, ""),
@@ -443,6 +443,8 @@ impl Id {
     pub const TCP_BACKLOG: Id = id("tcp-backlog");
     pub const PROTO_MAX_BULK_LEN: Id = id("proto-max-bulk-len");
     pub const HZ: Id = id("hz");
+    pub const HASH_MAX_LISTPACK_ENTRIES: Id = id("hash-max-listpack-entries");
+    pub const HASH_MAX_LISTPACK_VALUE: Id = id("hash-max-listpack-value");
     pub const LOGLEVEL: Id = id("loglevel");
     pub const LOGFILE: Id = id("logfile");
     pub const DAEMONIZE: Id = id("daemonize");

@@ -29,6 +29,7 @@ pub mod connection;
 pub mod database;
 pub mod debug;
 pub mod expire;
+pub mod hash;
 pub mod info;
 pub mod introspect;
 pub mod key;
@@ -54,6 +55,9 @@ mod bitmap_test;
 mod counter;
 mod debug_protocol;
 mod edit;
+mod hash_pick;
+#[cfg(test)]
+mod hash_test;
 #[cfg(test)]
 mod key_test;
 mod latency_report;

@@ -284,6 +284,95 @@ impl Resumable for Scan {
     }
 }
 
+/// A step of HSCAN, SSCAN or ZSCAN.
+pub(super) struct ElementScan {
+    cursor: u64,
+    count: usize,
+    pattern: Pattern,
+    /// HSCAN without NOVALUES.
+    pub with_values: bool,
+}
+
+/// What a step through a collection finds.
+pub(super) struct Found<'s> {
+    pattern: &'s Pattern,
+    items: Items,
+    seen: usize,
+}
+
+impl Found<'_> {
+    /// An element that the step came across. True: it matches and is in the reply; what belongs to it comes next.
+    #[inline]
+    pub(super) fn offer(&mut self, element: &[u8]) -> bool {
+        self.seen += 1;
+        let matches = self.pattern.matches(element);
+        if matches {
+            self.items.push(element);
+        }
+        matches
+    }
+    /// Something that belongs to the last element: a value, a score.
+    #[inline]
+    pub(super) fn push(&mut self, text: &[u8]) {
+        self.items.push(text);
+    }
+}
+
+impl ElementScan {
+    /// The cursor, argument 2. It is looked at before the key.
+    pub(super) fn cursor(args: &Args<'_>) -> Result<u64, ReplyError> {
+        parse_cursor(args.get(2)).ok_or(ReplyError::text("ERR invalid cursor"))
+    }
+    /// The options, argument 3 and on. They are looked at only if the key is there.
+    /// Shape: [MATCH pattern] [COUNT count] [NOVALUES]         NOVALUES for HSCAN only
+    pub(super) fn parse(args: &Args<'_>, cursor: u64) -> Result<Self, ReplyError> {
+        let mut scan = ElementScan { cursor, count: 10, pattern: Pattern(None), with_values: true };
+        let mut at = 3;
+        while at < args.count() {
+            let has_value = at + 1 < args.count();
+            if has_value && args.is(at, "count") {
+                let count = parse_i64(args.get(at + 1)).ok_or(ReplyError::NotInteger)?;
+                scan.count = usize::try_from(count).ok().filter(|&count| count > 0).ok_or(ReplyError::Syntax)?;
+                at += 2;
+            } else if has_value && args.is(at, "match") {
+                scan.pattern = Pattern::new(args.get(at + 1));
+                at += 2;
+            } else if args.is(at, "novalues") {
+                if !args.is(0, "hscan") {
+                    return Err(ReplyError::text("ERR NOVALUES option can only be used in HSCAN"));
+                }
+                scan.with_values = false;
+                at += 1;
+            } else {
+                return Err(ReplyError::Syntax);
+            }
+        }
+        Ok(scan)
+    }
+    /// The reply for a key that is not there.
+    pub(super) fn reply_nothing(reply: &mut Reply) {
+        reply.array(2);
+        reply.bulk(b"0");
+        reply.array(0);
+    }
+    /// Goes on until `count` elements were seen, or ten times as many places. `step` offers what is at a cursor and returns
+    /// the next one.
+    pub(super) fn run(self, reply: &mut Reply, mut step: impl FnMut(u64, &mut Found<'_>) -> u64) {
+        let mut found = Found { pattern: &self.pattern, items: Items::default(), seen: 0 };
+        let (mut cursor, mut places) = (self.cursor, 0);
+        loop {
+            cursor = step(cursor, &mut found);
+            places += 1;
+            if cursor == 0 || found.seen >= self.count || places >= self.count.saturating_mul(10) {
+                break;
+            }
+        }
+        reply.array(2);
+        reply.bulk(itoa::Buffer::new().format(cursor).as_bytes());
+        found.items.write_to(reply);
+    }
+}
+
 /// A random key, or null.
 fn randomkey(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
     match cx.keys.random(cx.prng) {

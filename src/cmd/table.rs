@@ -24,6 +24,7 @@ static FAMILIES: &[&[Command]] = &[
     super::database::ROWS,
     super::debug::ROWS,
     super::expire::ROWS,
+    super::hash::ROWS,
     super::info::ROWS,
     super::introspect::ROWS,
     super::key::ROWS,

@@ -198,9 +198,8 @@ impl<I: Item> Bucket<I> {
         let len = before + spill.len() + 1;
         (spill.push(tag, item), len)
     }
-    /// Takes an item out; the last of the chain takes its place.
-    fn remove(&mut self, tag: u8, key: &[u8]) -> Option<I> {
-        let position = self.locate(tag, key)?;
+    /// Takes the item at a position of the chain out; the last of the chain takes its place.
+    fn remove_nth(&mut self, position: usize) -> Option<I> {
         let (last_tag, last) = self.pop_last()?;
         match self.nth_mut(position) {
             Some((tag, slot)) if slot.is_some() => {
@@ -328,12 +327,29 @@ impl<I: Item> HashTable<I> {
         }
         let hash = I::hash(key);
         let index = self.index(hash);
-        let removed = self.bucket_mut(index).remove(tag_of(hash), key)?;
+        let bucket = self.bucket_mut(index);
+        let removed = bucket.remove_nth(bucket.locate(tag_of(hash), key)?);
+        self.removed_one();
+        removed
+    }
+    fn removed_one(&mut self) {
         self.len -= 1;
         if self.len < self.bucket_count * SPARSE {
             self.shrink();
         }
-        Some(removed)
+    }
+    /// Takes out the items that `is_meant` picks among those that may have this hash. Returns their number.
+    pub fn remove_hashed(&mut self, hash: u64, is_meant: impl Fn(&I) -> bool) -> usize {
+        let mut removed = 0;
+        while self.len > 0 {
+            let index = self.index(hash);
+            let bucket = self.bucket_mut(index);
+            let Some(position) = bucket.iter().position(&is_meant) else { break };
+            bucket.remove_nth(position);
+            removed += 1;
+            self.removed_one();
+        }
+        removed
     }
     /// Takes out any item: the way to free a large table in slices. Buckets go with their items.
     pub fn pop(&mut self) -> Option<I> {

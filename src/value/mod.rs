@@ -8,6 +8,7 @@ pub mod bits;
 pub mod block;
 pub mod digest;
 pub mod drain;
+pub mod hash;
 pub mod hash_table;
 #[cfg(all(test, not(loom)))]
 mod hash_table_fuzz;

@@ -17,6 +17,7 @@ mod connection;
 mod differential;
 mod expiry;
 mod fairness;
+mod hash;
 mod introspection;
 mod keys;
 mod linearizable;

@@ -1,0 +1,348 @@
+//! The hash family: fields of one key, read and written one by one or together.
+//!
+//! Random fields and scanning are in `hash_pick`, the deadlines of fields in `hash_expire`.
+
+use super::command::{Command, Cx, Flow, KeySpec, acl, cmd, flag};
+use super::edit::int;
+use super::hash_pick;
+use crate::admin::params::Id;
+use crate::base::num::parse_i64;
+use crate::keyspace::objects::{Reading, Writing};
+use crate::resp::args::Args;
+use crate::resp::error::ReplyError;
+use crate::resp::reply::Reply;
+use crate::value::hash::{Deadline, Hash, Limits};
+use crate::value::long_double::{LongDouble, Parsed};
+use crate::value::pack::Piece;
+
+pub static ROWS: &[Command] = &[
+    cmd("hset", hset)
+        .arity(-4)
+        .flags(flag::WRITE | flag::DENYOOM | flag::FAST)
+        .acl(acl::HASH)
+        .keys(&[KeySpec::one(1, &["RW", "update"])])
+        .group("hash", "2.0.0"),
+    cmd("hsetnx", hsetnx)
+        .arity(4)
+        .flags(flag::WRITE | flag::DENYOOM | flag::FAST)
+        .acl(acl::HASH)
+        .keys(&[KeySpec::one(1, &["RW", "insert"])])
+        .group("hash", "2.0.0"),
+    cmd("hget", hget)
+        .arity(3)
+        .flags(flag::READONLY | flag::FAST)
+        .acl(acl::HASH)
+        .keys(&[KeySpec::one(1, &["RO", "access"])])
+        .group("hash", "2.0.0"),
+    cmd("hmset", hmset)
+        .arity(-4)
+        .flags(flag::WRITE | flag::DENYOOM | flag::FAST)
+        .acl(acl::HASH)
+        .keys(&[KeySpec::one(1, &["RW", "update"])])
+        .group("hash", "2.0.0")
+        .deprecated("4.0.0", "`HSET` with multiple field-value pairs"),
+    cmd("hmget", hmget)
+        .arity(-3)
+        .flags(flag::READONLY | flag::FAST)
+        .acl(acl::HASH)
+        .keys(&[KeySpec::one(1, &["RO", "access"])])
+        .group("hash", "2.0.0"),
+    cmd("hincrby", hincrby)
+        .arity(4)
+        .flags(flag::WRITE | flag::DENYOOM | flag::FAST)
+        .acl(acl::HASH)
+        .keys(&[KeySpec::one(1, &["RW", "access", "update"])])
+        .group("hash", "2.0.0"),
+    cmd("hincrbyfloat", hincrbyfloat)
+        .arity(4)
+        .flags(flag::WRITE | flag::DENYOOM | flag::FAST)
+        .acl(acl::HASH)
+        .keys(&[KeySpec::one(1, &["RW", "access", "update"])])
+        .group("hash", "2.6.0"),
+    cmd("hdel", hdel)
+        .arity(-3)
+        .flags(flag::WRITE | flag::FAST)
+        .acl(acl::HASH)
+        .keys(&[KeySpec::one(1, &["RW", "delete"])])
+        .group("hash", "2.0.0"),
+    cmd("hlen", hlen)
+        .arity(2)
+        .flags(flag::READONLY | flag::FAST)
+        .acl(acl::HASH)
+        .keys(&[KeySpec::one(1, &["RO"])])
+        .group("hash", "2.0.0"),
+    cmd("hstrlen", hstrlen)
+        .arity(3)
+        .flags(flag::READONLY | flag::FAST)
+        .acl(acl::HASH)
+        .keys(&[KeySpec::one(1, &["RO"])])
+        .group("hash", "3.2.0"),
+    cmd("hkeys", hkeys)
+        .arity(2)
+        .flags(flag::READONLY)
+        .acl(acl::HASH)
+        .keys(&[KeySpec::one(1, &["RO", "access"])])
+        .group("hash", "2.0.0")
+        .tips(&["nondeterministic_output_order"]),
+    cmd("hvals", hvals)
+        .arity(2)
+        .flags(flag::READONLY)
+        .acl(acl::HASH)
+        .keys(&[KeySpec::one(1, &["RO", "access"])])
+        .group("hash", "2.0.0")
+        .tips(&["nondeterministic_output_order"]),
+    cmd("hgetall", hgetall)
+        .arity(2)
+        .flags(flag::READONLY)
+        .acl(acl::HASH)
+        .keys(&[KeySpec::one(1, &["RO", "access"])])
+        .group("hash", "2.0.0")
+        .tips(&["nondeterministic_output_order"]),
+    cmd("hexists", hexists)
+        .arity(3)
+        .flags(flag::READONLY | flag::FAST)
+        .acl(acl::HASH)
+        .keys(&[KeySpec::one(1, &["RO"])])
+        .group("hash", "2.0.0"),
+    cmd("hrandfield", hash_pick::hrandfield)
+        .arity(-2)
+        .flags(flag::READONLY)
+        .acl(acl::HASH)
+        .keys(&[KeySpec::one(1, &["RO", "access"])])
+        .group("hash", "6.2.0")
+        .tips(&["nondeterministic_output"]),
+    cmd("hscan", hash_pick::hscan)
+        .arity(-3)
+        .flags(flag::READONLY)
+        .acl(acl::HASH)
+        .keys(&[KeySpec::one(1, &["RO", "access"])])
+        .group("hash", "2.8.0")
+        .tips(&["nondeterministic_output"]),
+];
+
+/// Up to where hashes stay packs, as configured.
+#[inline]
+pub(super) fn limits(cx: &Cx<'_>) -> Limits {
+    let config = &cx.world.config;
+    Limits {
+        entries: config.number(Id::HASH_MAX_LISTPACK_ENTRIES) as usize,
+        value_len: config.number(Id::HASH_MAX_LISTPACK_VALUE) as usize,
+    }
+}
+
+/// The hash of argument 1, to be read.
+#[inline]
+pub(super) fn look<'a>(cx: &Cx<'a>, args: &Args<'_>) -> Result<Option<Reading<'a, Hash>>, ReplyError> {
+    Ok(cx.keys.look::<Hash>(cx.key(args, 1))?)
+}
+
+/// The hash of argument 1, to be changed; an empty one if it is absent.
+#[inline]
+pub(super) fn create<'a>(cx: &Cx<'a>, args: &Args<'_>) -> Result<Writing<'a, Hash>, ReplyError> {
+    Ok(cx.keys.open_or_create::<Hash>(cx.key(args, 1))?)
+}
+
+#[inline]
+pub(super) fn reply_piece(reply: &mut Reply, piece: Piece<'_>) {
+    match piece {
+        Piece::Bytes(bytes) => reply.bulk(bytes),
+        Piece::Int(value) => reply.bulk_int(value),
+    }
+}
+
+#[inline]
+pub(super) fn reply_optional(reply: &mut Reply, piece: Option<Piece<'_>>) {
+    match piece {
+        Some(piece) => reply_piece(reply, piece),
+        None => reply.null(),
+    }
+}
+
+/// Give fields values; reply how many are new.
+/// Shape:  key (field value)+
+/// Errors: a name without a value, before any write.
+fn hset(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    let new_count = set_pairs(cx, &args, "ERR wrong number of arguments for 'hset' command")?;
+    cx.reply.int(new_count);
+    Ok(Flow::Done)
+}
+
+/// Give fields values.
+/// Shape: key (field value)+
+fn hmset(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    set_pairs(cx, &args, "ERR wrong number of arguments for 'hmset' command")?;
+    cx.reply.ok();
+    Ok(Flow::Done)
+}
+
+#[inline]
+fn set_pairs(cx: &mut Cx<'_>, args: &Args<'_>, bad_arity: &'static str) -> Result<i64, ReplyError> {
+    if !args.count().is_multiple_of(2) {
+        return Err(ReplyError::text(bad_arity));
+    }
+    let (limits, now) = (limits(cx), cx.keys.now);
+    let mut hash = create(cx, args)?;
+    let mut new_count = 0;
+    for at in (2..args.count()).step_by(2) {
+        new_count += hash.set(args.get(at), args.get(at + 1), Deadline::Clear, limits, now) as i64;
+    }
+    cx.effects.dirty += (args.count() - 2) as u64 / 2;
+    Ok(new_count)
+}
+
+/// Give a field a value if it is not there.
+/// Shape: key field value
+fn hsetnx(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    let (limits, now) = (limits(cx), cx.keys.now);
+    let mut hash = create(cx, &args)?;
+    let is_absent = !hash.contains(args.get(2), now);
+    if is_absent {
+        hash.set(args.get(2), args.get(3), Deadline::Clear, limits, now);
+        cx.effects.dirty += 1;
+    }
+    cx.reply.int(is_absent as i64);
+    Ok(Flow::Done)
+}
+
+/// The value of a field.
+fn hget(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    let hash = look(cx, &args)?;
+    let value = hash.as_ref().and_then(|hash| hash.get(args.get(2), cx.keys.now));
+    reply_optional(cx.reply, value);
+    Ok(Flow::Done)
+}
+
+/// The values of fields, null for what is not there.
+/// Shape: key field+
+fn hmget(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    let hash = look(cx, &args)?;
+    cx.reply.array(args.count() - 2);
+    for name in args.iter_from(2) {
+        reply_optional(cx.reply, hash.as_ref().and_then(|hash| hash.get(name, cx.keys.now)));
+    }
+    Ok(Flow::Done)
+}
+
+/// Add an integer to a field; one that is not there counts as 0. Its deadline stays.
+/// Shape:  key field increment
+/// Errors: NotInteger for the increment, a value that is none, IncrOverflow; nothing has changed then.
+fn hincrby(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    let delta = int(&args, 3)?;
+    let sum = edit_value(cx, &args, |old| {
+        let old = match old {
+            None => 0,
+            Some(Piece::Int(value)) => value,
+            Some(Piece::Bytes(text)) => parse_i64(text).ok_or(ReplyError::text("ERR hash value is not an integer"))?,
+        };
+        let sum = old.checked_add(delta).ok_or(ReplyError::IncrOverflow)?;
+        Ok((sum, sum.to_string()))
+    })?;
+    cx.reply.int(sum);
+    Ok(Flow::Done)
+}
+
+/// Add a floating point number with the precision of C's `long double`; reply the sum.
+/// Shape:  key field increment
+/// Errors: NotFloat for the increment, one that is not finite, a value that is none, a sum that is not finite.
+fn hincrbyfloat(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    let Parsed::Finite(increment) = LongDouble::parse(args.get(3)).ok_or(ReplyError::NotFloat)? else {
+        return Err(ReplyError::text("ERR value is NaN or Infinity"));
+    };
+    let text = edit_value(cx, &args, |old| {
+        let old = match old {
+            None => Some(Parsed::Finite(LongDouble::ZERO)),
+            Some(Piece::Int(value)) => Some(Parsed::Finite(LongDouble::from_i64(value))),
+            Some(Piece::Bytes(text)) => LongDouble::parse(text),
+        };
+        let sum = match old.ok_or(ReplyError::text("ERR hash value is not a float"))? {
+            Parsed::Finite(old) => old.checked_add(increment),
+            _ => None,
+        };
+        let text = sum.ok_or(ReplyError::text("ERR increment would produce NaN or Infinity"))?.text();
+        Ok((text.clone(), text))
+    })?;
+    cx.reply.bulk(text.as_bytes());
+    Ok(Flow::Done)
+}
+
+/// Replaces the value of the field in argument 2 by the text that `edit` makes of it; keeps its deadline. If `edit` fails
+/// nothing changes: a hash that was made for this is empty and goes.
+fn edit_value<R>(
+    cx: &mut Cx<'_>,
+    args: &Args<'_>,
+    edit: impl FnOnce(Option<Piece<'_>>) -> Result<(R, String), ReplyError>,
+) -> Result<R, ReplyError> {
+    let (limits, now) = (limits(cx), cx.keys.now);
+    let mut hash = create(cx, args)?;
+    let (result, text) = edit(hash.get(args.get(2), now))?;
+    hash.set(args.get(2), text.as_bytes(), Deadline::Keep, limits, now);
+    cx.effects.dirty += 1;
+    Ok(result)
+}
+
+/// Remove fields; reply how many there were.
+/// Shape: key field+
+fn hdel(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    let mut removed = 0;
+    if let Some(mut hash) = cx.keys.open::<Hash>(cx.key(&args, 1))? {
+        removed = args.iter_from(2).filter(|name| hash.remove(name, cx.keys.now)).count();
+    }
+    cx.effects.dirty += removed as u64;
+    cx.reply.int(removed as i64);
+    Ok(Flow::Done)
+}
+
+/// Number of fields.
+fn hlen(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    let hash = look(cx, &args)?;
+    cx.reply.int(hash.map_or(0, |hash| hash.len(cx.keys.now)) as i64);
+    Ok(Flow::Done)
+}
+
+/// Length of a field's value.
+fn hstrlen(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    let hash = look(cx, &args)?;
+    let value = hash.as_ref().and_then(|hash| hash.get(args.get(2), cx.keys.now));
+    cx.reply.int(value.map_or(0, Piece::len) as i64);
+    Ok(Flow::Done)
+}
+
+/// Is there such a field?
+fn hexists(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    let hash = look(cx, &args)?;
+    cx.reply.int(hash.is_some_and(|hash| hash.contains(args.get(2), cx.keys.now)) as i64);
+    Ok(Flow::Done)
+}
+
+/// All names.
+fn hkeys(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    let (hash, now) = (look(cx, &args)?, cx.keys.now);
+    cx.reply.array(hash.as_ref().map_or(0, |hash| hash.len(now)));
+    if let Some(hash) = hash {
+        hash.for_each(now, |name, _| reply_piece(cx.reply, name));
+    }
+    Ok(Flow::Done)
+}
+
+/// All values.
+fn hvals(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    let (hash, now) = (look(cx, &args)?, cx.keys.now);
+    cx.reply.array(hash.as_ref().map_or(0, |hash| hash.len(now)));
+    if let Some(hash) = hash {
+        hash.for_each(now, |_, value| reply_piece(cx.reply, value));
+    }
+    Ok(Flow::Done)
+}
+
+/// All fields and their values.
+fn hgetall(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    let (hash, now) = (look(cx, &args)?, cx.keys.now);
+    cx.reply.map(hash.as_ref().map_or(0, |hash| hash.len(now)));
+    if let Some(hash) = hash {
+        hash.for_each(now, |name, value| {
+            reply_piece(cx.reply, name);
+            reply_piece(cx.reply, value);
+        });
+    }
+    Ok(Flow::Done)
+}
