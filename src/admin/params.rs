@@ -298,7 +298,7 @@ pub const PARAMS: &[Param] = &[
     param("hash-max-listpack-entries", LONG, "512").alias("hash-max-ziplist-entries").works(),
     param("hash-max-listpack-value", BYTES, "64").alias("hash-max-ziplist-value").works(),
     param("hide-user-data-from-log", Bool, "yes"),
-    param("hll-sparse-max-bytes", BYTES, "3000"),
+    param("hll-sparse-max-bytes", BYTES, "3000").works(),
     param("ignore-warnings", Text, ""),
     param("io-threads", Int { min: 1, max: 128 }, "1").at_start(),
     param("io-threads-do-reads", Bool, "no").at_start(),
@@ -351,9 +351,9 @@ pub const PARAMS: &[Param] = &[
     param("replica-serve-stale-data", Bool, "yes").alias("slave-serve-stale-data"),
     param("sanitize-dump-payload", Enum(&["no", "yes", "clients"]), "no"),
     param("server-cpulist", Text, "").alias("server_cpulist").at_start(),
-    param("set-max-intset-entries", LONG, "512"),
-    param("set-max-listpack-entries", LONG, "128"),
-    param("set-max-listpack-value", LONG, "64"),
+    param("set-max-intset-entries", LONG, "512").works(),
+    param("set-max-listpack-entries", LONG, "128").works(),
+    param("set-max-listpack-value", LONG, "64").works(),
     param("set-proc-title", Bool, "yes").at_start(),
     param("shutdown-on-sigint", ON_SIGNAL, "default"),
     param("shutdown-on-sigterm", ON_SIGNAL, "default"),
@@ -466,6 +466,10 @@ impl Id {
     pub const LATENCY_TRACKING: Id = id("latency-tracking");
     pub const LATENCY_PERCENTILES: Id = id("latency-tracking-info-percentiles");
     pub const ENABLE_DEBUG_COMMAND: Id = id("enable-debug-command");
+    pub const HLL_SPARSE_MAX_BYTES: Id = id("hll-sparse-max-bytes");
+    pub const SET_MAX_INTSET_ENTRIES: Id = id("set-max-intset-entries");
+    pub const SET_MAX_LISTPACK_ENTRIES: Id = id("set-max-listpack-entries");
+    pub const SET_MAX_LISTPACK_VALUE: Id = id("set-max-listpack-value");
     pub const LIST_MAX_LISTPACK_SIZE: Id = id("list-max-listpack-size");
     pub const LIST_COMPRESS_DEPTH: Id = id("list-compress-depth");
     pub const ENABLE_MODULE_COMMAND: Id = id("enable-module-command");

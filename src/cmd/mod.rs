@@ -30,6 +30,7 @@ pub mod database;
 pub mod debug;
 pub mod expire;
 pub mod hash;
+pub mod hyperloglog;
 pub mod info;
 pub mod introspect;
 pub mod key;
@@ -58,6 +59,8 @@ mod edit;
 mod hash_pick;
 #[cfg(test)]
 mod hash_test;
+#[cfg(test)]
+mod hyperloglog_test;
 #[cfg(test)]
 mod key_test;
 mod latency_report;

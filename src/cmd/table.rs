@@ -25,6 +25,7 @@ static FAMILIES: &[&[Command]] = &[
     super::debug::ROWS,
     super::expire::ROWS,
     super::hash::ROWS,
+    super::hyperloglog::ROWS,
     super::info::ROWS,
     super::introspect::ROWS,
     super::key::ROWS,

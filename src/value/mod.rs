@@ -12,6 +12,7 @@ pub mod hash;
 pub mod hash_table;
 #[cfg(all(test, not(loom)))]
 mod hash_table_fuzz;
+pub mod hll;
 pub mod lcs;
 pub mod list;
 pub mod long_double;

@@ -18,6 +18,7 @@ mod differential;
 mod expiry;
 mod fairness;
 mod hash;
+mod hyperloglog;
 mod introspection;
 mod keys;
 mod linearizable;
