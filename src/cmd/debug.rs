@@ -1,6 +1,6 @@
 //! DEBUG: what tests need. `enable-debug-command` decides who may use it: nobody, unless the configuration says otherwise.
 //!
-//! A switch whose mechanism does not exist here (quicklists, incremental resizing that can be held, a cron job) is accepted
+//! A switch whose mechanism does not exist here (incremental resizing that can be held, a cron job) is accepted
 //! and does nothing, so that a suite can go on to what it tests; the help says which these are. What would have to answer
 //! something answers honestly.
 
@@ -110,7 +110,10 @@ fn debug_help(cx: &mut Cx<'_>) {
                 "Create string keys <prefix>:<number>, unless they exist.\nThe prefix is 'key' unless it is given.",
             ),
             ("PROTOCOL <type>", "Reply with a value of that protocol type."),
-            ("QUICKLIST-PACKED-THRESHOLD <size>", "Check the size and do nothing."),
+            (
+                "QUICKLIST-PACKED-THRESHOLD <size>",
+                "Elements of lists from this size on stand alone; 0 for the usual one.",
+            ),
             ("REPLICATE <command> ...", "Send a command to all replicas: there are none."),
             ("SDSLEN <key>", "Lengths of a key and of its string."),
             ("SET-ACTIVE-EXPIRE (0|1)", "Stop or start the active removal of expired keys."),
@@ -233,11 +236,12 @@ fn create(cx: &mut Cx<'_>, name: &[u8], text: &[u8]) -> Result<(), ReplyError> {
     Ok(())
 }
 
-/// Checks a size as Redis does. There are no quicklists.
+/// Sets from which length on elements of lists stand alone.
 /// Errors: no size below 4 GB.
 fn packed_threshold(cx: &mut Cx<'_>, size: &[u8]) -> Result<(), ReplyError> {
     match parse_memory(size) {
-        Some(..=0xffff_ffff) => {
+        Some(len @ ..=0xffff_ffff) => {
+            cx.world.list_alone_len.store(len as u32, Ordering::Relaxed);
             cx.reply.ok();
             Ok(())
         }

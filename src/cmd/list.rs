@@ -2,13 +2,14 @@
 //!
 //! Every handler takes the list's lock once, does its work on `value::list::List`, and writes its reply meanwhile; an emptied
 //! list is gone when the lock is. What moves elements between keys is in `list_move`, what waits for them in `list_wait`,
-//! what looks for equal elements in `list_find`.
+//! what looks for equal elements in `list_find`, LRANGE in `list_range`.
 
 use super::command::{Begin, Command, Cx, Find, Flow, KeySpec, acl, cmd, flag};
 use super::edit::int;
-use super::{list_find, list_move, list_wait};
+use super::{list_find, list_move, list_range, list_wait};
 use crate::admin::params::Id;
 use crate::base::num::parse_i64;
+use crate::base::sync::Ordering;
 use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
 use crate::resp::reply::Reply;
@@ -78,7 +79,7 @@ pub static ROWS: &[Command] = &[
         .acl(acl::LIST)
         .keys(&[KeySpec::one(1, &["RW", "insert"])])
         .group("list", "2.2.0"),
-    cmd("lrange", lrange)
+    cmd("lrange", list_range::lrange)
         .arity(4)
         .flags(flag::READONLY)
         .acl(acl::LIST)
@@ -167,6 +168,7 @@ pub static ROWS: &[Command] = &[
 pub(super) fn limits(cx: &Cx<'_>) -> Limits {
     let config = &cx.world.config;
     Limits::new(config.number(Id::LIST_MAX_LISTPACK_SIZE), config.number(Id::LIST_COMPRESS_DEPTH))
+        .alone_from(cx.world.list_alone_len.load(Ordering::Relaxed) as usize)
 }
 
 #[inline]
@@ -336,20 +338,6 @@ fn lset(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     list.replace(index, value, &limits);
     cx.effects.dirty += 1;
     cx.reply.ok();
-    Ok(Flow::Done)
-}
-
-/// Reply the elements between two indexes, both included.
-/// Shape: key start stop
-fn lrange(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
-    let (start, stop) = (int(&args, 2)?, int(&args, 3)?);
-    match cx.keys.look::<List>(cx.key(&args, 1))? {
-        None => cx.reply.array(0),
-        Some(list) => {
-            let part = range::between(start, stop, list.count());
-            reply_elements(cx.reply, &list, End::Front, part.start, part.len());
-        }
-    }
     Ok(Flow::Done)
 }
 

@@ -67,6 +67,7 @@ mod latency_report;
 mod lcs;
 mod list_find;
 mod list_move;
+mod list_range;
 #[cfg(test)]
 mod list_test;
 mod list_wait;

@@ -223,10 +223,7 @@ fn set(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
 fn store_plainly(cx: &mut Cx<'_>, args: &Args<'_>) {
     let key = cx.key(args, 1);
     let value = Value::of(args, 2);
-    let is_minded = cx.keys.update(key, |old| (Change::Put(value.entry(cx, key, None)), cx.effects.minds_end_of(old)));
-    if is_minded {
-        cx.effects.filled(cx.keys.db(), key.bytes);
-    }
+    cx.keys.update(key, |_| (Change::Put(value.entry(cx, key, None)), ()));
     cx.effects.dirty += 1;
 }
 
@@ -249,21 +246,18 @@ fn store<'a>(
     let value = Value::of(args, index);
     let wants_old = options.get || options.condition.compares();
     let is_past = deadline.is_some_and(|at| at <= cx.keys.now);
-    let (stored, changes, is_minded) = update(cx, key, |entry| {
+    let (stored, changes) = update(cx, key, |entry| {
         let old = if wants_old { string_of(entry)? } else { None };
         if !options.condition.holds(entry.is_some(), old)? {
-            return Ok((Change::Keep, (Stored { stored: false, old }, 0, false)));
+            return Ok((Change::Keep, (Stored { stored: false, old }, 0)));
         }
-        let (done, is_minded) = (Stored { stored: true, old }, cx.effects.minds_end_of(entry));
+        let done = Stored { stored: true, old };
         if is_past {
-            return Ok((Change::Remove, (done, entry.is_some() as u64, is_minded)));
+            return Ok((Change::Remove, (done, entry.is_some() as u64)));
         }
         let at = if options.expiry == Expiry::Keep { entry.and_then(Entry::expires_at) } else { deadline };
-        Ok((Change::Put(value.entry(cx, key, at)), (done, 1, is_minded)))
+        Ok((Change::Put(value.entry(cx, key, at)), (done, 1)))
     })?;
-    if is_minded {
-        cx.effects.filled(cx.keys.db(), key.bytes);
-    }
     cx.effects.dirty += changes;
     Ok(stored)
 }

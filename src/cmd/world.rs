@@ -57,6 +57,8 @@ pub struct World {
     pub repl_id: Mutex<String>,
     /// DEBUG's switch for active expiry: 0 stops it. Lazy expiry goes on.
     pub active_expire: AtomicU32,
+    /// DEBUG's length from which an element of a list stands alone; 0: as the size of chunks says.
+    pub list_alone_len: AtomicU32,
     /// Highest `used_memory` that anyone measured.
     pub used_memory_peak: AtomicU64,
     /// `used_memory` before there was any data.
@@ -108,6 +110,7 @@ impl World {
             started: WallMs(wall_micros() / 1000),
             started_mono: MonoNs::now(),
             active_expire: AtomicU32::new(1),
+            list_alone_len: AtomicU32::new(0),
             used_memory_peak: AtomicU64::new(0),
             startup_memory: memory::allocated(),
         }

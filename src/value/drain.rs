@@ -33,13 +33,13 @@ pub fn reset_freed() {
 }
 
 #[cfg(loom)]
-pub(super) fn discard(value: Value) {
+pub fn discard(value: Value) {
     drop(value);
 }
 
 /// Frees `value`, here or on the thread.
 #[cfg(not(loom))]
-pub(super) fn discard(value: Value) {
+pub fn discard(value: Value) {
     if value.pieces() <= PIECES_MAX {
         return drop(value);
     }

@@ -1,6 +1,7 @@
 //! Lists: scenarios over sockets. The finer points of each command are scenarios beside the handlers in `src/cmd`.
 
-use crate::harness::check;
+use crate::harness::{Server, check, engines};
+use std::time::Duration;
 
 #[test]
 fn a_queue_and_a_stack() {
@@ -137,4 +138,29 @@ fn an_element_goes_through_the_hands_of_all_who_wait() {
         LRANGE to 0 -1             => ['b']
     ",
     );
+}
+
+/// The reply is longer than what a socket and an output buffer hold, so most of it is still to be made when the list changes.
+#[test]
+fn a_long_range_is_streamed_as_it_was() {
+    for &engine in engines() {
+        Server::lease(engine, |server| {
+            let (mut reader, mut writer) = (server.client(), server.client());
+            let element = |index: usize| format!("{index:0200}x");
+            for from in (0..100_000).step_by(1000) {
+                let values: Vec<_> = (from..from + 1000).map(element).collect();
+                writer.run(&format!("RPUSH l {}", values.join(" ")));
+            }
+            reader.send(b"LRANGE l 1 -2\r\nPING\r\n");
+            reader.fill(Duration::from_secs(20)).expect("the reply begins");
+            assert_eq!(writer.run("LSET l 50000 changed").to_string(), "OK");
+            assert_eq!(writer.run("RPOP l").to_string(), format!("'{}'", element(99_999)));
+            assert_eq!(writer.run("LLEN l").int(), 99_999);
+            assert_eq!(writer.run("DEL l").int(), 1);
+            let items = reader.reply().items();
+            assert_eq!(items.len(), 99_998);
+            assert!(items.iter().enumerate().all(|(index, item)| item.text() == element(index + 1)));
+            assert_eq!(reader.reply().to_string(), "PONG");
+        });
+    }
 }

@@ -12,6 +12,7 @@ use crate::value::lzf;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 /// Chunks in a row. No chunk is empty.
 #[derive(Default)]
@@ -35,6 +36,8 @@ enum Body {
     Alone(Box<[u8]>),
     SqueezedChunk(Box<[u8]>),
     SqueezedAlone(Box<[u8]>),
+    /// One of the others, which snapshots read, too. Whoever changes it gets it back or, while they are at it, a copy.
+    Shared(Arc<Body>),
 }
 
 const _: () = assert!(size_of::<Node>() == 32, "what a chunk costs beside itself");
@@ -71,7 +74,7 @@ impl Node {
         Node { body: Body::Alone(value.into()), count: 1, len: value.len() as u32 }
     }
     fn is_chunk(&self) -> bool {
-        matches!(self.body, Body::Chunk(_) | Body::SqueezedChunk(_))
+        matches!(self.body.own(), Body::Chunk(_) | Body::SqueezedChunk(_))
     }
     #[inline]
     fn admits(&self, value_len: usize, limits: &Limits) -> bool {
@@ -80,32 +83,51 @@ impl Node {
             && limits.admits(self.len as usize, self.count as usize, value_len)
     }
     fn view(&self) -> View<'_> {
-        match &self.body {
+        match self.body.own() {
             Body::Chunk(chunk) => View::Elements(Cow::Borrowed(chunk.bytes())),
             Body::Alone(value) => View::Alone(Cow::Borrowed(value)),
             Body::SqueezedChunk(bytes) => View::Elements(Cow::Owned(self.unpacked(bytes))),
             Body::SqueezedAlone(bytes) => View::Alone(Cow::Owned(self.unpacked(bytes))),
+            Body::Shared(_) => unreachable!("what is shared is not shared again"),
         }
     }
     fn unpacked(&self, bytes: &[u8]) -> Vec<u8> {
         lzf::decompress(bytes, self.len as usize).expect("a list unpacks what it squeezed")
     }
-    /// Unpacks it.
+    /// Makes it one that can be changed: its own and unpacked.
     #[inline]
     fn open(&mut self) {
-        if let Body::SqueezedChunk(_) | Body::SqueezedAlone(_) = self.body {
-            self.body = match self.view() {
-                View::Elements(bytes) => Body::Chunk(Chunk::of(&bytes, self.count as usize)),
-                View::Alone(value) => Body::Alone(value.into_owned().into()),
-            };
+        if !matches!(self.body, Body::Chunk(_) | Body::Alone(_)) {
+            self.unpack();
         }
+    }
+    #[cold]
+    fn unpack(&mut self) {
+        self.body = match std::mem::take(&mut self.body) {
+            Body::Shared(body) => Arc::try_unwrap(body).unwrap_or_else(|body| body.duplicate()),
+            own => own,
+        };
+        self.body = match self.view() {
+            View::Elements(Cow::Owned(bytes)) => Body::Chunk(Chunk::of(&bytes, self.count as usize)),
+            View::Alone(Cow::Owned(value)) => Body::Alone(value.into()),
+            View::Elements(Cow::Borrowed(_)) | View::Alone(Cow::Borrowed(_)) => return,
+        };
+    }
+    /// The same node for a snapshot: both share the body from here on.
+    fn share(&mut self) -> Node {
+        let body = match std::mem::take(&mut self.body) {
+            Body::Shared(body) => body,
+            own => Arc::new(own),
+        };
+        self.body = Body::Shared(body.clone());
+        Node { body: Body::Shared(body), ..*self }
     }
     /// Squeezes it, if that saves anything.
     fn squeeze(&mut self) {
         let squeezed = match &self.body {
             Body::Chunk(chunk) => squeezed(chunk.bytes()).map(Body::SqueezedChunk),
             Body::Alone(value) => squeezed(value).map(Body::SqueezedAlone),
-            Body::SqueezedChunk(_) | Body::SqueezedAlone(_) => None,
+            Body::SqueezedChunk(_) | Body::SqueezedAlone(_) | Body::Shared(_) => None,
         };
         if let Some(body) = squeezed {
             self.body = body;
@@ -125,20 +147,40 @@ impl Node {
             chunk.seal();
         }
     }
+    fn duplicate(&self) -> Node {
+        Node { body: self.body.own().duplicate(), ..*self }
+    }
+}
+
+impl Default for Body {
+    /// Stands for a body that is being taken.
+    fn default() -> Self {
+        Body::Alone(Box::default())
+    }
+}
+
+impl Body {
+    /// What is shared, or itself.
+    #[inline]
+    fn own(&self) -> &Body {
+        if let Body::Shared(body) = self { body } else { self }
+    }
     fn heap_len(&self) -> usize {
-        match &self.body {
+        match self.own() {
             Body::Chunk(chunk) => chunk.heap_len(),
             Body::Alone(bytes) | Body::SqueezedChunk(bytes) | Body::SqueezedAlone(bytes) => bytes.len(),
+            Body::Shared(_) => 0,
         }
     }
-    fn duplicate(&self) -> Node {
-        let body = match &self.body {
+    /// A copy of what is its own, or of what it shares.
+    fn duplicate(&self) -> Body {
+        match self {
             Body::Chunk(chunk) => Body::Chunk(chunk.duplicate()),
             Body::Alone(bytes) => Body::Alone(bytes.clone()),
             Body::SqueezedChunk(bytes) => Body::SqueezedChunk(bytes.clone()),
             Body::SqueezedAlone(bytes) => Body::SqueezedAlone(bytes.clone()),
-        };
-        Node { body, ..*self }
+            Body::Shared(body) => body.duplicate(),
+        }
     }
 }
 
@@ -435,15 +477,80 @@ impl Chunked {
         }
     }
 
+    /// Do so many elements from `index` on have at least `len` bytes?
+    pub fn has_len(&self, index: usize, count: usize, len: usize) -> bool {
+        if index >= self.count {
+            return false;
+        }
+        let (at, within) = self.locate(index);
+        let (mut left, mut sum) = (count + within, 0);
+        for node in self.nodes.iter().skip(at) {
+            sum += node.len as usize;
+            left = left.saturating_sub(node.count as usize);
+            if sum >= len || left == 0 {
+                break;
+            }
+        }
+        sum >= len
+    }
+    /// `count` elements from `index` on, all of them there, as they are now. Their chunks are shared from here on.
+    /// Cost: a small allocation per chunk.
+    pub fn snapshot(&mut self, index: usize, count: usize) -> Snapshot {
+        let (at, within) = self.locate(index);
+        let (mut all, mut nodes) = (0, VecDeque::new());
+        for node in self.nodes.iter_mut().skip(at) {
+            if all >= within + count {
+                break;
+            }
+            all += node.count as usize;
+            nodes.push_back(node.share());
+        }
+        Snapshot { chunks: Box::new(Chunked { nodes, count: all }), passed: within, left: count }
+    }
+
     /// Bytes, estimated from the first `samples` chunks (0: all).
     pub fn memory(&self, samples: usize) -> usize {
         let samples = if samples == 0 { self.nodes.len() } else { samples.min(self.nodes.len()) };
-        let seen: usize = self.nodes.iter().take(samples).map(Node::heap_len).sum();
+        let seen: usize = self.nodes.iter().take(samples).map(|node| node.body.heap_len()).sum();
         let chunks = seen as f64 / samples.max(1) as f64 * self.nodes.len() as f64;
         size_of::<Self>() + self.nodes.capacity() * size_of::<Node>() + chunks as usize
     }
     /// A copy without spare room.
     pub fn duplicate(&self) -> Self {
         Chunked { nodes: self.nodes.iter().map(Node::duplicate).collect(), count: self.count }
+    }
+}
+
+/// A stretch of a list as it was at one moment, to be read bit by bit while the list goes on.
+pub struct Snapshot {
+    chunks: Box<Chunked>,
+    /// Elements of the first chunk that lie before the stretch.
+    passed: usize,
+    left: usize,
+}
+
+impl Snapshot {
+    /// Visits the next elements, those of one chunk, and forgets them. False: there were no more.
+    pub fn visit_some(&mut self, mut visit: impl FnMut(Element<'_>)) -> bool {
+        let Some(node) = self.chunks.nodes.pop_front() else { return false };
+        let all = node.count as usize;
+        let here = self.left.min(all - self.passed);
+        let _ = match node.view() {
+            View::Elements(bytes) => walk(&bytes, all, End::Front, self.passed, here, |element| {
+                visit(element);
+                ControlFlow::Continue(())
+            }),
+            View::Alone(value) => {
+                visit(Element::of(&value));
+                ControlFlow::Continue(())
+            }
+        };
+        self.chunks.count -= all;
+        (self.passed, self.left) = (0, self.left - here);
+        true
+    }
+    /// What was not visited, to be freed where that disturbs nobody.
+    pub fn into_rest(self) -> super::List {
+        super::List::Chunks(self.chunks)
     }
 }

@@ -47,9 +47,29 @@ struct Pair {
     list: List,
     model: Vec<Vec<u8>>,
     limits: Limits,
+    /// A snapshot, and what it must still show.
+    snapshot: Option<(Snapshot, Vec<Vec<u8>>)>,
 }
 
 impl Pair {
+    /// Reads on in the snapshot, or takes one.
+    fn read_snapshot(&mut self, prng: &mut Prng) {
+        let Some((snapshot, wanted)) = &mut self.snapshot else {
+            let index = prng.below(self.model.len() as u64 + 1) as usize;
+            let count = prng.below((self.model.len() - index) as u64 + 1) as usize;
+            let wanted = self.model[index..][..count].to_vec();
+            self.snapshot = self.list.snapshot(index, count).map(|snapshot| (snapshot, wanted));
+            return;
+        };
+        let mut seen = Vec::new();
+        let is_more = snapshot.visit_some(|element| seen.push(text(element)));
+        assert_eq!(seen, wanted.drain(..seen.len()).collect::<Vec<_>>());
+        if !is_more {
+            assert!(wanted.is_empty());
+            self.snapshot = None;
+        }
+    }
+
     fn push(&mut self, prng: &mut Prng) {
         let (end, value) = (any_end(prng), any_value(prng));
         self.list.expect(value.len(), 1, &self.limits);
@@ -134,13 +154,14 @@ impl Pair {
 /// Runs `events` random operations from `seed`. Panics where list and model differ.
 fn drive(seed: u64, events: usize) {
     let mut prng = Prng::seeded(seed);
-    let mut pair = Pair { list: List::default(), model: Vec::new(), limits: any_limits(&mut prng) };
+    let mut pair = Pair { list: List::default(), model: Vec::new(), limits: any_limits(&mut prng), snapshot: None };
     for _ in 0..events {
         match prng.below(1000) {
             0..350 => pair.push(&mut prng),
             350..540 => pair.pop(&mut prng),
             540..545 => pair.drop_some(&mut prng),
-            545..760 => pair.change_within(&mut prng),
+            545..750 => pair.change_within(&mut prng),
+            750..760 => pair.read_snapshot(&mut prng),
             760..790 => pair.remove_equal(&mut prng),
             790..980 => pair.look(&mut prng),
             980..985 => pair.limits = any_limits(&mut prng),

@@ -19,6 +19,7 @@ mod list_fuzz;
 use super::object::{Collection, ObjectType};
 use chunk::Chunk;
 use chunked::Chunked;
+pub use chunked::Snapshot;
 use element::{Backward, Element, Forward, offset_of};
 use std::ops::ControlFlow;
 
@@ -175,6 +176,22 @@ impl List {
                 let _ = walk(chunk.bytes(), chunk.count(), from, index, count, visit);
             }
             List::Chunks(chunks) => chunks.visit(from, index, count, visit),
+        }
+    }
+    /// Is it chunked, and do `count` elements from `index` on take at least `len` bytes?
+    pub fn has_len(&self, index: usize, count: usize, len: usize) -> bool {
+        match self {
+            List::Pack(_) => false,
+            List::Chunks(chunks) => chunks.has_len(index, count, len),
+        }
+    }
+    /// `count` elements from `index` on, as they are now, to be read while the list goes on. None: it is not chunked, or has
+    /// not so many.
+    /// Cost: a small allocation per chunk; whoever changes a chunk that is still to be read copies it.
+    pub fn snapshot(&mut self, index: usize, count: usize) -> Option<Snapshot> {
+        match self {
+            List::Chunks(chunks) if count > 0 && index + count <= chunks.count() => Some(chunks.snapshot(index, count)),
+            _ => None,
         }
     }
     /// Hands element `index` to `look`.
