@@ -46,6 +46,7 @@ pub mod relocate;
 pub mod replication;
 pub mod scan;
 pub mod server;
+pub mod set;
 pub mod slowlog;
 pub mod stream;
 pub mod string;
@@ -74,5 +75,9 @@ mod list_wait;
 mod multi_string;
 mod options;
 mod protected;
+mod set_combine;
+mod set_pick;
+#[cfg(test)]
+mod set_test;
 #[cfg(test)]
 mod string_test;

@@ -41,6 +41,7 @@ static FAMILIES: &[&[Command]] = &[
     super::replication::ROWS,
     super::scan::ROWS,
     super::server::ROWS,
+    super::set::ROWS,
     super::slowlog::ROWS,
     super::stream::ROWS,
     super::string::ROWS,

@@ -13,6 +13,7 @@ pub mod hash_table;
 #[cfg(all(test, not(loom)))]
 mod hash_table_fuzz;
 pub mod hll;
+pub mod intset;
 pub mod lcs;
 pub mod list;
 pub mod long_double;
@@ -22,6 +23,7 @@ pub mod pack;
 #[cfg(all(test, not(loom)))]
 mod pack_fuzz;
 pub mod range;
+pub mod set;
 pub mod stream;
 #[cfg(any(test, loom))]
 pub mod tally;

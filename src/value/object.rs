@@ -99,6 +99,7 @@ const fn methods<T: Collection>() -> Methods {
 fn of(kind: ObjectType) -> &'static Methods {
     match kind {
         ObjectType::List => const { &methods::<super::list::List>() },
+        ObjectType::Set => const { &methods::<super::set::Set>() },
         ObjectType::Hash => const { &methods::<super::hash::Hash>() },
         #[cfg(any(test, loom))]
         ObjectType::Tally => const { &methods::<super::tally::Tally>() },

@@ -27,6 +27,7 @@ mod monitor;
 mod pause;
 mod protocol;
 mod server;
+mod set;
 mod start_stop;
 mod statistics;
 mod stream;
