@@ -211,7 +211,7 @@ impl Set {
     pub fn pop_random(&mut self, prng: &mut Prng, take: impl FnOnce(Piece<'_>)) -> bool {
         match self {
             Set::Table(table) => {
-                let Some(key) = table.random(prng).map(|member| member.clone()) else { return false };
+                let Some(key) = table.random(prng).cloned() else { return false };
                 take(Piece::Bytes(key.key()));
                 table.remove(key.key()).is_some()
             }
