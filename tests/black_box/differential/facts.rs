@@ -34,7 +34,7 @@ pub struct Fact {
 }
 
 /// The groups whose commands are run. Those of other types join with their values' comparison in `state`.
-const GROUPS: &[&str] = &["string", "bitmap", "generic", "connection", "server", "list"];
+const GROUPS: &[&str] = &["string", "bitmap", "generic", "connection", "server", "list", "stream"];
 
 /// Every command of these groups that the reference documents and ringdb knows, but for those of `LEFT_OUT`.
 pub fn read(reference: &mut Client, ours: &mut Client) -> Vec<Fact> {

@@ -20,7 +20,7 @@ const RARE: &[&str] = &["flushall", "flushdb", "swapdb", "reset"];
 
 impl<'a> Grammar<'a> {
     pub fn new(random: Random, facts: &'a [Fact]) -> Self {
-        let is_data = |fact: &Fact| matches!(fact.group.as_str(), "string" | "bitmap" | "generic");
+        let is_data = |fact: &Fact| matches!(fact.group.as_str(), "string" | "bitmap" | "generic" | "stream");
         let common = (0..facts.len()).filter(|&index| !RARE.contains(&facts[index].name.as_str()));
         let (data, service) = common.partition(|&index| is_data(&facts[index]));
         Grammar { words: Words::new(random), facts, data, service }
@@ -79,7 +79,17 @@ impl<'a> Grammar<'a> {
                 self.expand(&fact.name, option, &mut words);
             }
         }
+        self.tame(&fact.name, &mut words);
         words
+    }
+    /// Takes out what depends on a clock: ids that are times, readers that wait.
+    fn tame(&mut self, command: &str, words: &mut Vec<Vec<u8>>) {
+        for word in words.iter_mut().filter(|word| command == "xadd" && *word == b"*") {
+            *word = self.words.new_id();
+        }
+        while let Some(at) = words.iter().position(|word| command.starts_with("xread") && word == b"BLOCK") {
+            words.drain(at..(at + 2).min(words.len()));
+        }
     }
     fn expand(&mut self, command: &str, argument: &Argument, words: &mut Vec<Vec<u8>>) {
         if argument.is_optional && self.words.random.percent(55) {
@@ -143,6 +153,10 @@ fn is_unfit(words: &[Vec<u8>]) -> bool {
     // A word that has moved to the front: SYNC would turn the connection into a replica's. COMMAND alone tells everything. What of
     // a wrong HELLO still takes effect belongs to the version.
     if is_left_out(words) || name == b"HELLO" || name == b"COMMAND" && rest.is_empty() {
+        return true;
+    }
+    let has = |wanted: &[u8]| rest.iter().any(|word| word.eq_ignore_ascii_case(wanted));
+    if name.starts_with(b"XREAD") && has(b"block") || name == b"XADD" && has(b"*") {
         return true;
     }
     let sets_deadline =

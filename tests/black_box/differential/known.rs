@@ -56,6 +56,8 @@ pub const LEFT_OUT: &[(&str, &str)] = &[
     ("restore", "the version of the payload"),
     ("sort", "of lists and sets: joins with them"),
     ("sort_ro", "of lists and sets: joins with them"),
+    ("xinfo|consumers", "clocks"),
+    ("xsetid", "what it checks, and in which order, belongs to the version"),
     ("waitaof", "blocks for as long as it is told"),
     ("migrate", "needs a second server"),
     ("module", "needs modules"),
@@ -169,6 +171,19 @@ pub const KNOWN: &[Known] = &[
         },
     },
     Known {
+        reason: "how long entries are pending comes from a clock",
+        covers: |case| {
+            case.is(&["xpending"]) && case.answers().is_some_and(|(a, b)| a.items().len() == b.items().len())
+        },
+    },
+    Known {
+        reason: "times of consumers come from a clock",
+        covers: |case| {
+            let is_full = case.command.get(3).is_some_and(|word| word.eq_ignore_ascii_case(b"full"));
+            case.is(&["xinfo|stream"]) && is_full && case.answers().is_some()
+        },
+    },
+    Known {
         reason: "Redis cuts what it quotes at a NUL",
         covers: |case| {
             let until_nul = |text: &[u8]| text.iter().position(|&byte| byte == 0);
@@ -179,6 +194,24 @@ pub const KNOWN: &[Known] = &[
 
 /// What changed after Redis 7.0; in force for no other reference.
 pub const KNOWN_OF_7_0: &[Known] = &[
+    Known {
+        reason: "since 7.2 a consumer is there once it has asked for something",
+        covers: |case| {
+            case.is(&["xgroup|createconsumer", "xinfo|groups"])
+                && case.answers().is_some_and(|(a, b)| a.items().len() == b.items().len())
+        },
+    },
+    Known {
+        reason: "since 7.2 the text names the command that has an odd number of keys and ids",
+        covers: |case| case.is(&["xread", "xreadgroup"]) && case.theirs.starts_with(b"-ERR Unbalanced"),
+    },
+    Known {
+        reason: "since 7.4 `+` is the last entry",
+        covers: |case| {
+            let has_plus = case.command.iter().any(|word| word == b"+");
+            case.is(&["xread", "xreadgroup"]) && has_plus && case.theirs.starts_with(b"-ERR Invalid stream ID")
+        },
+    },
     Known {
         reason: "since 7.2 wrong arguments are an error whether the key does not exist or holds something else",
         covers: |case| {

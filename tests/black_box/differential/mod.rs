@@ -178,7 +178,7 @@ fn contents(kind: &str) -> &'static str {
         "hash" => "HGETALL KEY",
         "set" => "SMEMBERS KEY",
         "zset" => "ZRANGE KEY 0 -1 WITHSCORES",
-        "stream" => "XINFO STREAM KEY FULL COUNT 0",
+        "stream" => "XRANGE KEY - +",
         _ => "GET KEY",
     }
 }

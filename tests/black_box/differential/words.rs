@@ -146,17 +146,25 @@ pub struct Words {
     pub random: Random,
     /// Each relative deadline is used once: two of the same length could meet in one millisecond on one server only.
     ttl: u64,
+    /// The time of the last stream entry: ids only grow.
+    entry_ms: u64,
 }
 
 impl Words {
     pub fn new(random: Random) -> Self {
-        Words { random, ttl: 10_000 }
+        Words { random, ttl: 10_000, entry_ms: 0 }
     }
     /// A word for the argument `name` of this kind (as COMMAND DOCS has them) of `command`.
     pub fn word(&mut self, command: &str, name: &str, kind: &str) -> Vec<u8> {
         let seconds = name.contains("seconds") && !name.contains("milliseconds");
         match (command, name, kind) {
             (.., "key") => self.random.pick(KEYS).to_vec(),
+            (_, "id" | "start" | "end" | "group" | "groupname" | "consumer" | "consumername" | "min-idle-time", _)
+            | (_, "threshold", _)
+                if command.starts_with('x') =>
+            {
+                self.of_stream(command, name)
+            }
             (.., "pattern") if command == "config|get" => self.parameter(),
             (.., "pattern") => self.random.pick(PATTERNS).to_vec(),
             (.., "unix-time") => self.deadline(if seconds { "at" } else { "atms" }),
@@ -195,6 +203,27 @@ impl Words {
             (.., "integer") => self.integer(),
             _ => self.string(),
         }
+    }
+    fn of_stream(&mut self, command: &str, name: &str) -> Vec<u8> {
+        match name {
+            "group" | "groupname" => self.one_of(&[b"g", b"g", b"h"]),
+            "consumer" | "consumername" => self.one_of(&[b"ann", b"ben"]),
+            "min-idle-time" => self.one_of(&[b"0", b"0", b"9000000000000"]),
+            "threshold" if self.random.percent(50) => self.small(),
+            "id" if command == "xadd" => self.new_id(),
+            "id" if command == "xreadgroup" && self.random.percent(60) => b">".to_vec(),
+            _ => match self.random.below(8) {
+                0 => self.one_of(&[b"-", b"+", b"(5-1", b"(7", b"$", b"0-0", b"18446744073709551615"]),
+                1 => self.random.below(40).to_string().into_bytes(),
+                _ => format!("{}-{}", self.random.below(40), self.random.below(3)).into_bytes(),
+            },
+        }
+    }
+    /// An id for a new entry, never one that comes from a clock.
+    pub fn new_id(&mut self) -> Vec<u8> {
+        self.entry_ms += self.random.below(2) as u64;
+        let (ms, seq) = (self.entry_ms, self.random.below(4));
+        if seq == 0 { self.odd() } else { format!("{ms}-*").into_bytes() }
     }
     /// A value for CONFIG SET of `parameter`.
     pub fn setting(&mut self, parameter: &[u8]) -> Vec<u8> {
