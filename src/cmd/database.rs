@@ -93,6 +93,7 @@ fn flush(cx: &mut Cx<'_>, dbs: &[DbIndex]) -> Result<Flow, ReplyError> {
     });
     space.discard(tables, keys.guard);
     cx.effects.dirty += count as u64;
+    look_again(cx, dbs);
     cx.reply.ok();
     Ok(Flow::Done)
 }
@@ -109,6 +110,20 @@ fn swapdb(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let roots = &cx.world.keyspace.roots;
     cx.world.safepoint.run(cx.session.home, || roots.swap(first.0 as usize, second.0 as usize));
     cx.effects.dirty += 1;
+    look_again(cx, &[first, second]);
     cx.reply.ok();
     Ok(Flow::Done)
+}
+
+/// Whoever waits for a key of these databases finds other values there.
+fn look_again(cx: &mut Cx<'_>, dbs: &[DbIndex]) {
+    let waiters = &cx.world.waiters;
+    if waiters.is_heeded() {
+        let effects = &mut *cx.effects;
+        waiters
+            .places()
+            .iter()
+            .filter(|place| dbs.contains(&place.db()))
+            .for_each(|place| effects.filled(place.db(), place.key()));
+    }
 }

@@ -77,7 +77,10 @@ fn relocate(cx: &mut Cx<'_>, path: &Path<'_>) -> Outcome {
         }
         Outcome::Done
     });
-    cx.effects.dirty += (outcome == Outcome::Done) as u64;
+    if outcome == Outcome::Done {
+        cx.effects.dirty += 1;
+        cx.effects.filled(path.to.0, path.to.1.bytes);
+    }
     outcome
 }
 

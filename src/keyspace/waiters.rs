@@ -178,6 +178,10 @@ impl<T> Waiters<T> {
         });
         self.tidy(place, &queue, line);
     }
+    /// The keys that somebody waits for.
+    pub fn places(&self) -> Vec<Place> {
+        self.shards.iter().flat_map(|shard| locked(shard).keys().cloned().collect::<Vec<_>>()).collect()
+    }
     /// Calls `f` with every waiter of every key that somebody waits for.
     pub fn each_place(&self, mut f: impl FnMut(&Place, btree_map::Values<'_, Ticket, Arc<T>>)) {
         for shard in &self.shards {
