@@ -2,7 +2,10 @@
 
 use ringdb::base::clock::WallMs;
 use ringdb::base::hash::{Key, KeyHasher};
-use ringdb::table::{Change, Entry, Guard, Kind, NewEntry, Participant, Payload, Source, Table};
+use ringdb::keyspace::types::{copy_as, new_vacant, with_deadline};
+use ringdb::table::{Change, Entry, Guard, Held, Kind, Lost, NewEntry, Participant, Payload, Source, Table, Wanted};
+use ringdb::value::object::{Collection, Exclusive, Value};
+use ringdb::value::tally::Tally;
 use std::sync::Arc;
 
 /// See the module header. Each operation has a guard of its own, as if it were a turn.
@@ -147,6 +150,120 @@ impl Small {
     pub fn mget(&self, keys: &[usize]) -> Vec<Option<i64>> {
         self.snapshot(keys, value)
     }
+    /// LPUSH: the new length.
+    pub fn push(&self, n: usize) -> u64 {
+        self.turn(|table, guard| {
+            loop {
+                if let Some((_, mut lock)) = self.open(table, guard, n) {
+                    return more(&mut lock);
+                }
+                let vacant =
+                    |old: Option<Entry<'_>>| old.is_none().then(|| new_vacant(Tally::TYPE, self.key(n).bytes, 0));
+                if let Some((_, mut lock)) = table.insert_held(self.key(n), guard, vacant) {
+                    lock.fill(Value::new(Tally(0)));
+                    return more(&mut lock);
+                }
+            }
+        })
+    }
+    /// LPOP: was there something? An emptied list takes its key away.
+    pub fn pop(&self, n: usize) -> bool {
+        self.turn(|table, guard| {
+            let Some((entry, mut lock)) = self.open(table, guard, n) else { return false };
+            tally(&mut lock).0 -= 1;
+            if lock.is_empty() {
+                table.detach(self.key(n), entry, lock, guard);
+            }
+            true
+        })
+    }
+    /// LLEN
+    pub fn len(&self, n: usize) -> Option<u64> {
+        self.turn(|table, guard| {
+            loop {
+                let object = table.get(self.key(n), guard)?.object().expect("a collection");
+                if let Some(lock) = object.read() {
+                    return lock.get::<Tally>().map(|tally| tally.0);
+                }
+            }
+        })
+    }
+    /// EXISTS: a key that is being taken away is not there any more.
+    pub fn exists(&self, n: usize) -> bool {
+        self.turn(|table, guard| {
+            loop {
+                let Some(entry) = table.get(self.key(n), guard) else { return false };
+                if entry.object().expect("a collection").settled() {
+                    return true;
+                }
+            }
+        })
+    }
+    /// The entry of a list and its lock; None: no such key.
+    fn open<'g>(&self, table: &Table, guard: &'g Guard<'_>, n: usize) -> Option<(Entry<'g>, Exclusive<'g>)> {
+        loop {
+            let entry = table.get(self.key(n), guard)?;
+            if let Some(lock) = entry.object().expect("a collection").write() {
+                return Some((entry, lock));
+            }
+        }
+    }
+    /// DEL: was it there?
+    pub fn del(&self, n: usize) -> bool {
+        self.update(n, |old| (Change::Remove, old.is_some()))
+    }
+    /// RENAME of a list. False: no such key.
+    pub fn rename_list(&self, from: usize, to: usize) -> bool {
+        self.turn(|table, guard| {
+            let pairs = [(table, self.key(from)), (table, self.key(to))];
+            ringdb::table::transact(&pairs, guard, |txn| {
+                let Some(old) = txn.old(0) else { return false };
+                txn.bequeath(0, 1, copy_as(old, self.key(to).bytes, None, 0));
+                txn.decide(0, Change::Remove);
+                true
+            })
+        })
+    }
+    /// EXPIRE of a list, which gives it a new entry. False: no such key.
+    pub fn expire_list(&self, n: usize) -> bool {
+        self.update(n, |old| match old {
+            Some(old) => (Change::Put(with_deadline(old, Some(WallMs(1)))), true),
+            None => (Change::Keep, false),
+        })
+    }
+    /// LMOVE: takes one from a list and puts it into another, both at one instant. False: nothing there.
+    pub fn lmove(&self, from: usize, to: usize) -> bool {
+        self.with_two(from, to, true, |held| {
+            if held.entry(0).is_none() {
+                return Ok(false);
+            }
+            if held.entry(1).is_none() {
+                held.put(1, Value::new(Tally(0)), |key| new_vacant(Tally::TYPE, key, 0))?;
+            }
+            held.get_mut::<Tally>(1).expect("a list").0 += 1;
+            held.get_mut::<Tally>(0).expect("a list").0 -= 1;
+            Ok(true)
+        })
+    }
+    /// The lengths of two lists at one instant.
+    pub fn lens(&self, a: usize, b: usize) -> (Option<u64>, Option<u64>) {
+        self.with_two(a, b, false, |held| {
+            let len = |i| held.get::<Tally>(i).map(|tally| tally.0).filter(|_| held.entry(i).is_some());
+            Ok((len(0), len(1)))
+        })
+    }
+    fn with_two<R>(
+        &self,
+        a: usize,
+        b: usize,
+        is_write: bool,
+        f: impl FnMut(&mut Held<'_, '_>) -> Result<R, Lost>,
+    ) -> R {
+        self.turn(|table, guard| {
+            let wanted = [a, b].map(|n| Wanted { table, key: self.key(n), is_write });
+            ringdb::table::hold(&wanted, guard, f)
+        })
+    }
     /// Grows (or shrinks) the table by one step, helping like any writer.
     pub fn resize(&self, grow: bool) {
         self.turn(|table, guard| table.resize_all(grow, guard));
@@ -159,6 +276,15 @@ impl Small {
         });
         copies
     }
+}
+
+fn tally<'l>(lock: &'l mut Exclusive<'_>) -> &'l mut Tally {
+    lock.get_mut::<Tally>().expect("a list")
+}
+
+fn more(lock: &mut Exclusive<'_>) -> u64 {
+    tally(lock).0 += 1;
+    tally(lock).0
 }
 
 fn names(hasher: &KeyHasher) -> Vec<String> {

@@ -27,7 +27,6 @@ const PHASE: u64 = 3;
 pub struct Ticket(pub u64);
 
 /// See the module header.
-#[derive(Debug)]
 pub struct WaitWord(AtomicU64);
 
 /// How a claim that came to nothing ends.

@@ -57,14 +57,16 @@ pub enum Mutation {
     LockWithoutFreeze,
     /// staged: locked objects are not locked.
     LockWithoutObject,
-    /// staged: a command that has locked objects may still be aborted.
-    NeverPinned,
     /// object: an unlinked object is not marked dead.
     UnlinkedStaysAlive,
+    /// object: whoever finds it dead may find its entry again.
+    DeathRelaxed,
     /// object: the exclusive lock is given back Relaxed.
     UnlockRelaxed,
     /// mod: an object's entry is unlinked without its lock.
     UnlinkWithoutLock,
+    /// held: keys without an object are not looked at again.
+    HeldWithoutLook,
     /// staged: several keys are read in one pass.
     SnapshotOnePass,
     /// staged: several counters are read without a lock.

@@ -3,7 +3,7 @@
 //! Bytes behind a pointer are read without atomics, so the checker would not notice that they were read too early or too
 //! late. A `Plain` beside them stands for them: making one marks their initialisation, `read` a use. A use that is not
 //! ordered behind the initialisation fails the model (the pointer was published too weakly); so does one after the memory
-//! was given back (`free`).
+//! was given back (`free`). `write` is for memory under a lock: nobody else may use it at that time.
 
 #![forbid(unsafe_code)]
 
@@ -31,6 +31,12 @@ impl Plain {
             freed::check((&raw const *self).addr());
             self.cell.with(|_| ());
         }
+    }
+    /// The memory is changed.
+    #[inline(always)]
+    pub fn write(&self) {
+        #[cfg(loom)]
+        self.cell.with_mut(|_| ());
     }
 }
 

@@ -133,6 +133,8 @@ impl<T> Waiters<T> {
         };
         let mut line = locked(&queue.line);
         if line.is_detached && !mutated(Mutation::JoinDetached) {
+            drop(line);
+            self.forget(place, &queue); // Whoever gave it up may not have come so far.
             return false;
         }
         line.waiters.insert(ticket, waiter.clone());
@@ -157,6 +159,10 @@ impl<T> Waiters<T> {
         }
         line.is_detached = true;
         drop(line);
+        self.forget(place, queue);
+    }
+    /// Takes a queue that was given up out of the map, if it is still there.
+    fn forget(&self, place: &Place, queue: &Arc<Queue<T>>) {
         let mut queues = self.shard(place);
         if queues.get(place).is_some_and(|present| Arc::ptr_eq(present, queue)) {
             queues.remove(place);

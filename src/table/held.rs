@@ -23,6 +23,7 @@ use super::staged::Sight;
 use super::word::Word;
 use super::{Change, Kind, Source, Table};
 use crate::base::hash::Key;
+use crate::base::mutation::{Mutation, mutated};
 use crate::base::sync::Patience;
 use crate::value::object::{Collection, Exclusive, ObjectType, Shared, Value};
 use smallvec::SmallVec;
@@ -207,7 +208,7 @@ impl<'k, 'g> Held<'k, 'g> {
                 }
             }
         }
-        sights.iter().all(Sight::still_holds)
+        mutated(Mutation::HeldWithoutLook) || sights.iter().all(Sight::still_holds)
     }
     /// Unlinks what was emptied, and gives all locks back.
     fn let_go(&mut self) {

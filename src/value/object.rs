@@ -204,6 +204,7 @@ impl Object {
             let seen = self.lock.load(Ordering::Relaxed);
             if seen & (WRITER | WANTED) == 0 {
                 if seen & DEAD != 0 {
+                    self.mourn();
                     return None;
                 }
                 // Acquire: what the last writer did is seen. Pairs with the Release of `unlock`.
@@ -226,6 +227,7 @@ impl Object {
         loop {
             let seen = self.lock.load(Ordering::Relaxed); // As in `read`.
             if seen & DEAD != 0 && seen & WRITER == 0 {
+                self.mourn();
                 return None;
             }
             if seen & (WRITER | READERS) == 0 {
@@ -243,6 +245,21 @@ impl Object {
             }
             patience.wait();
         }
+    }
+    /// The end of an exclusive lock.
+    #[inline]
+    fn let_go(&self, state: u32, order: Ordering) {
+        if cfg!(loom) {
+            // loom 0.7 would let a store come before an exchange that took place before it (WANTED would stay for ever).
+            self.lock.swap(state, order);
+        } else {
+            self.lock.store(state, order);
+        }
+    }
+    /// It was found dead: whoever looks its key up again does not find it any more.
+    fn mourn(&self) {
+        // Acquire: pairs with the Release of `bury`, behind which the entry was unlinked.
+        self.lock.load(weakened(Mutation::DeathRelaxed, Ordering::Acquire));
     }
     /// Waits until no writer holds it: what a command is doing to this key is done then. True: it is alive.
     /// For those who ask about a key without looking at its value (EXISTS, TYPE).
@@ -353,6 +370,7 @@ impl Exclusive<'_> {
         if self.0.kind() != Some(T::TYPE) {
             return None;
         }
+        self.0.plain.write();
         // SAFETY: the body is a T, everybody else is kept out, and `self` is borrowed exclusively.
         Some(unsafe { &mut *self.0.body.get().cast::<T>() })
     }
@@ -389,7 +407,7 @@ impl Exclusive<'_> {
     /// Lets go for good: the entry has been unlinked.
     pub fn bury(self) {
         // Release: as in `drop`. Waiting writers and readers find it dead.
-        self.0.lock.store(if mutated(Mutation::UnlinkedStaysAlive) { 0 } else { DEAD }, Ordering::Release);
+        self.0.let_go(if mutated(Mutation::UnlinkedStaysAlive) { 0 } else { DEAD }, Ordering::Release);
         std::mem::forget(self);
     }
 }
@@ -398,6 +416,6 @@ impl Drop for Exclusive<'_> {
     #[inline]
     fn drop(&mut self) {
         // Release: what was done is seen by the next holder. Takes WANTED away too: whoever still waits sets it again.
-        self.0.lock.store(0, weakened(Mutation::UnlockRelaxed, Ordering::Release));
+        self.0.let_go(0, weakened(Mutation::UnlockRelaxed, Ordering::Release));
     }
 }

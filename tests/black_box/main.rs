@@ -11,6 +11,7 @@ mod harness;
 mod acl;
 mod alone;
 mod bitmap;
+mod blocking;
 mod clients;
 mod config;
 mod connection;
