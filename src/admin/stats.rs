@@ -73,6 +73,8 @@ pub struct LoopStats {
     pub hits: Counter,
     pub misses: Counter,
     pub expired: Counter,
+    /// Hash fields removed for their deadline.
+    pub expired_fields: Counter,
     pub dirty: Counter,
     /// Connections accepted.
     pub connections: Counter,
@@ -181,6 +183,7 @@ impl LoopStats {
             &self.hits,
             &self.misses,
             &self.expired,
+            &self.expired_fields,
             &self.connections,
             &self.rejected_connections,
             &self.bytes_in,

@@ -30,6 +30,7 @@ pub mod database;
 pub mod debug;
 pub mod expire;
 pub mod hash;
+pub mod hash_expire;
 pub mod hyperloglog;
 pub mod info;
 pub mod introspect;
@@ -57,6 +58,8 @@ mod bitmap_test;
 mod counter;
 mod debug_protocol;
 mod edit;
+#[cfg(test)]
+mod hash_expire_test;
 mod hash_pick;
 #[cfg(test)]
 mod hash_test;

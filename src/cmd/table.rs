@@ -26,6 +26,7 @@ static FAMILIES: &[&[Command]] = &[
     super::expire::ROWS,
     super::hash::ROWS,
     super::hyperloglog::ROWS,
+    super::hash_expire::ROWS,
     super::info::ROWS,
     super::introspect::ROWS,
     super::key::ROWS,

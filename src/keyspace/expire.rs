@@ -14,6 +14,8 @@
 //! `settle` counts a key as one of its place only if the whole locator agrees; two keys that share all 32 bits are served by
 //! each other's items, and the earliest deadline comes first.
 //!
+//! *Fields.* Deadlines of hash fields are served by items of their key's place: see fields.rs.
+//!
 //! *Races.* A command may put a deadline off while its item is being settled. Either the removal sees the new deadline (it
 //! decides inside the table's update) and the item is moved, or the key is gone and the command starts anew.
 //!
@@ -23,8 +25,9 @@
 //!
 //! *Time.* A run ends after its budget, to go on in the next turn. Measured: kernel-notes/07-expiry.md.
 
-use super::Keyspace;
+use super::types::Type;
 use super::wheel::{AHEAD_MAX, CHUNK_COUNT, Item, Step, TICK_MS, Tick, Walk, Wheel, tick_after, tick_at};
+use super::{Keyspace, fields};
 use crate::admin::stats::LoopStats;
 use crate::base::clock::{MonoNs, WallMs};
 use crate::base::hash::Key;
@@ -232,16 +235,32 @@ impl Book {
 fn settle(run: Run<'_>, table: &Table, place: u32) -> Option<WallMs> {
     let mut next: Option<WallMs> = None;
     let mut dead: Vec<Key<'_>> = Vec::new();
+    let mut hashes: Vec<Key<'_>> = Vec::new();
     let mut note = |key: Key<'_>, deadline: WallMs| {
         if Table::locator(key.hash) == place {
             next = Some(next.map_or(deadline, |earliest| earliest.min(deadline)));
         }
     };
     table.visit_near(place, run.guard, |entry: Entry<'_>| {
-        let Some(deadline) = entry.expires_at() else { return };
+        let (deadline, is_hash) = (entry.expires_at(), Type::of(entry) == Type::Hash);
+        if deadline.is_none() && !is_hash {
+            return;
+        }
         let key = Key::new(&run.space.hasher, entry.key());
-        if deadline <= run.now { dead.push(key) } else { note(key, deadline) }
+        match deadline {
+            Some(deadline) if deadline <= run.now => return dead.push(key),
+            Some(deadline) => note(key, deadline),
+            None => {}
+        }
+        if is_hash {
+            hashes.push(key);
+        }
     });
+    for key in hashes {
+        if let Some(deadline) = fields::settle(run, table, key) {
+            note(key, deadline);
+        }
+    }
     for key in dead {
         if let Some(deadline) = remove_dead(run, table, key) {
             note(key, deadline);

@@ -8,6 +8,7 @@
 pub mod expire;
 #[cfg(all(test, not(loom)))]
 mod expire_fuzz;
+mod fields;
 mod freer;
 pub mod objects;
 pub mod recency;
@@ -28,6 +29,7 @@ use expire::Expiry;
 use freer::Freer;
 use recency::Recency;
 use smallvec::SmallVec;
+use types::Type;
 
 /// Lists of so many keys stay on the stack.
 pub const FEW_KEYS: usize = 16;
@@ -253,14 +255,16 @@ impl<'t> Keys<'t> {
     /// it decides nothing are removed.
     pub fn transact<R>(&self, keys: &[(DbIndex, Key<'_>)], mut f: impl FnMut(&mut Txn<'t>) -> R) -> R {
         let table = |db: DbIndex| self.space.roots.get_or_create(db.0 as usize, self.guard);
-        let keys: SmallVec<[_; FEW_KEYS]> = keys.iter().map(|&(db, key)| (table(db), key)).collect();
+        let tables: SmallVec<[_; FEW_KEYS]> = keys.iter().map(|&(db, key)| (table(db), key)).collect();
         // As in `update`.
         let mut expired = 0;
         let may_expire = !self.space.is_expiry_stopped(self.now);
         let mut due = Vec::new();
-        let result = transact(&keys, self.guard, |txn| {
+        let mut new_hashes: SmallVec<[usize; 2]> = SmallVec::new();
+        let result = transact(&tables, self.guard, |txn| {
             expired = 0;
             due.clear();
+            new_hashes.clear();
             for index in 0..keys.len() {
                 if txn.old(index).is_some_and(|entry| self.is_dead(entry))
                     && may_expire
@@ -271,7 +275,12 @@ impl<'t> Keys<'t> {
                 }
             }
             let result = f(txn);
-            for (index, (table, key)) in keys.iter().enumerate() {
+            for (index, (table, key)) in tables.iter().enumerate() {
+                if let Change::Put(new) = txn.decision(index)
+                    && Type::of(new.view()) == Type::Hash
+                {
+                    new_hashes.push(index);
+                }
                 if let Some(deadline) = self.registered(self.live(txn.old(index)), txn.decision(index)) {
                     due.push((table.id(), key.hash, deadline));
                 }
@@ -281,6 +290,9 @@ impl<'t> Keys<'t> {
         self.stats.expired.add(expired);
         for (table, hash, deadline) in due {
             self.local.expiry.register(table, hash, deadline, self.now);
+        }
+        for (db, key) in new_hashes.into_iter().map(|index| keys[index]) {
+            self.on(db).watch_moved_fields(key);
         }
         result
     }

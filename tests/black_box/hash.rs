@@ -1,6 +1,7 @@
 //! Hashes: scenarios over sockets. The finer points of each command are scenarios beside the handlers in `src/cmd`.
 
-use crate::harness::check;
+use crate::harness::{Server, check, engines};
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_record_is_kept_field_by_field() {
@@ -26,4 +27,50 @@ fn a_record_is_kept_field_by_field() {
         EXISTS user                          => 0
     "#,
     );
+}
+
+#[test]
+fn fields_have_deadlines_of_their_own() {
+    check(
+        r#"
+        HSET h a 1 b 2 c 3                      => 3
+        HEXPIRE h 100 FIELDS 2 a b              => [1, 1]
+        HPEXPIRE h 100500 NX FIELDS 2 b c       => [0, 1]
+        HTTL h FIELDS 2 a c                     => [100, 101]
+        HPTTL h FIELDS 1 none                   => [-2]
+        HEXPIREAT h 9000000000 FIELDS 1 a       => [1]
+        HEXPIRETIME h FIELDS 1 a                => [9000000000]
+        HPEXPIREAT h 9000000000123 FIELDS 1 a   => [1]
+        HPEXPIRETIME h FIELDS 1 a               => [9000000000123]
+        HPERSIST h FIELDS 2 a none              => [1, -2]
+        HSETEX h EX 100 FIELDS 1 d 4            => 1
+        HGETEX h PERSIST FIELDS 1 d             => ['4']
+        HTTL h FIELDS 1 d                       => [-1]
+        HGETDEL h FIELDS 2 d none               => ['4', (nil)]
+        HLEN h                                  => 3
+    "#,
+    );
+}
+
+#[test]
+fn a_hash_goes_with_its_last_field_though_nobody_asks() {
+    for &engine in engines() {
+        Server::lease(engine, |server| {
+            let mut client = server.client();
+            for entries in ["512", "0"] {
+                client.run(&format!("CONFIG SET hash-max-listpack-entries {entries}"));
+                client.run("HSETEX h PX 20 FIELDS 2 a 1 b 2");
+                client.run("HSET stays a 1 b 2");
+                client.run("HPEXPIRE stays 20 FIELDS 1 a");
+                client.run("COPY h copy");
+                let started = Instant::now();
+                while client.run("DBSIZE").to_string() != "1" || client.run("HLEN stays").to_string() != "1" {
+                    assert!(started.elapsed() < Duration::from_secs(10), "fields stay");
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                client.run("FLUSHALL");
+                client.run("CONFIG SET hash-max-listpack-entries 512");
+            }
+        });
+    }
 }

@@ -46,6 +46,7 @@ pub fn stats(text: &mut Text, cx: &Cx<'_>) {
     text.field("rejected_connections", sum(cx, |stats| &stats.rejected_connections));
     text.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
     text.field("expired_keys", sum(cx, |stats| &stats.expired));
+    text.field("expired_subkeys", sum(cx, |stats| &stats.expired_fields));
     text.ratio("expired_stale_perc", 0.0); // Wheels know what has expired; nothing is sampled.
     text.field("expired_time_cap_reached_count", sum(cx, |stats| &stats.expire_cuts));
     text.field("expire_cycle_cpu_milliseconds", sum(cx, |stats| &stats.expire_ns) / 1_000_000);
