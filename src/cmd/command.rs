@@ -4,6 +4,7 @@
 //! command's own meaning. A special case for one command elsewhere is a missing column here.
 
 use super::blocking::{Delivery, Fills, Wanted};
+use super::keyspec::KeyAt;
 use super::redact::Secrets;
 use super::resume::Resumable;
 use super::session::Session;
@@ -255,6 +256,8 @@ pub struct Command {
     pub subs: &'static [Command],
     /// The access of a key whose specification says `variable_flags`, from the arguments (SET with GET, BITFIELD).
     pub key_flags: Option<fn(&Args<'_>) -> &'static [&'static str]>,
+    /// Finds the keys where the specifications cannot say it (SORT).
+    pub find_keys: Option<fn(&Args<'_>) -> Vec<KeyAt>>,
     /// Which arguments slow log and monitors must not show.
     pub secrets: Option<Secrets>,
     /// Takes about a microsecond whatever the data, so that sampling its time is enough: FAST ones, and what `light` marks.
@@ -287,6 +290,7 @@ pub const fn cmd(name: &'static str, run: Handler) -> Command {
         tips: &[],
         subs: &[],
         key_flags: None,
+        find_keys: None,
         secrets: None,
         is_light: false,
         deprecated: None,
@@ -318,6 +322,10 @@ impl Command {
     }
     pub const fn key_flags(mut self, decide: fn(&Args<'_>) -> &'static [&'static str]) -> Self {
         self.key_flags = Some(decide);
+        self
+    }
+    pub const fn find_keys(mut self, find: fn(&Args<'_>) -> Vec<KeyAt>) -> Self {
+        self.find_keys = Some(find);
         self
     }
     pub const fn secrets(mut self, secrets: Secrets) -> Self {

@@ -77,6 +77,9 @@ pub fn legacy_range(row: &Command, count: usize) -> std::iter::StepBy<std::ops::
 /// Every key argument of `args`, in the order of the specifications.
 /// Errors: `Invalid` if the arguments contradict a specification, or if its keys cannot be known.
 pub fn positions(row: &Command, args: &Args<'_>) -> Result<Vec<KeyAt>, Invalid> {
+    if let Some(find) = row.find_keys {
+        return Ok(find(args));
+    }
     let mut found = Vec::new();
     for spec in row.keys.iter().filter(|spec| !spec.flags.contains(&"not_key")) {
         let flags = match row.key_flags {
@@ -166,6 +169,29 @@ fn extent(find: Find, first: usize, args: &Args<'_>) -> Result<(usize, usize, us
 const READS: &[&str] = &["RO", "access"];
 const REPLACES: &[&str] = &["OW", "update"];
 const READS_AND_WRITES: &[&str] = &["RW", "access", "update"];
+
+/// The keys of SORT: argument 1, and what follows the last STORE.
+pub fn sort_keys(args: &Args<'_>) -> Vec<KeyAt> {
+    let (mut at, mut destination) = (2, None);
+    while at < args.count() {
+        at += match () {
+            _ if args.is(at, "limit") => 3,
+            _ if args.is(at, "get") || args.is(at, "by") => 2,
+            _ => {
+                if args.is(at, "store") && at + 1 < args.count() {
+                    destination = Some((at + 1, REPLACES));
+                }
+                1
+            }
+        };
+    }
+    [(1, READS)].into_iter().chain(destination).collect()
+}
+
+/// The keys of SORT_RO: argument 1.
+pub fn first_key(_: &Args<'_>) -> Vec<KeyAt> {
+    vec![(1, READS)]
+}
 
 /// What SET does with its key: with GET it reads it, too.
 pub fn set_access(args: &Args<'_>) -> &'static [&'static str] {

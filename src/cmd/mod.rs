@@ -49,6 +49,7 @@ pub mod scan;
 pub mod server;
 pub mod set;
 pub mod slowlog;
+pub mod sort;
 pub mod stream;
 pub mod string;
 
@@ -82,5 +83,7 @@ mod set_combine;
 mod set_pick;
 #[cfg(test)]
 mod set_test;
+#[cfg(test)]
+mod sort_test;
 #[cfg(test)]
 mod string_test;

@@ -8,6 +8,7 @@ use super::{client, keyspec, table};
 use crate::admin::acl::Acl;
 use crate::admin::acl::catalogue::{Catalogue, Known};
 use crate::admin::acl::log::{Context, Reason, Refusal};
+use crate::admin::acl::pattern::READ;
 use crate::admin::acl::selector::{Call, Channel, Denial, Key};
 use crate::admin::acl::user::User;
 use crate::admin::config::Config;
@@ -95,6 +96,12 @@ fn check_many(user: &User, row: &Command, args: &Args<'_>) -> Result<(), Denial>
     let channels = row.channels.map_or(Vec::new(), |channels| channels_of(channels, args));
     let keys = if user.has_all_keys() || row.keys.is_empty() { Vec::new() } else { keys_of(row, args) };
     user.check(&call(row, args, &keys, &channels))
+}
+
+/// May this user read any key with this command, so also those that no argument names?
+pub fn may_read_all_keys(user: &User, args: &Args<'_>) -> bool {
+    let any = [Key { at: 0, name: b"", access: READ }];
+    user.has_all_keys() || table::resolve(args).is_ok_and(|row| user.check(&call(row, args, &any, &[])).is_ok())
 }
 
 fn call<'a>(row: &Command, args: &Args<'a>, keys: &'a [Key<'a>], channels: &'a [Channel<'a>]) -> Call<'a> {

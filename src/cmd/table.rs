@@ -45,6 +45,7 @@ static FAMILIES: &[&[Command]] = &[
     super::set::ROWS,
     super::slowlog::ROWS,
     super::stream::ROWS,
+    super::sort::ROWS,
     super::string::ROWS,
 ];
 

@@ -41,3 +41,16 @@ fn sets_are_moved_and_combined() {
     ",
     );
 }
+
+#[test]
+fn elements_are_sorted() {
+    check(
+        "
+        SADD s 3 1 2             => 3
+        SORT s DESC              => ['3', '2', '1']
+        SORT_RO s LIMIT 0 1      => ['1']
+        SORT s STORE d           => 3
+        @b LRANGE d 0 -1         => ['1', '2', '3']
+    ",
+    );
+}
