@@ -80,6 +80,9 @@ fn relocate(cx: &mut Cx<'_>, path: &Path<'_>) -> Outcome {
     if outcome == Outcome::Done {
         cx.effects.dirty += 1;
         cx.effects.filled(path.to.0, path.to.1.bytes);
+        if !path.is_copy {
+            cx.effects.filled(path.from.0, path.from.1.bytes); // Groups of a stream have gone from there.
+        }
     }
     outcome
 }
