@@ -472,6 +472,8 @@ impl Id {
     pub const SET_MAX_LISTPACK_VALUE: Id = id("set-max-listpack-value");
     pub const LIST_MAX_LISTPACK_SIZE: Id = id("list-max-listpack-size");
     pub const LIST_COMPRESS_DEPTH: Id = id("list-compress-depth");
+    pub const ZSET_MAX_LISTPACK_ENTRIES: Id = id("zset-max-listpack-entries");
+    pub const ZSET_MAX_LISTPACK_VALUE: Id = id("zset-max-listpack-value");
     pub const ENABLE_MODULE_COMMAND: Id = id("enable-module-command");
     pub const STREAM_NODE_MAX_BYTES: Id = id("stream-node-max-bytes");
     pub const STREAM_NODE_MAX_ENTRIES: Id = id("stream-node-max-entries");

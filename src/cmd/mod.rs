@@ -29,6 +29,7 @@ pub mod connection;
 pub mod database;
 pub mod debug;
 pub mod expire;
+pub mod geo;
 pub mod hash;
 pub mod hash_expire;
 pub mod hyperloglog;
@@ -52,6 +53,7 @@ pub mod slowlog;
 pub mod sort;
 pub mod stream;
 pub mod string;
+pub mod zset;
 
 mod bitfield;
 #[cfg(test)]
@@ -59,6 +61,9 @@ mod bitmap_test;
 mod counter;
 mod debug_protocol;
 mod edit;
+mod geo_search;
+#[cfg(test)]
+mod geo_test;
 #[cfg(test)]
 mod hash_expire_test;
 mod hash_pick;
@@ -87,3 +92,10 @@ mod set_test;
 mod sort_test;
 #[cfg(test)]
 mod string_test;
+mod zset_algebra;
+mod zset_pop;
+mod zset_range;
+mod zset_sample;
+#[cfg(test)]
+mod zset_test;
+mod zset_wait;

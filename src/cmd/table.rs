@@ -24,6 +24,7 @@ static FAMILIES: &[&[Command]] = &[
     super::database::ROWS,
     super::debug::ROWS,
     super::expire::ROWS,
+    super::geo::ROWS,
     super::hash::ROWS,
     super::hyperloglog::ROWS,
     super::hash_expire::ROWS,
@@ -47,6 +48,7 @@ static FAMILIES: &[&[Command]] = &[
     super::stream::ROWS,
     super::sort::ROWS,
     super::string::ROWS,
+    super::zset::ROWS,
 ];
 
 /// The handler of a container's own row: `resolve` picks a subcommand or refuses, so nothing is left to do.

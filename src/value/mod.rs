@@ -8,6 +8,7 @@ pub mod bits;
 pub mod block;
 pub mod digest;
 pub mod drain;
+pub mod geo;
 pub mod hash;
 pub mod hash_table;
 #[cfg(all(test, not(loom)))]
@@ -27,3 +28,4 @@ pub mod set;
 pub mod stream;
 #[cfg(any(test, loom))]
 pub mod tally;
+pub mod zset;

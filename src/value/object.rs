@@ -76,7 +76,6 @@ unsafe fn seen<'b, T: Collection>(body: *const Body) -> &'b T {
     unsafe { &*body.cast::<T>() }
 }
 
-#[allow(dead_code)] // Until the first collection is there.
 const fn methods<T: Collection>() -> Methods {
     const { assert!(size_of::<T>() <= size_of::<Body>() && align_of::<T>() <= align_of::<Body>()) };
     Methods {
@@ -104,7 +103,7 @@ fn of(kind: ObjectType) -> &'static Methods {
         #[cfg(any(test, loom))]
         ObjectType::Tally => const { &methods::<super::tally::Tally>() },
         ObjectType::Stream => const { &methods::<super::stream::Stream>() },
-        _ => unreachable!("no value of this type was ever made"),
+        ObjectType::SortedSet => const { &methods::<super::zset::SortedSet>() },
     }
 }
 

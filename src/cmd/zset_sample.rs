@@ -1,0 +1,178 @@
+//! Members of a sorted set in no order: random ones, and all of them bit by bit.
+
+use super::command::{Cx, Flow};
+use super::scan::parse_cursor;
+use super::zset_range::{begin_members, reply_member};
+use crate::base::glob;
+use crate::base::num::{f64_text, parse_i64};
+use crate::base::prng::Prng;
+use crate::resp::args::Args;
+use crate::resp::error::ReplyError;
+use crate::resp::reply::Reply;
+use crate::value::zset::SortedSet;
+use std::collections::BTreeSet;
+
+/// Reply a random member, or several.
+/// Shape:  key [count [WITHSCORES]]       a negative count: with repetitions
+/// Errors: count, Syntax.
+pub(super) fn zrandmember(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    if args.count() > 2 {
+        return several(cx, args);
+    }
+    match cx.keys.look::<SortedSet>(cx.key(&args, 1))? {
+        None => cx.reply.null(),
+        Some(zset) => {
+            let rank = cx.prng.below(zset.len() as u64) as usize;
+            zset.each(rank..rank + 1, false, |member, _| cx.reply.bulk(member));
+        }
+    }
+    Ok(Flow::Done)
+}
+
+fn several(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    let count = parse_i64(args.get(2)).ok_or(ReplyError::NotInteger)?;
+    if count == i64::MIN {
+        let (min, max) = (-i64::MAX, i64::MAX);
+        return Err(ReplyError::owned(format!("ERR value is out of range, value must between {min} and {max}")));
+    }
+    let with_scores = match args.count() {
+        3 => false,
+        4 if args.is(3, "withscores") => true,
+        _ => return Err(ReplyError::Syntax),
+    };
+    if with_scores && count.unsigned_abs() > i64::MAX as u64 / 2 {
+        return Err(ReplyError::text("ERR value is out of range"));
+    }
+    let Some(zset) = cx.keys.look::<SortedSet>(cx.key(&args, 1))? else {
+        cx.reply.array(0);
+        return Ok(Flow::Done);
+    };
+    let (wanted, len) = (usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX), zset.len());
+    let reply = &mut *cx.reply;
+    if count < 0 {
+        begin_members(reply, wanted, with_scores);
+        let mut draw = Draw::new(&zset);
+        (0..wanted).for_each(|_| draw.next(cx.prng, |member, score| reply_member(reply, member, score, with_scores)));
+        return Ok(Flow::Done);
+    }
+    begin_members(reply, wanted.min(len), with_scores);
+    let visit = |member: &[u8], score: f64| reply_member(reply, member, score, with_scores);
+    distinct(&zset, wanted.min(len), cx.prng, visit);
+    Ok(Flow::Done)
+}
+
+/// Draws members with repetitions.
+struct Draw<'a> {
+    zset: &'a SortedSet,
+    /// The members of a pack, which has to be read from its start to find one.
+    unpacked: Vec<(Vec<u8>, f64)>,
+}
+
+impl<'a> Draw<'a> {
+    fn new(zset: &'a SortedSet) -> Self {
+        let mut unpacked = Vec::new();
+        if let SortedSet::Pack(_) = zset {
+            zset.each(0..zset.len(), false, |member, score| unpacked.push((member.to_vec(), score)));
+        }
+        Draw { zset, unpacked }
+    }
+    fn next(&mut self, prng: &mut Prng, mut visit: impl FnMut(&[u8], f64)) {
+        let rank = prng.below(self.zset.len() as u64) as usize;
+        match self.unpacked.get(rank) {
+            Some((member, score)) => visit(member, *score),
+            None => self.zset.each(rank..rank + 1, false, visit),
+        }
+    }
+}
+
+/// Visits `count` different members, each choice as likely as the others. `count` is not more than there are.
+fn distinct(zset: &SortedSet, count: usize, prng: &mut Prng, mut visit: impl FnMut(&[u8], f64)) {
+    let len = zset.len();
+    if count < len / 3 && matches!(zset, SortedSet::Tree(_)) {
+        let mut ranks = BTreeSet::new();
+        while ranks.len() < count {
+            ranks.insert(prng.below(len as u64) as usize);
+        }
+        return ranks.into_iter().for_each(|rank| zset.each(rank..rank + 1, false, &mut visit));
+    }
+    // One walk: who is looked at is taken with the chance that those still wanted have among those still to come.
+    // Source: Knuth, TAOCP 2, algorithm 3.4.2 S.
+    let (mut wanted, mut left) = (count as u64, len as u64);
+    zset.each(0..len, false, |member, score| {
+        if prng.chance(wanted, left) {
+            visit(member, score);
+            wanted -= 1;
+        }
+        left -= 1;
+    });
+}
+
+/// What ZSCAN is asked for.
+struct Wanted<'a> {
+    /// None: everything.
+    pattern: Option<&'a [u8]>,
+    count: usize,
+    with_scores: bool,
+}
+
+impl<'a> Wanted<'a> {
+    fn parse(args: &Args<'a>) -> Result<Self, ReplyError> {
+        let mut wanted = Wanted { pattern: None, count: 10, with_scores: true };
+        let mut at = 3;
+        while at < args.count() {
+            let has_value = at + 1 < args.count();
+            if has_value && args.is(at, "count") {
+                let count = parse_i64(args.get(at + 1)).ok_or(ReplyError::NotInteger)?;
+                wanted.count = usize::try_from(count).ok().filter(|&count| count > 0).ok_or(ReplyError::Syntax)?;
+                at += 1;
+            } else if has_value && args.is(at, "match") {
+                wanted.pattern = Some(args.get(at + 1)).filter(|pattern| *pattern != b"*");
+                at += 1;
+            } else if args.is(at, "noscores") {
+                wanted.with_scores = false;
+            } else {
+                return Err(ReplyError::Syntax);
+            }
+            at += 1;
+        }
+        Ok(wanted)
+    }
+    fn admits(&self, member: &[u8]) -> bool {
+        self.pattern.is_none_or(|pattern| glob::matches(pattern, member))
+    }
+}
+
+/// One step through all members. Who is there from the first to the last step is returned at least once.
+/// Shape:  key cursor [MATCH pattern] [COUNT count] [NOSCORES]
+/// Errors: cursor; the options only if the key is there, as in Redis.
+pub(super) fn zscan(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    let cursor = parse_cursor(args.get(2)).ok_or(ReplyError::text("ERR invalid cursor"))?;
+    cx.reply.array(2);
+    let Some(zset) = cx.keys.look::<SortedSet>(cx.key(&args, 1))? else {
+        cx.reply.bulk(b"0");
+        cx.reply.array(0);
+        return Ok(Flow::Done);
+    };
+    let wanted = Wanted::parse(&args)?;
+    let mut found = Reply { proto: cx.reply.proto, ..Reply::default() };
+    let (mut next, mut seen, mut count) = (cursor, 0, 0);
+    loop {
+        next = zset.scan(next, |member, score| {
+            seen += 1;
+            if wanted.admits(member) {
+                count += 1;
+                found.bulk(member);
+                if wanted.with_scores {
+                    found.bulk(f64_text(score).as_bytes());
+                }
+            }
+        });
+        if next == 0 || seen >= wanted.count {
+            break;
+        }
+    }
+    cx.reply.bulk(itoa::Buffer::new().format(next).as_bytes());
+    cx.reply.array(if wanted.with_scores { 2 * count } else { count });
+    cx.reply.raw(&found.out.buf);
+    Ok(Flow::Done)
+}
