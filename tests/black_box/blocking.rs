@@ -23,7 +23,7 @@ fn a_pushed_element_is_with_who_waits_before_the_push_is_answered() {
         @a BLPOP k other 0            => (silence)
         @b BLMOVE other third LEFT LEFT 0 => (silence)
         @c BRPOPLPUSH k other 0       => (silence)
-        INFO clients                  => '…blocked_clients:3…total_blocking_keys:2…total_blocking_keys_on_nokey:0…'
+        INFO clients                  => (soon) '…blocked_clients:3…total_blocking_keys:2…total_blocking_keys_on_nokey:0…'
         CLIENT LIST                   => '…flags=b …cmd=blpop …'
         SET k string                  => OK
         DEL k                         => 1
@@ -31,7 +31,7 @@ fn a_pushed_element_is_with_who_waits_before_the_push_is_answered() {
         LRANGE k 0 -1                 => ['2']
         LRANGE other 0 -1             => []
         LRANGE third 0 -1             => ['3']
-        INFO clients                  => '…blocked_clients:0…total_blocking_keys:0…'
+        INFO clients                  => (soon) '…blocked_clients:0…total_blocking_keys:0…'
         @d BLPOP k 0                  => ['k', '2']
         @d BLPOP k 0.01               => (nil)
         @d BLPOP k x                  => ERR timeout is not a float or out of range

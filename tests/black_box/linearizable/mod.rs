@@ -10,6 +10,7 @@
 
 #[path = "../../../src/base/linearizable.rs"]
 mod checker;
+mod collections;
 mod invariants;
 mod model;
 
