@@ -14,10 +14,11 @@ use crate::base::hash::Key;
 use crate::base::ids::{ClientId, DbIndex, LoopId};
 use crate::base::prng::Prng;
 use crate::keyspace::Keys;
-use crate::keyspace::types::WrongType;
+use crate::keyspace::types::{Type, WrongType};
 use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
 use crate::resp::reply::Reply;
+use crate::table::Entry;
 
 /// What a handler works with.
 pub struct Cx<'a> {
@@ -70,6 +71,12 @@ impl Effects {
     #[inline]
     pub fn filled(&mut self, db: DbIndex, key: &[u8]) {
         self.fills.push(db, key);
+    }
+    /// Is the end of this entry to be told as `filled`? It is if it is a stream, whose groups' consumers may wait.
+    /// Cost: a test if nobody has ever waited for a key.
+    #[inline]
+    pub fn minds_end_of(&self, entry: Option<Entry<'_>>) -> bool {
+        self.fills.is_heeded && entry.is_some_and(|entry| Type::of(entry) == Type::Stream)
     }
 }
 

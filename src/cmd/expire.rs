@@ -131,6 +131,9 @@ fn set(cx: &mut Cx<'_>, args: &Args<'_>, scale: Scale) -> Result<Flow, ReplyErro
         Some(is_set) => is_set,
         None => set_by_replacing(cx, args, &rule, when),
     };
+    if is_set && deadline(cx, when).is_none() {
+        cx.effects.filled(cx.keys.db(), args.get(1)); // It is gone: those who read a stream of that name hear of it.
+    }
     cx.effects.dirty += is_set as u64;
     cx.reply.int(is_set as i64);
     Ok(Flow::Done)

@@ -53,12 +53,19 @@ pub static ROWS: &[Command] = &[
 /// Shape: `key [key …]`
 fn del(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let removed = if args.count() == 2 {
-        cx.keys.update(cx.key(&args, 1), |entry| match entry {
-            Some(_) => (Change::Remove, 1),
-            None => (Change::Keep, 0),
-        })
+        let key = cx.key(&args, 1);
+        let (removed, is_minded) = cx.keys.update(key, |entry| match entry {
+            Some(_) => (Change::Remove, (1, cx.effects.minds_end_of(entry))),
+            None => (Change::Keep, (0, false)),
+        });
+        if is_minded {
+            cx.effects.filled(cx.keys.db(), key.bytes);
+        }
+        removed
     } else {
-        del_together(cx, &args)
+        let removed = del_together(cx, &args);
+        args.iter_from(1).filter(|_| removed > 0).for_each(|key| cx.effects.filled(cx.keys.db(), key));
+        removed
     };
     cx.effects.dirty += removed;
     cx.reply.int(removed as i64);

@@ -104,6 +104,9 @@ impl Pairs {
         });
         let changes = self.transact(cx, args, &list, options, deadline);
         cx.effects.dirty += changes.unwrap_or(0);
+        if changes.is_some() {
+            list.iter().for_each(|(db, key)| cx.effects.filled(*db, key.bytes)); // Streams may have ended.
+        }
         changes.is_some()
     }
     /// The number of changes, or None if the condition does not hold.

@@ -223,7 +223,11 @@ fn set(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
 fn store_plainly(cx: &mut Cx<'_>, args: &Args<'_>) {
     let key = cx.key(args, 1);
     let value = Value::of(args, 2);
-    cx.keys.update(key, |_| (Change::Put(value.entry(cx, key, None)), ()));
+    let is_minded =
+        cx.keys.update(key, |old| (Change::Put(value.entry(cx, key, None)), cx.effects.minds_end_of(old)));
+    if is_minded {
+        cx.effects.filled(cx.keys.db(), key.bytes);
+    }
     cx.effects.dirty += 1;
 }
 
@@ -246,18 +250,21 @@ fn store<'a>(
     let value = Value::of(args, index);
     let wants_old = options.get || options.condition.compares();
     let is_past = deadline.is_some_and(|at| at <= cx.keys.now);
-    let (stored, changes) = update(cx, key, |entry| {
+    let (stored, changes, is_minded) = update(cx, key, |entry| {
         let old = if wants_old { string_of(entry)? } else { None };
         if !options.condition.holds(entry.is_some(), old)? {
-            return Ok((Change::Keep, (Stored { stored: false, old }, 0)));
+            return Ok((Change::Keep, (Stored { stored: false, old }, 0, false)));
         }
-        let done = Stored { stored: true, old };
+        let (done, is_minded) = (Stored { stored: true, old }, cx.effects.minds_end_of(entry));
         if is_past {
-            return Ok((Change::Remove, (done, entry.is_some() as u64)));
+            return Ok((Change::Remove, (done, entry.is_some() as u64, is_minded)));
         }
         let at = if options.expiry == Expiry::Keep { entry.and_then(Entry::expires_at) } else { deadline };
-        Ok((Change::Put(value.entry(cx, key, at)), (done, 1)))
+        Ok((Change::Put(value.entry(cx, key, at)), (done, 1, is_minded)))
     })?;
+    if is_minded {
+        cx.effects.filled(cx.keys.db(), key.bytes);
+    }
     cx.effects.dirty += changes;
     Ok(stored)
 }
