@@ -223,8 +223,7 @@ fn set(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
 fn store_plainly(cx: &mut Cx<'_>, args: &Args<'_>) {
     let key = cx.key(args, 1);
     let value = Value::of(args, 2);
-    let is_minded =
-        cx.keys.update(key, |old| (Change::Put(value.entry(cx, key, None)), cx.effects.minds_end_of(old)));
+    let is_minded = cx.keys.update(key, |old| (Change::Put(value.entry(cx, key, None)), cx.effects.minds_end_of(old)));
     if is_minded {
         cx.effects.filled(cx.keys.db(), key.bytes);
     }

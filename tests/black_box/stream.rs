@@ -55,3 +55,55 @@ fn a_group_shares_a_log() {
     "#,
     );
 }
+
+/// A client that waited hears of its entry in front of the reply to what it sends next: PING here, whose own reply is left.
+#[test]
+fn readers_wait_for_entries() {
+    check(
+        r#"
+        XADD log 1-0 n 1                             => '1-0'
+        @a XREAD BLOCK 0 STREAMS log $               => (silence)
+        INFO clients                                 => (soon) '…blocked_clients:1…'
+        @b XREAD BLOCK 0 STREAMS none log 0 5-0      => (silence)
+        INFO clients                                 => (soon) '…blocked_clients:2…'
+        XADD log 2-0 n 2                             => '2-0'
+        @a PING                                      => [['log', [['2-0', ['n', '2']]]]] || {'log': [['2-0', ['n', '2']]]}
+        INFO clients                                 => (soon) '…blocked_clients:1…'
+        XADD none 1-0 n 3                            => '1-0'
+        @b PING                                      => [['none', [['1-0', ['n', '3']]]]] || {'none': [['1-0', ['n', '3']]]}
+        XREAD BLOCK 1 STREAMS log $                  => (nil)
+    "#,
+    );
+}
+
+#[test]
+fn consumers_wait_for_their_group() {
+    check(
+        r#"
+        XGROUP CREATE jobs g $ MKSTREAM                            => OK
+        @a XREADGROUP GROUP g a BLOCK 0 STREAMS jobs >             => (silence)
+        INFO clients                                               => (soon) '…blocked_clients:1…'
+        @b XREADGROUP GROUP g b COUNT 1 BLOCK 0 STREAMS jobs >     => (silence)
+        INFO clients                                               => (soon) '…blocked_clients:2…'
+        XADD jobs 1-0 n 1                                          => '1-0'
+        XADD jobs 2-0 n 2                                          => '2-0'
+        @a PING                                                    => [['jobs', [['1-0', ['n', '1']]]]] || {'jobs': [['1-0', ['n', '1']]]}
+        @b PING                                                    => [['jobs', [['2-0', ['n', '2']]]]] || {'jobs': [['2-0', ['n', '2']]]}
+        XPENDING jobs g                                            => [2, '1-0', '2-0', [['a', '1'], ['b', '1']]]
+        @c XREADGROUP GROUP g c BLOCK 0 STREAMS jobs >             => (silence)
+        INFO clients                                               => (soon) '…blocked_clients:1…'
+        XGROUP DESTROY jobs g                                      => 1
+        @c PING                                                    => NOGROUP No such key 'jobs' or consumer group 'g' in XREADGROUP with GROUP option
+        XGROUP CREATE jobs g $                                     => OK
+        @d XREADGROUP GROUP g d BLOCK 0 STREAMS jobs >             => (silence)
+        INFO clients                                               => (soon) '…blocked_clients:1…'
+        DEL jobs                                                   => 1
+        @d PING                                                    => NOGROUP No such key 'jobs' or consumer group 'g' in XREADGROUP with GROUP option
+        XGROUP CREATE jobs g $ MKSTREAM                            => OK
+        @e XREADGROUP GROUP g e BLOCK 0 STREAMS jobs >             => (silence)
+        INFO clients                                               => (soon) '…blocked_clients:1…'
+        SET jobs v                                                 => OK
+        @e PING                                                    => WRONGTYPE Operation against a key holding the wrong kind of value
+    "#,
+    );
+}
