@@ -217,7 +217,7 @@ fn type_name(text: &[u8]) -> Result<&'static str, ReplyError> {
 }
 
 /// A cursor as C's `strtoul` reads it, but without blanks in front: a sign is fine, `-` wraps around, nothing is 0.
-pub(super) fn parse_cursor(text: &[u8]) -> Option<u64> {
+fn parse_cursor(text: &[u8]) -> Option<u64> {
     let (is_negative, digits) = match text {
         [] => return Some(0),
         [b'-', digits @ ..] => (true, digits),
@@ -289,7 +289,7 @@ pub(super) struct ElementScan {
     cursor: u64,
     count: usize,
     pattern: Pattern,
-    /// HSCAN without NOVALUES.
+    /// HSCAN without NOVALUES, ZSCAN without NOSCORES.
     pub with_values: bool,
 }
 
@@ -324,7 +324,7 @@ impl ElementScan {
         parse_cursor(args.get(2)).ok_or(ReplyError::text("ERR invalid cursor"))
     }
     /// The options, argument 3 and on. They are looked at only if the key is there.
-    /// Shape: [MATCH pattern] [COUNT count] [NOVALUES]         NOVALUES for HSCAN only
+    /// Shape: [MATCH pattern] [COUNT count] [NOVALUES|NOSCORES]         NOVALUES for HSCAN, NOSCORES for ZSCAN only
     pub(super) fn parse(args: &Args<'_>, cursor: u64) -> Result<Self, ReplyError> {
         let mut scan = ElementScan { cursor, count: 10, pattern: Pattern(None), with_values: true };
         let mut at = 3;
@@ -340,6 +340,12 @@ impl ElementScan {
             } else if args.is(at, "novalues") {
                 if !args.is(0, "hscan") {
                     return Err(ReplyError::text("ERR NOVALUES option can only be used in HSCAN"));
+                }
+                scan.with_values = false;
+                at += 1;
+            } else if args.is(at, "noscores") {
+                if !args.is(0, "zscan") {
+                    return Err(ReplyError::text("ERR NOSCORES option can only be used in ZSCAN"));
                 }
                 scan.with_values = false;
                 at += 1;

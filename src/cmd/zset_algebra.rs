@@ -1,4 +1,5 @@
-//! Unions, intersections and differences of sorted sets, whose members' scores are weighed and put together.
+//! Unions, intersections and differences of sorted sets, whose members' scores are weighed and put together. Plain sets
+//! may take part.
 
 use super::command::{Cx, Flow};
 use super::edit::int;
@@ -10,7 +11,9 @@ use crate::keyspace::objects::{Access, HeldKeys};
 use crate::keyspace::types::WrongType;
 use crate::resp::args::Args;
 use crate::resp::error::{ReplyError, escaped};
+use crate::value::set::Set;
 use crate::value::zset::{Limits, SortedSet};
+use std::ops::ControlFlow;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Operation {
@@ -109,24 +112,82 @@ impl Request {
     }
 }
 
-/// One of the keys: a sorted set, or nothing.
+/// One of the keys, and the weight of its scores.
 #[derive(Clone, Copy)]
 struct Input<'a> {
-    zset: Option<&'a SortedSet>,
+    source: Source<'a>,
     weight: f64,
 }
 
-impl<'a> Input<'a> {
+/// What a key holds. The members of a set have the score 1.
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    Absent,
+    Sorted(&'a SortedSet),
+    Plain(&'a Set),
+}
+
+impl<'a> Source<'a> {
+    /// The source behind key `index`.
+    fn of(held: &'a HeldKeys<'_, '_, '_>, index: usize) -> Result<Self, WrongType> {
+        if let Ok(found) = held.get::<Set>(index) {
+            return Ok(found.map_or(Source::Absent, Source::Plain));
+        }
+        Ok(held.get::<SortedSet>(index)?.map_or(Source::Absent, Source::Sorted))
+    }
+}
+
+/// Members that are visited before it is asked whether to go on.
+const PORTION: usize = 64;
+
+impl Input<'_> {
+    fn is_there(self) -> bool {
+        !matches!(self.source, Source::Absent)
+    }
     fn len(self) -> usize {
-        self.zset.map_or(0, SortedSet::len)
+        match self.source {
+            Source::Absent => 0,
+            Source::Sorted(zset) => zset.len(),
+            Source::Plain(set) => set.count(),
+        }
     }
     fn score(self, member: &[u8]) -> Option<f64> {
-        self.zset?.score(member)
-    }
-    fn each(self, visit: impl FnMut(&[u8], f64)) {
-        if let Some(zset) = self.zset {
-            zset.each(0..zset.len(), false, visit);
+        match self.source {
+            Source::Absent => None,
+            Source::Sorted(zset) => zset.score(member),
+            Source::Plain(set) => set.contains(member).then_some(1.0),
         }
+    }
+    fn each(self, mut visit: impl FnMut(&[u8], f64)) {
+        match self.source {
+            Source::Absent => {}
+            Source::Sorted(zset) => zset.each(0..zset.len(), false, visit),
+            Source::Plain(set) => set.for_each(|piece| visit(piece.text(&mut itoa::Buffer::new()), 1.0)),
+        }
+    }
+    /// Number of members for which `is_counted` holds, up to `limit`; the walk ends soon after that.
+    fn count(self, limit: usize, mut is_counted: impl FnMut(&[u8]) -> bool) -> usize {
+        let mut count = 0;
+        match self.source {
+            Source::Absent => {}
+            Source::Sorted(zset) => {
+                let starts = (0..zset.len()).step_by(PORTION);
+                for start in starts {
+                    let ranks = start..zset.len().min(start + PORTION);
+                    zset.each(ranks, false, |member, _| count += is_counted(member) as usize);
+                    if count >= limit {
+                        break;
+                    }
+                }
+            }
+            Source::Plain(set) => {
+                let _ = set.visit(|piece| {
+                    count += is_counted(piece.text(&mut itoa::Buffer::new())) as usize;
+                    if count >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                });
+            }
+        }
+        count.min(limit)
     }
 }
 
@@ -209,7 +270,7 @@ fn key_count(args: &Args<'_>, at: usize) -> Result<usize, ReplyError> {
 
 /// The inputs behind the keys `from` and following.
 fn inputs<'h>(held: &'h HeldKeys<'_, '_, '_>, from: usize, keys: usize) -> Result<Vec<Input<'h>>, WrongType> {
-    (from..from + keys).map(|index| Ok(Input { zset: held.get::<SortedSet>(index)?, weight: 1.0 })).collect()
+    (from..from + keys).map(|index| Ok(Input { source: Source::of(held, index)?, weight: 1.0 })).collect()
 }
 
 /// Runs a command whose number of keys is argument `at`. A key of a wrong type is complained of before the options.
@@ -231,7 +292,7 @@ fn run(cx: &mut Cx<'_>, args: Args<'_>, operation: Operation, used: Use) -> Resu
             Ok(request) => request,
             Err(error) => return Ok((Err(error.clone()), 0)),
         };
-        let hits = sources.iter().filter(|source| source.zset.is_some()).count();
+        let hits = sources.iter().filter(|source| source.is_there()).count();
         sources.iter_mut().zip(&request.weights).for_each(|(source, &weight)| source.weight = weight);
         if used == Use::Count {
             sources.sort_by_key(|input| input.len());
@@ -274,19 +335,8 @@ enum Outcome {
 /// Number of members in all inputs, up to `limit` if that is not 0. The first input has the fewest.
 fn count_inter(inputs: &[Input<'_>], limit: usize) -> usize {
     let Some((first, others)) = inputs.split_first() else { return 0 };
-    let Some(zset) = first.zset else { return 0 };
     let limit = if limit == 0 { usize::MAX } else { limit };
-    let mut count = 0;
-    // In portions, so that a small limit ends the walk early.
-    for start in (0..zset.len()).step_by(64) {
-        zset.each(start..(start + 64).min(zset.len()), false, |member, _| {
-            count += others.iter().all(|other| other.score(member).is_some()) as usize;
-        });
-        if count >= limit {
-            return limit;
-        }
-    }
-    count
+    first.count(limit, |member| others.iter().all(|other| other.score(member).is_some()))
 }
 
 /// Reply the union of sorted sets.

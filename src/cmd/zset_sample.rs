@@ -1,14 +1,12 @@
 //! Members of a sorted set in no order: random ones, and all of them bit by bit.
 
 use super::command::{Cx, Flow};
-use super::scan::parse_cursor;
+use super::scan::ElementScan;
 use super::zset_range::{begin_members, reply_member};
-use crate::base::glob;
 use crate::base::num::{f64_text, parse_i64};
 use crate::base::prng::Prng;
 use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
-use crate::resp::reply::Reply;
 use crate::value::zset::SortedSet;
 use std::collections::BTreeSet;
 
@@ -107,72 +105,23 @@ fn distinct(zset: &SortedSet, count: usize, prng: &mut Prng, mut visit: impl FnM
     });
 }
 
-/// What ZSCAN is asked for.
-struct Wanted<'a> {
-    /// None: everything.
-    pattern: Option<&'a [u8]>,
-    count: usize,
-    with_scores: bool,
-}
-
-impl<'a> Wanted<'a> {
-    fn parse(args: &Args<'a>) -> Result<Self, ReplyError> {
-        let mut wanted = Wanted { pattern: None, count: 10, with_scores: true };
-        let mut at = 3;
-        while at < args.count() {
-            let has_value = at + 1 < args.count();
-            if has_value && args.is(at, "count") {
-                let count = parse_i64(args.get(at + 1)).ok_or(ReplyError::NotInteger)?;
-                wanted.count = usize::try_from(count).ok().filter(|&count| count > 0).ok_or(ReplyError::Syntax)?;
-                at += 1;
-            } else if has_value && args.is(at, "match") {
-                wanted.pattern = Some(args.get(at + 1)).filter(|pattern| *pattern != b"*");
-                at += 1;
-            } else if args.is(at, "noscores") {
-                wanted.with_scores = false;
-            } else {
-                return Err(ReplyError::Syntax);
-            }
-            at += 1;
-        }
-        Ok(wanted)
-    }
-    fn admits(&self, member: &[u8]) -> bool {
-        self.pattern.is_none_or(|pattern| glob::matches(pattern, member))
-    }
-}
-
 /// One step through all members. Who is there from the first to the last step is returned at least once.
 /// Shape:  key cursor [MATCH pattern] [COUNT count] [NOSCORES]
 /// Errors: cursor; the options only if the key is there, as in Redis.
 pub(super) fn zscan(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
-    let cursor = parse_cursor(args.get(2)).ok_or(ReplyError::text("ERR invalid cursor"))?;
-    cx.reply.array(2);
+    let cursor = ElementScan::cursor(&args)?;
     let Some(zset) = cx.keys.look::<SortedSet>(cx.key(&args, 1))? else {
-        cx.reply.bulk(b"0");
-        cx.reply.array(0);
+        ElementScan::reply_nothing(cx.reply);
         return Ok(Flow::Done);
     };
-    let wanted = Wanted::parse(&args)?;
-    let mut found = Reply { proto: cx.reply.proto, ..Reply::default() };
-    let (mut next, mut seen, mut count) = (cursor, 0, 0);
-    loop {
-        next = zset.scan(next, |member, score| {
-            seen += 1;
-            if wanted.admits(member) {
-                count += 1;
-                found.bulk(member);
-                if wanted.with_scores {
-                    found.bulk(f64_text(score).as_bytes());
-                }
+    let scan = ElementScan::parse(&args, cursor)?;
+    let with_scores = scan.with_values;
+    scan.run(cx.reply, |cursor, found| {
+        zset.scan(cursor, |member, score| {
+            if found.offer(member) && with_scores {
+                found.push(f64_text(score).as_bytes());
             }
-        });
-        if next == 0 || seen >= wanted.count {
-            break;
-        }
-    }
-    cx.reply.bulk(itoa::Buffer::new().format(next).as_bytes());
-    cx.reply.array(if wanted.with_scores { 2 * count } else { count });
-    cx.reply.raw(&found.out.buf);
+        })
+    });
     Ok(Flow::Done)
 }

@@ -251,6 +251,23 @@ fn scores_are_weighed_and_put_together() {
 }
 
 #[test]
+fn plain_sets_may_take_part() {
+    check_both(
+        "
+        SADD s x y 7               => 3
+        ZADD z 5 x 6 q 8 7         => 3
+        ZUNION 2 s z WITHSCORES    => ['y', '1', 'q', '6', 'x', '6', '7', '9'] || [['y', ,1], ['q', ,6], ['x', ,6], ['7', ,9]]
+        ZINTER 2 z s WEIGHTS 1 10 WITHSCORES => ['x', '15', '7', '18'] || [['x', ,15], ['7', ,18]]
+        ZDIFF 2 s z WITHSCORES     => ['y', '1'] || [['y', ,1]]
+        ZINTERCARD 2 s z           => 2
+        ZINTERCARD 2 s z LIMIT 1   => 1
+        ZUNIONSTORE s 2 s z        => 4
+        TYPE s                     => zset
+    ",
+    );
+}
+
+#[test]
 fn random_members_are_members() {
     check_both(
         "
