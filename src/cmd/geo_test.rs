@@ -70,7 +70,7 @@ fn searches_give_what_is_in_the_area() {
         GEORADIUS_RO g 15 37 200 km STORE d => ERR syntax error
         GEORADIUS nokey 15 37 200 km => []
         GEORADIUS g 200 37 200 km  => ERR invalid longitude,latitude pair 200.000000,37.000000
-        GEORADIUSBYMEMBER g Palermo 200 km => ['Catania', 'Palermo']
+        GEORADIUSBYMEMBER g Palermo 200 km => ['Palermo', 'Catania']
         GEORADIUSBYMEMBER_RO g Catania 1 m => ['Catania']
         GEORADIUSBYMEMBER g nobody 1 m => ERR could not decode requested zset member
         GEORADIUSBYMEMBER nokey nobody x y => []
