@@ -184,11 +184,12 @@ impl Config {
         self.set_with(pairs, |_| Ok(()))
     }
     /// CONFIG SET: all pairs or none. `apply` does what must follow at once from the parameters that were stored; if it fails
-    /// it says for which of them and why, and all have their old values again (but it is not called for those).
+    /// it says for which of them and why, and all have their old values again, which are applied like any others: something
+    /// may have followed from the new ones already.
     pub fn set_with(
         &self,
         pairs: &[(&[u8], &[u8])],
-        apply: impl FnOnce(&[Id]) -> Result<(), (Id, String)>,
+        apply: impl Fn(&[Id]) -> Result<(), (Id, String)>,
     ) -> Result<(), ConfigError> {
         let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut ids = Vec::with_capacity(pairs.len());
@@ -218,6 +219,7 @@ impl Config {
         drop(texts); // `apply` reads them.
         apply(&ids).map_err(|(id, reason)| {
             store_all(&mut self.lock(), old);
+            let _ = apply(&ids); // They were in force a moment ago.
             refused(id.param().name.as_bytes(), reason.into())
         })
     }

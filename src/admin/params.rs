@@ -301,7 +301,7 @@ pub const PARAMS: &[Param] = &[
     param("hll-sparse-max-bytes", BYTES, "3000").works(),
     param("ignore-warnings", Text, ""),
     param("io-threads", Int { min: 1, max: 128 }, "1").at_start(),
-    param("io-threads-do-reads", Bool, "no").at_start(),
+    param("io-threads-do-reads", Bool, "no").at_start_own(),
     param("jemalloc-bg-thread", Bool, "yes"),
     param("latency-monitor-threshold", LONG, "0").works(),
     param("latency-tracking", Bool, "yes").works(),

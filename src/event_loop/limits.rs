@@ -21,6 +21,10 @@ use crate::base::clock::WallMs;
 use crate::cmd::client;
 use crate::ring::{Engine, Token};
 
+/// So much output does not count: under the tightest limit a client is still told what it asks for. Source: Redis, whose
+/// limits are about the list behind a client's reply buffer (`PROTO_REPLY_CHUNK_BYTES`).
+const UNCOUNTED_LEN: usize = 16 << 10;
+
 /// How long a connection that is to be closed may leave its last replies unread, without taking any of them.
 pub(super) const DRAIN_PATIENCE_MS: u64 = 20_000;
 
@@ -33,7 +37,7 @@ impl<E: Engine> EventLoop<E> {
         if !is_limited && conn.patience_until.is_none() || conn.life >= Life::Draining {
             return true;
         }
-        let output_len = (conn.output_len() + conn.held_len()) as u64;
+        let output_len = (conn.output_len() + conn.held_len()).saturating_sub(UNCOUNTED_LEN) as u64;
         if limit.hard != 0 && output_len > limit.hard {
             self.close_for_output(token, now);
             return false;

@@ -467,7 +467,7 @@ fn output_over_the_soft_limit_closes_when_it_stays_so() {
     rig.rest();
     rig.event_loop.engine.hold_sends = true;
     for token in [slow, quick] {
-        rig.feed(token, &cmd(&["ECHO", &"x".repeat(20_000)]));
+        rig.feed(token, &cmd(&["ECHO", &"x".repeat(40_000)]));
     }
     let alarm = |rig: &mut Rig, token| rig.event_loop.conns.get(token).unwrap().alarm_at;
     assert!(alarm(&mut rig, slow).is_some() && alarm(&mut rig, quick).is_some());

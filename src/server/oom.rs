@@ -28,7 +28,7 @@ impl OomScore {
     pub fn apply(&mut self, config: &Config) -> Result<(), String> {
         self.tell(config).map_err(|error| {
             log::warning(format_args!("Unable to set {FILE}: {error}"));
-            "Failed to apply new oom_score_adj configuration, check server logs.".to_string()
+            "Failed to set current oom_score_adj. Check server logs.".to_string()
         })
     }
 

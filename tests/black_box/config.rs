@@ -2,7 +2,7 @@
 //! standing in for the `redis-server` binary.
 
 use super::harness::server::free_port;
-use super::harness::{Client, Server, Value};
+use super::harness::{Client, Server, Value, engines};
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
@@ -243,4 +243,32 @@ fn it_goes_into_the_background() {
     assert!(fs::read_to_string(dir.path().join("pid")).unwrap().trim().parse::<u32>().is_ok());
     client.send(b"SHUTDOWN\r\n");
     client.until_closed();
+}
+
+/// Does the kernel run a keep-alive timer for the server's end of a connection? Source: proc_pid_net(5), column `tr`.
+fn has_keep_alive(client: &Client) -> bool {
+    let port = |address: std::net::SocketAddr| format!(":{:04X}", address.port());
+    let (own, server) = (port(client.stream().local_addr().unwrap()), port(client.stream().peer_addr().unwrap()));
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let line = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).find(|words| {
+        let ends_with = |at: usize, port: &str| words.get(at).is_some_and(|word| word.ends_with(port));
+        ends_with(1, &server) && ends_with(2, &own)
+    });
+    line.expect("the server's end is listed")[5].starts_with("02:")
+}
+
+#[test]
+fn limits_of_clients_and_connections_follow_the_parameters() {
+    for &engine in engines() {
+        let server = Server::start_on(engine, &["--maxclients", "2", "--tcp-keepalive", "0", "--threads", "1"]);
+        let (mut first, _second) = (server.client(), server.client());
+        assert_eq!(first.run("PING").text(), "PONG");
+        assert!(server.client().until_closed().starts_with(b"-ERR max number of clients reached"));
+        assert_eq!(first.run("CONFIG SET maxclients 4 tcp-keepalive 77").text(), "OK");
+        let mut third = server.client();
+        assert_eq!(third.run("PING").text(), "PONG");
+        assert!(!has_keep_alive(&first) && has_keep_alive(&third), "{}", engine.name());
+        assert!(first.run("CONFIG SET maxclients 1000000000").text().contains("not able to handle"));
+        assert_eq!(first.run("CONFIG GET maxclients").items()[1].text(), "4");
+    }
 }

@@ -111,3 +111,38 @@ fn many_clients_are_listed_quickly() {
     is_quick_at_times(Duration::from_millis(500), || assert_eq!(list_all(), 2001));
     drop(idle);
 }
+
+/// What a monitor is shown of some commands: database and words of each.
+fn monitored(server: &Server) -> Vec<String> {
+    let (mut monitor, mut client) = (server.client(), server.client());
+    monitor.run("MONITOR");
+    let commands: [&[&[u8]]; 11] = [
+        &[b"SET", b"k", b"a \"quoted\" \\ back\\slash 'text'"],
+        &[b"set", b"\x00\x01\xff\r\n\t\x07\x08 ~", b""],
+        &[b"nosuch", b"x"],
+        &[b"get"],
+        &[b"SELECT", b"5"],
+        &[b"ping"],
+        &[b"AUTH", b"wrong"],
+        &[b"HELLO", b"3", b"AUTH", b"bob", b"pw"],
+        &[b"CONFIG", b"SET", b"hz", b"10"],
+        &[b"ACL", b"SETUSER", b"bob", b">pw"],
+        &[b"CLIENT", b"SETNAME", b"me"],
+    ];
+    commands.iter().for_each(|words| drop(client.call(words)));
+    client.run("ECHO end");
+    let mut lines = Vec::new();
+    while lines.last().is_none_or(|line: &String| !line.contains("end")) {
+        let line = String::from_utf8(monitor.raw_reply()).unwrap();
+        let (place, words) = line.split_once(" [").unwrap().1.split_once("] ").unwrap();
+        let (db, peer) = place.split_once(' ').unwrap();
+        assert!(peer.starts_with("127.0.0.1:"), "{line}");
+        lines.push(format!("{db} {words}"));
+    }
+    lines
+}
+
+#[test]
+fn monitors_are_shown_the_lines_of_redis() {
+    assert_eq!(monitored(&Server::start(&[])), monitored(&Server::reference()));
+}

@@ -21,60 +21,94 @@ use crate::admin::clients::{ClientInfo, Endpoints, client_flag};
 use crate::base::clock::WallMs;
 use crate::cmd::session::Session;
 use crate::cmd::table;
-use std::fmt::{self, Write};
+use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr};
 
 /// The reply buffer that Redis keeps for each client. Source: Redis, `PROTO_REPLY_MIN_BYTES`, `PROTO_REPLY_CHUNK_BYTES`.
 const REPLY_BUFFER_MIN: usize = 1024;
 const REPLY_BUFFER_MAX: usize = 16 << 10;
 
 /// Appends the line, with its line end.
-/// Cost: about a microsecond.
+/// Cost: half a microsecond: CLIENT LIST writes thousands of them, so no formatting machinery is at work here.
 pub fn append(out: &mut String, client: &ClientInfo, now: WallMs) {
-    // Writing to a String cannot fail.
-    let _ = write_identity(out, client, now);
-    let _ = write_buffers(out, client, now);
-    let _ = write_rest(out, client);
+    append_identity(out, client, now);
+    append_buffers(out, client, now);
+    append_rest(out, client);
 }
 
-fn write_identity(out: &mut String, client: &ClientInfo, now: WallMs) -> fmt::Result {
+/// Appends ` name=number` (the name with its blank and its sign).
+fn field(out: &mut String, name: &str, number: impl itoa::Integer) {
+    out.push_str(name);
+    out.push_str(itoa::Buffer::new().format(number));
+}
+
+fn append_identity(out: &mut String, client: &ClientInfo, now: WallMs) {
     let seconds_since = |then: WallMs| now.0.saturating_sub(then.0) / 1000;
-    write!(out, "id={}", client.id.0)?;
+    field(out, "id=", client.id.0);
     match &client.endpoints {
-        Endpoints::Tcp { peer, local } => write!(out, " addr={peer} laddr={local}")?,
-        Endpoints::Unix(path) => write!(out, " addr={path}:0 laddr={path}:0")?,
+        Endpoints::Tcp { peer, local } => {
+            append_address(out, " addr=", *peer);
+            append_address(out, " laddr=", *local);
+        }
+        Endpoints::Unix(path) => [" addr=", path, ":0 laddr=", path, ":0"].iter().for_each(|part| out.push_str(part)),
     }
-    write!(out, " fd={} name=", client.fd)?;
+    field(out, " fd=", client.fd);
+    out.push_str(" name=");
     client.with_names(|names| out.push_str(&String::from_utf8_lossy(&names.name)));
-    let (age, idle) = (seconds_since(client.created), seconds_since(client.last_seen()));
-    write!(out, " age={age} idle={idle} flags=")?;
+    field(out, " age=", seconds_since(client.created));
+    field(out, " idle=", seconds_since(client.last_seen()));
+    out.push_str(" flags=");
     push_flags(out, client);
-    write!(out, " db={} sub=0 psub=0 ssub=0 multi=-1 watch=0", client.db())
+    field(out, " db=", client.db());
+    out.push_str(" sub=0 psub=0 ssub=0 multi=-1 watch=0");
 }
 
-fn write_buffers(out: &mut String, client: &ClientInfo, now: WallMs) -> fmt::Result {
-    let (input, room, held, output) = (client.input_len(), client.input_cap(), client.held_len(), client.output());
-    let (rbp, obl) = (client.reply_peak(now), output.buffered_len);
-    let rbs = rbp.clamp(REPLY_BUFFER_MIN, REPLY_BUFFER_MAX);
-    write!(out, " qbuf={input} qbuf-free={room} argv-mem={held} multi-mem=0 rbs={rbs} rbp={rbp} obl={obl}")?;
-    write!(out, " oll={} omem={} tot-mem={}", output.queued_count, output.queued_len, memory(client))?;
+/// As `SocketAddr` shows itself.
+fn append_address(out: &mut String, name: &str, address: SocketAddr) {
+    let IpAddr::V4(ip) = address.ip() else {
+        let _ = write!(out, "{name}{address}"); // Writing to a String cannot fail.
+        return;
+    };
+    let [first, second, third, fourth] = ip.octets();
+    field(out, name, first);
+    [second, third, fourth].into_iter().for_each(|octet| field(out, ".", octet));
+    field(out, ":", address.port());
+}
+
+fn append_buffers(out: &mut String, client: &ClientInfo, now: WallMs) {
+    let (rbp, output) = (client.reply_peak(now), client.output());
+    field(out, " qbuf=", client.input_len());
+    field(out, " qbuf-free=", client.input_cap());
+    field(out, " argv-mem=", client.held_len());
+    field(out, " multi-mem=0 rbs=", rbp.clamp(REPLY_BUFFER_MIN, REPLY_BUFFER_MAX));
+    field(out, " rbp=", rbp);
+    field(out, " obl=", output.buffered_len);
+    field(out, " oll=", output.queued_count);
+    field(out, " omem=", output.queued_len);
+    field(out, " tot-mem=", memory(client));
     out.push_str(" events=");
     out.push_str(if client.has(client_flag::UNREAD) { "" } else { "r" });
     out.push_str(if output.is_empty() { "" } else { "w" });
-    Ok(())
 }
 
-fn write_rest(out: &mut String, client: &ClientInfo) -> fmt::Result {
-    let name = table::by_index(client.row() as usize).map_or("NULL", |row| row.full_name);
-    let (resp, traffic) = (if client.has(client_flag::RESP3) { 3 } else { 2 }, client.traffic());
-    write!(out, " cmd={name}")?;
+fn append_rest(out: &mut String, client: &ClientInfo) {
+    out.push_str(" cmd=");
+    out.push_str(table::by_index(client.row() as usize).map_or("NULL", |row| row.full_name));
     client.with_names(|names| {
         let user = if names.user.is_empty() { DEFAULT } else { &names.user };
-        write!(out, " user={} redir=-1 resp={resp}", String::from_utf8_lossy(user))?;
-        let (lib_name, lib_ver) = (String::from_utf8_lossy(&names.lib_name), String::from_utf8_lossy(&names.lib_ver));
-        write!(out, " lib-name={lib_name} lib-ver={lib_ver}")
-    })?;
-    let (received, sent, commands) = (traffic.received, traffic.sent, traffic.commands);
-    writeln!(out, " tot-net-in={received} tot-net-out={sent} tot-cmds={commands}")
+        out.push_str(" user=");
+        out.push_str(&String::from_utf8_lossy(user));
+        field(out, " redir=-1 resp=", if client.has(client_flag::RESP3) { 3 } else { 2 });
+        out.push_str(" lib-name=");
+        out.push_str(&String::from_utf8_lossy(&names.lib_name));
+        out.push_str(" lib-ver=");
+        out.push_str(&String::from_utf8_lossy(&names.lib_ver));
+    });
+    let traffic = client.traffic();
+    field(out, " tot-net-in=", traffic.received);
+    field(out, " tot-net-out=", traffic.sent);
+    field(out, " tot-cmds=", traffic.commands);
+    out.push('\n');
 }
 
 /// Bytes that a connection takes in user space.
