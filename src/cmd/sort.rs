@@ -1,4 +1,4 @@
-//! SORT and SORT_RO: the elements of a list or a set in order, by their own values or by those of other keys.
+//! SORT and SORT_RO: the elements of a list or of a set, sorted or not, in order, by their own values or by those of other keys.
 //!
 //! ```text
 //! load      copies of the elements
@@ -23,6 +23,7 @@ use crate::value::hash::Hash;
 use crate::value::list::{End, Limits, List};
 use crate::value::pack::Piece;
 use crate::value::set::Set;
+use crate::value::zset::SortedSet;
 use std::cmp::Ordering;
 use std::ops::{ControlFlow, Range};
 
@@ -183,10 +184,14 @@ fn load(held: &HeldKeys<'_, '_, '_>) -> Result<Loaded, WrongType> {
         }
         return Ok(Loaded { elements, is_set: false });
     }
-    if let Some(set) = held.get::<Set>(0)? {
-        set.for_each(|member| elements.push(member.to_vec()));
+    if let Ok(set) = held.get::<Set>(0) {
+        set.into_iter().for_each(|set| set.for_each(|member| elements.push(member.to_vec())));
+        return Ok(Loaded { elements, is_set: true });
     }
-    Ok(Loaded { elements, is_set: true })
+    if let Some(set) = held.get::<SortedSet>(0)? {
+        set.each(0..set.len(), false, |member, _| elements.push(member.to_vec()));
+    }
+    Ok(Loaded { elements, is_set: false })
 }
 
 /// What an element is compared by.

@@ -70,6 +70,22 @@ fn weights_come_from_other_keys() {
 }
 
 #[test]
+fn sorted_sets_have_an_order_to_keep() {
+    check(
+        "
+        ZADD z 1 c 5 a 3 b        => 3
+        SORT z ALPHA DESC         => ['c', 'b', 'a']
+        SORT z BY nosort          => ['c', 'b', 'a']
+        SORT z BY nosort DESC     => ['a', 'b', 'c']
+        SORT z BY nosort DESC LIMIT 1 1 => ['b']
+        SORT z BY nosort STORE d  => 3
+        LRANGE d 0 -1             => ['c', 'b', 'a']
+        SORT z                    => ERR One or more scores can't be converted into double
+    ",
+    );
+}
+
+#[test]
 fn results_are_stored_as_a_list() {
     check(
         "
