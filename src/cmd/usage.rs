@@ -7,7 +7,7 @@
 //! item  = ( "[" alternatives "]" | "(" alternatives ")" | TOKEN [item] | name ["=" type] ) mark*
 //! mark  = "..." | "...+" | "@" since | "!" deprecated
 //! ```
-//! `[…]` is optional, `...` repeats, `...+` repeats with its token. A word in capitals or in quotes is sent as it stands; if
+//! `[…]` is optional, `...` repeats, `...+` repeats with its token. A word in capitals or in single quotes is sent as it stands; if
 //! a name or a group follows it, it introduces that (`(TOKEN) name` when it shall not). A group's name stands before a
 //! colon; of a group with one word in it, that word is what is shown. The type of an argument follows from its name, unless
 //! it is given.
@@ -154,9 +154,20 @@ fn is_token(word: &str) -> bool {
 /// A token with the name or group it introduces, or a token of its own.
 fn introduced(token: &'static str, words: &mut Vec<&'static str>) -> Arg {
     let follows = words.last().is_some_and(|next| *next == "(" || next.starts_with(|c: char| c.is_ascii_lowercase()));
-    let mut arg = if follows { item(words) } else { Arg::new(token.to_ascii_lowercase(), Kind::Word("pure-token")) };
+    let mut arg = if follows { item(words) } else { Arg::new(name_of(token), Kind::Word("pure-token")) };
     arg.token = Some(token);
     arg
+}
+
+/// The name of an argument that is one fixed word. Source: Redis's names for its signs.
+fn name_of(token: &str) -> String {
+    match token {
+        "=" => "equal".into(),
+        "~" => "approximately".into(),
+        "*" => "auto-id".into(),
+        "$" => "new-id".into(),
+        word => word.to_ascii_lowercase(),
+    }
 }
 
 /// What stands between brackets: one argument, several in a row, or a choice.

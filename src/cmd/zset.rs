@@ -18,176 +18,176 @@ pub static ROWS: &[Command] = &[
         .flags(flag::WRITE | flag::DENYOOM | flag::FAST)
         .acl(acl::SORTEDSET)
         .keys(&[KeySpec::one(1, &["RW", "update"])])
-        .group("sorted_set", "1.2.0"),
+        .group("sorted-set", "1.2.0"),
     cmd("zincrby", zincrby)
         .arity(4)
         .flags(flag::WRITE | flag::DENYOOM | flag::FAST)
         .acl(acl::SORTEDSET)
         .keys(&[KeySpec::one(1, &["RW", "access", "update"])])
-        .group("sorted_set", "1.2.0"),
+        .group("sorted-set", "1.2.0"),
     cmd("zrem", zrem)
         .arity(-3)
         .flags(flag::WRITE | flag::FAST)
         .acl(acl::SORTEDSET)
         .keys(&[KeySpec::one(1, &["RW", "delete"])])
-        .group("sorted_set", "1.2.0"),
+        .group("sorted-set", "1.2.0"),
     cmd("zcard", zcard)
         .arity(2)
         .flags(flag::READONLY | flag::FAST)
         .acl(acl::SORTEDSET)
         .keys(&[KeySpec::one(1, &["RO"])])
-        .group("sorted_set", "1.2.0"),
+        .group("sorted-set", "1.2.0"),
     cmd("zscore", zscore)
         .arity(3)
         .flags(flag::READONLY | flag::FAST)
         .acl(acl::SORTEDSET)
         .keys(&[KeySpec::one(1, &["RO", "access"])])
-        .group("sorted_set", "1.2.0"),
+        .group("sorted-set", "1.2.0"),
     cmd("zmscore", zmscore)
         .arity(-3)
         .flags(flag::READONLY | flag::FAST)
         .acl(acl::SORTEDSET)
         .keys(&[KeySpec::one(1, &["RO", "access"])])
-        .group("sorted_set", "6.2.0"),
+        .group("sorted-set", "6.2.0"),
     cmd("zrank", zrank)
         .arity(-3)
         .flags(flag::READONLY | flag::FAST)
         .acl(acl::SORTEDSET)
         .keys(&[KeySpec::one(1, &["RO", "access"])])
-        .group("sorted_set", "2.0.0"),
+        .group("sorted-set", "2.0.0"),
     cmd("zrevrank", zrevrank)
         .arity(-3)
         .flags(flag::READONLY | flag::FAST)
         .acl(acl::SORTEDSET)
         .keys(&[KeySpec::one(1, &["RO", "access"])])
-        .group("sorted_set", "2.0.0"),
+        .group("sorted-set", "2.0.0"),
     cmd("zrange", zset_range::zrange)
         .arity(-4)
         .flags(flag::READONLY)
         .acl(acl::SORTEDSET)
         .keys(&[KeySpec::one(1, &["RO", "access"])])
-        .group("sorted_set", "1.2.0"),
+        .group("sorted-set", "1.2.0"),
     cmd("zrangestore", zset_range::zrangestore)
         .arity(-5)
         .flags(flag::WRITE | flag::DENYOOM)
         .acl(acl::SORTEDSET)
         .keys(&[KeySpec::one(1, &["OW", "update"]), KeySpec::one(2, &["RO", "access"])])
-        .group("sorted_set", "6.2.0"),
+        .group("sorted-set", "6.2.0"),
     cmd("zrangebyscore", zset_range::zrangebyscore)
         .arity(-4)
         .flags(flag::READONLY)
         .acl(acl::SORTEDSET)
         .keys(&[KeySpec::one(1, &["RO", "access"])])
-        .group("sorted_set", "1.0.5")
+        .group("sorted-set", "1.0.5")
         .deprecated("6.2.0", "`ZRANGE` with the `BYSCORE` argument"),
     cmd("zrevrangebyscore", zset_range::zrevrangebyscore)
         .arity(-4)
         .flags(flag::READONLY)
         .acl(acl::SORTEDSET)
         .keys(&[KeySpec::one(1, &["RO", "access"])])
-        .group("sorted_set", "2.2.0")
+        .group("sorted-set", "2.2.0")
         .deprecated("6.2.0", "`ZRANGE` with the `REV` and `BYSCORE` arguments"),
     cmd("zrangebylex", zset_range::zrangebylex)
         .arity(-4)
         .flags(flag::READONLY)
         .acl(acl::SORTEDSET)
         .keys(&[KeySpec::one(1, &["RO", "access"])])
-        .group("sorted_set", "2.8.9")
+        .group("sorted-set", "2.8.9")
         .deprecated("6.2.0", "`ZRANGE` with the `BYLEX` argument"),
     cmd("zrevrangebylex", zset_range::zrevrangebylex)
         .arity(-4)
         .flags(flag::READONLY)
         .acl(acl::SORTEDSET)
         .keys(&[KeySpec::one(1, &["RO", "access"])])
-        .group("sorted_set", "2.8.9")
+        .group("sorted-set", "2.8.9")
         .deprecated("6.2.0", "`ZRANGE` with the `REV` and `BYLEX` arguments"),
     cmd("zrevrange", zset_range::zrevrange)
         .arity(-4)
         .flags(flag::READONLY)
         .acl(acl::SORTEDSET)
         .keys(&[KeySpec::one(1, &["RO", "access"])])
-        .group("sorted_set", "1.2.0")
+        .group("sorted-set", "1.2.0")
         .deprecated("6.2.0", "`ZRANGE` with the `REV` argument"),
     cmd("zcount", zset_range::zcount)
         .arity(4)
         .flags(flag::READONLY | flag::FAST)
         .acl(acl::SORTEDSET)
         .keys(&[KeySpec::one(1, &["RO", "access"])])
-        .group("sorted_set", "2.0.0"),
+        .group("sorted-set", "2.0.0"),
     cmd("zlexcount", zset_range::zlexcount)
         .arity(4)
         .flags(flag::READONLY | flag::FAST)
         .acl(acl::SORTEDSET)
         .keys(&[KeySpec::one(1, &["RO", "access"])])
-        .group("sorted_set", "2.8.9"),
+        .group("sorted-set", "2.8.9"),
     cmd("zremrangebyrank", zset_range::zremrangebyrank)
         .arity(4)
         .flags(flag::WRITE)
         .acl(acl::SORTEDSET)
         .keys(&[KeySpec::one(1, &["RW", "delete"])])
-        .group("sorted_set", "2.0.0"),
+        .group("sorted-set", "2.0.0"),
     cmd("zremrangebyscore", zset_range::zremrangebyscore)
         .arity(4)
         .flags(flag::WRITE)
         .acl(acl::SORTEDSET)
         .keys(&[KeySpec::one(1, &["RW", "delete"])])
-        .group("sorted_set", "1.2.0"),
+        .group("sorted-set", "1.2.0"),
     cmd("zremrangebylex", zset_range::zremrangebylex)
         .arity(4)
         .flags(flag::WRITE)
         .acl(acl::SORTEDSET)
         .keys(&[KeySpec::one(1, &["RW", "delete"])])
-        .group("sorted_set", "2.8.9"),
+        .group("sorted-set", "2.8.9"),
     cmd("zpopmin", zset_pop::zpopmin)
         .arity(-2)
         .flags(flag::WRITE | flag::FAST)
         .acl(acl::SORTEDSET)
         .keys(&[KeySpec::one(1, &["RW", "access", "delete"])])
-        .group("sorted_set", "5.0.0"),
+        .group("sorted-set", "5.0.0"),
     cmd("zpopmax", zset_pop::zpopmax)
         .arity(-2)
         .flags(flag::WRITE | flag::FAST)
         .acl(acl::SORTEDSET)
         .keys(&[KeySpec::one(1, &["RW", "access", "delete"])])
-        .group("sorted_set", "5.0.0"),
+        .group("sorted-set", "5.0.0"),
     cmd("zmpop", zset_pop::zmpop)
         .arity(-4)
         .flags(flag::WRITE)
         .acl(acl::SORTEDSET)
         .keys(&[KeySpec::new(Begin::Index(1), Find::Count { num: 0, first: 1, step: 1 }, &["RW", "access", "delete"])])
-        .group("sorted_set", "7.0.0"),
+        .group("sorted-set", "7.0.0"),
     cmd("zrandmember", zset_sample::zrandmember)
         .arity(-2)
         .flags(flag::READONLY)
         .acl(acl::SORTEDSET)
         .keys(&[KeySpec::one(1, &["RO", "access"])])
-        .group("sorted_set", "6.2.0")
+        .group("sorted-set", "6.2.0")
         .tips(&["nondeterministic_output"]),
     cmd("zscan", zset_sample::zscan)
         .arity(-3)
         .flags(flag::READONLY)
         .acl(acl::SORTEDSET)
         .keys(&[KeySpec::one(1, &["RO", "access"])])
-        .group("sorted_set", "2.8.0")
+        .group("sorted-set", "2.8.0")
         .tips(&["nondeterministic_output"]),
     cmd("zunion", zset_algebra::zunion)
         .arity(-3)
         .flags(flag::READONLY)
         .acl(acl::SORTEDSET)
         .keys(&[KeySpec::new(Begin::Index(1), Find::Count { num: 0, first: 1, step: 1 }, &["RO", "access"])])
-        .group("sorted_set", "6.2.0"),
+        .group("sorted-set", "6.2.0"),
     cmd("zinter", zset_algebra::zinter)
         .arity(-3)
         .flags(flag::READONLY)
         .acl(acl::SORTEDSET)
         .keys(&[KeySpec::new(Begin::Index(1), Find::Count { num: 0, first: 1, step: 1 }, &["RO", "access"])])
-        .group("sorted_set", "6.2.0"),
+        .group("sorted-set", "6.2.0"),
     cmd("zdiff", zset_algebra::zdiff)
         .arity(-3)
         .flags(flag::READONLY)
         .acl(acl::SORTEDSET)
         .keys(&[KeySpec::new(Begin::Index(1), Find::Count { num: 0, first: 1, step: 1 }, &["RO", "access"])])
-        .group("sorted_set", "6.2.0"),
+        .group("sorted-set", "6.2.0"),
     cmd("zunionstore", zset_algebra::zunionstore)
         .arity(-4)
         .flags(flag::WRITE | flag::DENYOOM)
@@ -196,7 +196,7 @@ pub static ROWS: &[Command] = &[
             KeySpec::one(1, &["OW", "update"]),
             KeySpec::new(Begin::Index(2), Find::Count { num: 0, first: 1, step: 1 }, &["RO", "access"]),
         ])
-        .group("sorted_set", "2.0.0"),
+        .group("sorted-set", "2.0.0"),
     cmd("zinterstore", zset_algebra::zinterstore)
         .arity(-4)
         .flags(flag::WRITE | flag::DENYOOM)
@@ -205,7 +205,7 @@ pub static ROWS: &[Command] = &[
             KeySpec::one(1, &["OW", "update"]),
             KeySpec::new(Begin::Index(2), Find::Count { num: 0, first: 1, step: 1 }, &["RO", "access"]),
         ])
-        .group("sorted_set", "2.0.0"),
+        .group("sorted-set", "2.0.0"),
     cmd("zdiffstore", zset_algebra::zdiffstore)
         .arity(-4)
         .flags(flag::WRITE | flag::DENYOOM)
@@ -214,13 +214,13 @@ pub static ROWS: &[Command] = &[
             KeySpec::one(1, &["OW", "update"]),
             KeySpec::new(Begin::Index(2), Find::Count { num: 0, first: 1, step: 1 }, &["RO", "access"]),
         ])
-        .group("sorted_set", "6.2.0"),
+        .group("sorted-set", "6.2.0"),
     cmd("zintercard", zset_algebra::zintercard)
         .arity(-3)
         .flags(flag::READONLY)
         .acl(acl::SORTEDSET)
         .keys(&[KeySpec::new(Begin::Index(1), Find::Count { num: 0, first: 1, step: 1 }, &["RO", "access"])])
-        .group("sorted_set", "7.0.0"),
+        .group("sorted-set", "7.0.0"),
     cmd("bzpopmin", zset_wait::bzpopmin)
         .arity(-3)
         .flags(flag::WRITE | flag::FAST | flag::BLOCKING)
@@ -230,7 +230,7 @@ pub static ROWS: &[Command] = &[
             Find::Range { last: -2, step: 1, limit: 0 },
             &["RW", "access", "delete"],
         )])
-        .group("sorted_set", "5.0.0"),
+        .group("sorted-set", "5.0.0"),
     cmd("bzpopmax", zset_wait::bzpopmax)
         .arity(-3)
         .flags(flag::WRITE | flag::FAST | flag::BLOCKING)
@@ -240,13 +240,13 @@ pub static ROWS: &[Command] = &[
             Find::Range { last: -2, step: 1, limit: 0 },
             &["RW", "access", "delete"],
         )])
-        .group("sorted_set", "5.0.0"),
+        .group("sorted-set", "5.0.0"),
     cmd("bzmpop", zset_wait::bzmpop)
         .arity(-5)
         .flags(flag::WRITE | flag::BLOCKING)
         .acl(acl::SORTEDSET)
         .keys(&[KeySpec::new(Begin::Index(2), Find::Count { num: 0, first: 1, step: 1 }, &["RW", "access", "delete"])])
-        .group("sorted_set", "7.0.0"),
+        .group("sorted-set", "7.0.0"),
 ];
 
 /// Up to where sorted sets stay packs.

@@ -32,9 +32,11 @@ fn every_parameter_of_redis_is_here_with_its_default() {
     let (reference, server) = (Server::reference(), Server::start(&[]));
     let own = parameters(&mut server.client());
     for (name, value) in parameters(&mut reference.client()) {
-        let here = own.get(&name).unwrap_or_else(|| panic!("{name} is missing"));
+        // Some that Redis 7.2 shows only to whoever asks for them by name.
+        let hidden = || server.client().run(&format!("CONFIG GET {name}")).items().get(1).map(Value::text);
+        let here = own.get(&name).cloned().or_else(hidden).unwrap_or_else(|| panic!("{name} is missing"));
         if OWN_DEFAULTS.iter().all(|(own, _)| *own != name) {
-            assert_eq!(*here, value, "{name}");
+            assert_eq!(here, value, "{name}");
         }
     }
 }

@@ -156,8 +156,8 @@ fn a_bulk_costs_memory_only_as_it_arrives() {
             other.send(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$536870912\r\nonly the beginning");
         }
         std::thread::sleep(Duration::from_millis(100));
-        let grown = used_memory(client).saturating_sub(before);
-        assert!(grown < 8 << 20, "eight bulks of 512 MB were announced, and {grown} bytes allocated");
+        let grown = used_memory(client).saturating_sub(before); // A MiB ahead for each, and the connections.
+        assert!(grown < 12 << 20, "eight bulks of 512 MB were announced, and {grown} bytes allocated");
         assert!(greedy[0].is_silent(), "512 MB exactly is not refused");
     });
 }

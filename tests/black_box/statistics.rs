@@ -184,6 +184,7 @@ const LEFT_OUT: &[(&str, &str)] = &[];
 /// Fields that stand in Redis's sections and are not in Redis 7.0, with the reason.
 const ADDED: &[(&str, &str)] = &[
     ("server_name", "Valkey 8"),
+    ("expired_subkeys", "Redis 7.4: fields of hashes"),
     ("ringdb_version", "ours"),
     ("io_engine", "ours"),
     ("io_engine_reason", "ours"),
