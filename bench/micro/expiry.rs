@@ -66,7 +66,8 @@ impl Store {
     fn expire(&self, now: WallMs, budget: Duration) {
         loop {
             let guard = self.seat.pin();
-            let run = Run { space: &self.space, guard: &guard, all: &self.stats, stats: &self.stats[0], now };
+            let (space, all, events) = (&self.space, &self.stats, &self.local.events);
+            let run = Run { space, guard: &guard, all, stats: &all[0], events, now };
             self.local.expiry.run(run, budget);
             guard.flush();
             if self.local.expiry.sleep_time(now, true).is_none_or(|time| !time.is_zero()) {
@@ -112,7 +113,8 @@ fn pauses() {
     let mut pauses = Vec::new();
     while store.stats[0].expired.get() < KEYS {
         let guard = store.seat.pin();
-        let run = Run { space: &store.space, guard: &guard, all: &store.stats, stats: &store.stats[0], now };
+        let (space, all, events) = (&store.space, &store.stats, &store.local.events);
+        let run = Run { space, guard: &guard, all, stats: &all[0], events, now };
         pauses.push(timed(|| {
             store.local.expiry.run(run, BUDGET);
         }));

@@ -11,6 +11,7 @@ pub mod histogram;
 pub mod latency;
 pub mod log;
 pub mod memory;
+pub mod notify;
 pub mod params;
 pub mod rates;
 pub mod rewrite;

@@ -462,6 +462,8 @@ impl Id {
     pub(super) const ENABLE_PROTECTED: Id = id("enable-protected-configs");
     pub const SLOWLOG_LOG_SLOWER_THAN: Id = id("slowlog-log-slower-than");
     pub const SLOWLOG_MAX_LEN: Id = id("slowlog-max-len");
+    pub const NOTIFY_KEYSPACE_EVENTS: Id = id("notify-keyspace-events");
+    pub const TRACKING_TABLE_MAX_KEYS: Id = id("tracking-table-max-keys");
     pub const LATENCY_MONITOR_THRESHOLD: Id = id("latency-monitor-threshold");
     pub const LATENCY_TRACKING: Id = id("latency-tracking");
     pub const LATENCY_PERCENTILES: Id = id("latency-tracking-info-percentiles");

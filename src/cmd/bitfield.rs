@@ -1,7 +1,7 @@
 //! BITFIELD: several reads and writes of integers of any width, in one atomic command.
 
 use super::bitmap::{bit_offset, is_raw};
-use super::command::{Cx, Flow};
+use super::command::{Class, Cx, Flow};
 use super::edit::{self, int, string_of, update};
 use crate::base::hash::Key;
 use crate::base::num::parse_i64;
@@ -109,6 +109,9 @@ fn run(cx: &mut Cx<'_>, args: &Args<'_>, steps: &[Step]) -> Result<Flow, ReplyEr
         None => (read_all(cx, key, steps)?, 0),
         Some(last_bit) => write_all(cx, key, steps, last_bit)?,
     };
+    if changes > 0 {
+        cx.changed(key.bytes, Class::STRING, "setbit");
+    }
     cx.effects.dirty += changes;
     cx.reply.array(replies.len());
     for reply in replies {

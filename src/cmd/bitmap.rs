@@ -1,18 +1,20 @@
 //! The bitmap family: strings as arrays of bits. Bit 0 is the most significant one of byte 0.
 
 use super::bitfield;
-use super::command::{Command, Cx, Flow, KeySpec, acl, cmd, flag};
+use super::command::{Class, Command, Cx, Flow, KeySpec, acl, cmd, flag};
 use super::edit::{self, bulk_len_max, int, string_of, update};
 use super::keyspec::bitfield_access;
 use crate::base::hash::Key;
 use crate::base::ids::DbIndex;
 use crate::base::num::parse_i64;
+use crate::keyspace::FEW_KEYS;
 use crate::keyspace::types::{RAW, Str, new_edited};
 use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
 use crate::table::{Change, Entry};
 use crate::value::bits::{self, Operation};
 use crate::value::range;
+use smallvec::SmallVec;
 
 pub static ROWS: &[Command] = &[
     cmd("setbit", setbit)
@@ -98,6 +100,9 @@ fn setbit(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         });
         Ok((Change::Put(new), (was, changed as u64)))
     })?;
+    if changes > 0 {
+        cx.changed(key.bytes, Class::STRING, "setbit");
+    }
     cx.effects.dirty += changes;
     cx.reply.int(was as i64);
     Ok(Flow::Done)
@@ -203,9 +208,13 @@ fn bitop(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let operation = operation(&args)?;
     let keys = cx.keys;
     let list = edit::list_of(args.count() - 2, |index| (keys.db(), cx.key(&args, index + 2)));
-    let (len, changes, hits) = combine(cx, operation, &list)?;
-    let sources = args.count() as u64 - 3;
-    keys.count_lookups(hits, sources - hits);
+    let (len, changes, missing) = combine(cx, operation, &list)?;
+    keys.looked_up_all(list.len() - 1, missing.iter().map(|&index| list[index].1.bytes));
+    match (len, changes) {
+        (0, 0) => {}
+        (0, _) => cx.changed(args.get(2), Class::GENERIC, "del"),
+        _ => cx.changed(args.get(2), Class::STRING, "set"),
+    }
     cx.effects.dirty += changes;
     cx.reply.int(len as i64);
     Ok(Flow::Done)
@@ -234,8 +243,10 @@ fn operation(args: &Args<'_>) -> Result<Operation, ReplyError> {
     }
 }
 
-/// Length of the result, number of changes, and how many sources were there. `list` begins with the destination.
-fn combine(cx: &Cx<'_>, operation: Operation, list: &[(DbIndex, Key<'_>)]) -> Result<(usize, u64, u64), ReplyError> {
+type Combined = (usize, u64, SmallVec<[usize; FEW_KEYS]>);
+
+/// Length of the result, number of changes, and which sources were not there. `list` begins with the destination.
+fn combine(cx: &Cx<'_>, operation: Operation, list: &[(DbIndex, Key<'_>)]) -> Result<Combined, ReplyError> {
     let keys = cx.keys;
     keys.transact(list, |txn| {
         let mut values = Vec::with_capacity(list.len() - 1);
@@ -244,7 +255,7 @@ fn combine(cx: &Cx<'_>, operation: Operation, list: &[(DbIndex, Key<'_>)]) -> Re
             source.into_iter().for_each(|entry| keys.touch(entry));
             values.push(string_of(source)?);
         }
-        let hits = values.iter().flatten().count() as u64;
+        let missing = (1..list.len()).filter(|index| values[index - 1].is_none()).collect();
         let mut digits = vec![itoa::Buffer::new(); values.len()];
         let sources: Vec<&[u8]> = values
             .iter()
@@ -254,12 +265,12 @@ fn combine(cx: &Cx<'_>, operation: Operation, list: &[(DbIndex, Key<'_>)]) -> Re
         let len = sources.iter().map(|source| source.len()).max().unwrap_or(0);
         if len == 0 {
             txn.decide(0, Change::Remove);
-            return Ok((0, keys.live(txn.old(0)).is_some() as u64, hits));
+            return Ok((0, keys.live(txn.old(0)).is_some() as u64, missing));
         }
         let new = new_edited(list[0].1.bytes, None, keys.recency(), &[], len, |out| {
             bits::combine(operation, &sources, out);
         });
         txn.decide(0, Change::Put(new));
-        Ok((len, 1, hits))
+        Ok((len, 1, missing))
     })
 }

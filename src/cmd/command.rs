@@ -9,6 +9,7 @@ use super::redact::Secrets;
 use super::resume::Resumable;
 use super::session::Session;
 use super::world::World;
+pub use crate::admin::notify::Class;
 use crate::base::clock::WallMs;
 use crate::base::hash::Key;
 use crate::base::ids::{ClientId, DbIndex, LoopId};
@@ -37,6 +38,27 @@ impl<'a> Cx<'a> {
     #[inline]
     pub fn key<'k>(&self, args: &Args<'k>, index: usize) -> Key<'k> {
         self.keys.key(args.get(index), args.hash(index))
+    }
+    /// The command has changed `key` of the selected database; `event` is what listeners hear. Said behind the change, once
+    /// it is certain. For another database: `cx.keys.on(db).changed(…)`. See `keyspace::events`.
+    #[inline]
+    pub fn changed(&self, key: &[u8], class: Class, event: &'static str) {
+        self.keys.changed(key, class, event);
+    }
+    /// The same without an event.
+    #[inline]
+    pub fn touched(&self, key: &[u8]) {
+        self.keys.touched(key);
+    }
+    /// An event that is no change of its own: another one behind a change, or none at all.
+    #[inline]
+    pub fn event(&self, key: &[u8], class: Class, event: &'static str) {
+        self.keys.event(key, class, event);
+    }
+    /// Something was taken out of `key`; `is_gone`: that was the last, and the key has gone with it.
+    #[inline]
+    pub fn reduced(&self, key: &[u8], class: Class, event: &'static str, is_gone: bool) {
+        self.keys.reduced(key, class, event, is_gone);
     }
 }
 

@@ -113,6 +113,10 @@ fn config_set(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         if id == Id::REQUIREPASS {
             cx.world.acl.set_default_password(&cx.world.config.text(id));
         }
+        if id == Id::NOTIFY_KEYSPACE_EVENTS {
+            cx.world.publish_events();
+            cx.keys.heed();
+        }
         if let Some(warning) = cx.world.config.idle_warning(id) {
             log::warning(format_args!("{warning}"));
         }

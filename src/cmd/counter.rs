@@ -4,7 +4,7 @@
 //! hot key nothing but a CAS. Everything else goes the long way and stores a new entry: a missing key, a number kept as
 //! text, a cell that somebody has frozen, a sum beyond the cell's 63 bits.
 
-use super::command::{Cx, Flow};
+use super::command::{Class, Cx, Flow};
 use super::edit::{int, string_of, update};
 use crate::base::hash::Key;
 use crate::base::num::parse_i64;
@@ -52,6 +52,7 @@ fn add(cx: &mut Cx<'_>, args: &Args<'_>, delta: i64) -> Result<Flow, ReplyError>
         Err(CellError::Overflow) => return Err(ReplyError::IncrOverflow),
         Err(CellError::NotInPlace) => add_by_replacing(cx, key, delta)?,
     };
+    cx.changed(key.bytes, Class::STRING, "incrby");
     cx.effects.dirty += 1;
     cx.reply.int(sum);
     Ok(Flow::Done)
@@ -92,6 +93,7 @@ pub(super) fn incrbyfloat(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, Reply
         let at = entry.and_then(Entry::expires_at);
         Ok((Change::Put(new_bytes(kind, key.bytes, text.as_bytes(), at, cx.keys.recency())), text))
     })?;
+    cx.changed(key.bytes, Class::STRING, "incrbyfloat");
     cx.effects.dirty += 1;
     cx.reply.bulk(text.as_bytes());
     Ok(Flow::Done)

@@ -232,6 +232,9 @@ fn create(cx: &mut Cx<'_>, name: &[u8], text: &[u8]) -> Result<(), ReplyError> {
         let change = if is_free { Change::Put(Value::Text(text).entry(cx, key, None)) } else { Change::Keep };
         Ok((change, is_free))
     })?;
+    if created {
+        cx.touched(name);
+    }
     cx.effects.dirty += created as u64;
     Ok(())
 }

@@ -3,7 +3,7 @@
 //! A deadline is always absolute, in milliseconds of Unix time. A key that has one gets a later one in place; otherwise the
 //! entry is replaced by a copy. A deadline that has passed removes the key at once.
 
-use super::command::{Command, Cx, Flow, Handler, KeySpec, acl, cmd, flag};
+use super::command::{Class, Command, Cx, Flow, Handler, KeySpec, acl, cmd, flag};
 use crate::base::clock::WallMs;
 use crate::base::num::parse_i64;
 use crate::keyspace::types::{copy_as, with_deadline};
@@ -134,6 +134,10 @@ fn set(cx: &mut Cx<'_>, args: &Args<'_>, scale: Scale) -> Result<Flow, ReplyErro
     if is_set && deadline(cx, when).is_none() {
         cx.effects.filled(cx.keys.db(), args.get(1)); // It is gone: those who read a stream of that name hear of it.
     }
+    if is_set {
+        let event = if deadline(cx, when).is_some() { "expire" } else { "del" };
+        cx.changed(args.get(1), Class::GENERIC, event);
+    }
     cx.effects.dirty += is_set as u64;
     cx.reply.int(is_set as i64);
     Ok(Flow::Done)
@@ -174,6 +178,9 @@ fn persist(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         Some(entry) if entry.has_deadline() => (Change::Put(with_deadline(entry, None)), true),
         _ => (Change::Keep, false),
     });
+    if is_done {
+        cx.changed(args.get(1), Class::GENERIC, "persist");
+    }
     cx.effects.dirty += is_done as u64;
     cx.reply.int(is_done as i64);
     Ok(Flow::Done)

@@ -3,7 +3,7 @@
 use super::command::{Cx, Flow};
 use super::geo::{parse_place, parse_unit, reply_distance, reply_place};
 use super::zset::{limits, parse_score};
-use super::zset_range::store;
+use super::zset_range::{store, tell_stored};
 use crate::base::num::parse_i64;
 use crate::keyspace::objects::Access;
 use crate::resp::args::Args;
@@ -333,8 +333,10 @@ fn run(cx: &mut Cx<'_>, args: Args<'_>, form: Form) -> Result<Flow, ReplyError> 
             Ok((result, is_there)) => Ok(Ok((store(held, 0, result)?, is_there))),
         }
     });
-    let ((count, has_changed), is_there) = outcome?;
-    cx.keys.count_lookups(is_there as u64, !is_there as u64);
+    let (stored @ (count, has_changed), is_there) = outcome?;
+    cx.keys.looked_up(source.bytes, is_there);
+    let event = if matches!(form, Form::SearchStore) { "geosearchstore" } else { "georadiusstore" };
+    tell_stored(cx, args.get(destination), stored, event);
     if count > 0 {
         cx.effects.filled(cx.keys.db(), args.get(destination));
     }

@@ -2,7 +2,7 @@
 //!
 //! Random fields and scanning are in `hash_pick`, the deadlines of fields in `hash_expire`.
 
-use super::command::{Command, Cx, Flow, KeySpec, acl, cmd, flag};
+use super::command::{Class, Command, Cx, Flow, KeySpec, acl, cmd, flag};
 use super::edit::int;
 use super::hash_pick;
 use crate::admin::params::Id;
@@ -13,6 +13,7 @@ use crate::resp::error::ReplyError;
 use crate::resp::reply::Reply;
 use crate::value::hash::{Deadline, Hash, Limits};
 use crate::value::long_double::{LongDouble, Parsed};
+use crate::value::object::Collection;
 use crate::value::pack::Piece;
 
 pub static ROWS: &[Command] = &[
@@ -186,6 +187,7 @@ fn set_pairs(cx: &mut Cx<'_>, args: &Args<'_>, bad_arity: &'static str) -> Resul
     for at in (2..args.count()).step_by(2) {
         new_count += hash.set(args.get(at), args.get(at + 1), Deadline::Clear, limits, now) as i64;
     }
+    cx.changed(args.get(1), Class::HASH, "hset");
     cx.effects.dirty += (args.count() - 2) as u64 / 2;
     Ok(new_count)
 }
@@ -198,6 +200,7 @@ fn hsetnx(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let is_absent = !hash.contains(args.get(2), now);
     if is_absent {
         hash.set(args.get(2), args.get(3), Deadline::Clear, limits, now);
+        cx.changed(args.get(1), Class::HASH, "hset");
         cx.effects.dirty += 1;
     }
     cx.reply.int(is_absent as i64);
@@ -228,7 +231,7 @@ fn hmget(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
 /// Errors: NotInteger for the increment, a value that is none, IncrOverflow; nothing has changed then.
 fn hincrby(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let delta = int(&args, 3)?;
-    let sum = edit_value(cx, &args, |old| {
+    let sum = edit_value(cx, &args, "hincrby", |old| {
         let old = match old {
             None => 0,
             Some(Piece::Int(value)) => value,
@@ -248,7 +251,7 @@ fn hincrbyfloat(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let Parsed::Finite(increment) = LongDouble::parse(args.get(3)).ok_or(ReplyError::NotFloat)? else {
         return Err(ReplyError::text("ERR value is NaN or Infinity"));
     };
-    let text = edit_value(cx, &args, |old| {
+    let text = edit_value(cx, &args, "hincrbyfloat", |old| {
         let old = match old {
             None => Some(Parsed::Finite(LongDouble::ZERO)),
             Some(Piece::Int(value)) => Some(Parsed::Finite(LongDouble::from_i64(value))),
@@ -270,12 +273,14 @@ fn hincrbyfloat(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
 fn edit_value<R>(
     cx: &mut Cx<'_>,
     args: &Args<'_>,
+    event: &'static str,
     edit: impl FnOnce(Option<Piece<'_>>) -> Result<(R, String), ReplyError>,
 ) -> Result<R, ReplyError> {
     let (limits, now) = (limits(cx), cx.keys.now);
     let mut hash = create(cx, args)?;
     let (result, text) = edit(hash.get(args.get(2), now))?;
     hash.set(args.get(2), text.as_bytes(), Deadline::Keep, limits, now);
+    cx.changed(args.get(1), Class::HASH, event);
     cx.effects.dirty += 1;
     Ok(result)
 }
@@ -286,6 +291,9 @@ fn hdel(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let mut removed = 0;
     if let Some(mut hash) = cx.keys.open::<Hash>(cx.key(&args, 1))? {
         removed = args.iter_from(2).filter(|name| hash.remove(name, cx.keys.now)).count();
+        if removed > 0 {
+            cx.reduced(args.get(1), Class::HASH, "hdel", hash.is_empty());
+        }
     }
     cx.effects.dirty += removed as u64;
     cx.reply.int(removed as i64);

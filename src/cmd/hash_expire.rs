@@ -4,7 +4,7 @@
 //! A field whose deadline has passed is removed at once. Whatever brings an earlier deadline than the hash had before tells
 //! the keyspace, which removes fields on time (keyspace/fields.rs).
 
-use super::command::{Command, Cx, Flow, Handler, KeySpec, acl, cmd, flag};
+use super::command::{Class, Command, Cx, Flow, Handler, KeySpec, acl, cmd, flag};
 use super::hash::{create, limits, look, reply_optional};
 use super::options::Unit;
 use crate::base::clock::WallMs;
@@ -13,6 +13,7 @@ use crate::keyspace::objects::Writing;
 use crate::resp::args::Args;
 use crate::resp::error::{ReplyError, escaped};
 use crate::value::hash::{Deadline, Hash};
+use crate::value::object::Collection;
 use std::ops::Range;
 
 const UPDATE: &[KeySpec] = &[KeySpec::one(1, &["RW", "update"])];
@@ -181,11 +182,24 @@ fn set_deadlines(cx: &mut Cx<'_>, args: Args<'_>, unit: Unit, command: &str) -> 
     let results: Vec<i64> = edit(cx, &args, &mut hash, |hash| {
         names.map(|index| set_deadline(hash, args.get(index), rule, to, now)).collect()
     });
+    let (has_set, has_removed) = (results.contains(&DONE), results.contains(&REMOVED));
+    tell_deadlines(cx, args.get(1), has_set.then_some("hexpire"), has_removed.then(|| hash.is_empty()));
     for result in results {
         cx.effects.dirty += (result > REFUSED) as u64;
         cx.reply.int(result);
     }
     Ok(Flow::Done)
+}
+
+/// Tells listeners what has become of fields' deadlines, and whether fields went because theirs had passed (`is_gone`: with
+/// the last one, and the key).
+fn tell_deadlines(cx: &Cx<'_>, key: &[u8], event: Option<&'static str>, is_gone: Option<bool>) {
+    if let Some(event) = event {
+        cx.changed(key, Class::HASH, event);
+    }
+    if let Some(is_gone) = is_gone {
+        cx.reduced(key, Class::HASH, "hdel", is_gone);
+    }
 }
 
 fn set_deadline(hash: &mut Hash, name: &[u8], rule: Rule, to: WallMs, now: WallMs) -> i64 {
@@ -247,6 +261,7 @@ fn hpersist(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let mut hash = cx.keys.open::<Hash>(cx.key(&args, 1))?;
     let names = names(&args, 2, NOT_POSITIVE)?;
     cx.reply.array(names.len());
+    let mut changes = 0;
     for name in names.map(|index| args.get(index)) {
         let found = hash.as_ref().and_then(|hash| hash.deadline(name, cx.keys.now));
         let result = match (found, &mut hash) {
@@ -257,9 +272,13 @@ fn hpersist(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
             (Some(_), _) => NO_DEADLINE,
             (None, _) => NO_FIELD,
         };
-        cx.effects.dirty += (result == DONE) as u64;
+        changes += (result == DONE) as u64;
         cx.reply.int(result);
     }
+    if changes > 0 {
+        cx.changed(args.get(1), Class::HASH, "hpersist");
+    }
+    cx.effects.dirty += changes;
     Ok(Flow::Done)
 }
 
@@ -268,14 +287,17 @@ fn hpersist(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
 fn hgetdel(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let mut hash = cx.keys.open::<Hash>(cx.key(&args, 1))?;
     let names = names(&args, 2, NOT_POSITIVE)?;
-    cx.keys.count_lookups(hash.is_some() as u64, hash.is_none() as u64);
+    cx.keys.looked_up(args.get(1), hash.is_some());
     cx.reply.array(names.len());
+    let mut removed = 0;
     for name in names.map(|index| args.get(index)) {
         reply_optional(cx.reply, hash.as_ref().and_then(|hash| hash.get(name, cx.keys.now)));
-        if let Some(hash) = &mut hash {
-            cx.effects.dirty += hash.remove(name, cx.keys.now) as u64;
-        }
+        removed += hash.as_mut().is_some_and(|hash| hash.remove(name, cx.keys.now)) as u64;
     }
+    if let Some(hash) = hash.filter(|_| removed > 0) {
+        cx.reduced(args.get(1), Class::HASH, "hdel", hash.is_empty());
+    }
+    cx.effects.dirty += removed;
     Ok(Flow::Done)
 }
 
@@ -302,7 +324,7 @@ fn hgetex(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     };
     let names = names(&args, at, NOT_POSITIVE)?;
     let hash = cx.keys.open::<Hash>(cx.key(&args, 1))?;
-    cx.keys.count_lookups(hash.is_some() as u64, hash.is_none() as u64);
+    cx.keys.looked_up(args.get(1), hash.is_some());
     cx.reply.array(names.len());
     let Some(mut hash) = hash else {
         names.for_each(|_| cx.reply.null());
@@ -315,6 +337,11 @@ fn hgetex(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         let changed = edit(cx, &args, &mut hash, |hash| {
             names.filter(|&index| change_deadline(hash, args.get(index), to, now)).count()
         });
+        if changed > 0 {
+            let is_past = to.is_some_and(|to| to <= now);
+            let event = if to.is_none() { "hpersist" } else { "hexpire" };
+            tell_deadlines(cx, args.get(1), (!is_past).then_some(event), is_past.then(|| hash.is_empty()));
+        }
         cx.effects.dirty += changed as u64;
     }
     Ok(Flow::Done)
@@ -406,6 +433,10 @@ fn hsetex(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
                 }
             }
         });
+        cx.changed(args.get(1), Class::HASH, "hset");
+        let is_past = to.is_some_and(|to| to <= now);
+        let event = to.filter(|_| !is_past).map(|_| "hexpire");
+        tell_deadlines(cx, args.get(1), event, is_past.then(|| hash.is_empty()));
         cx.effects.dirty += pairs.len() as u64 / 2;
     }
     cx.reply.int(is_met as i64);

@@ -3,7 +3,7 @@
 //! What a HyperLogLog is stands in `value::hll`; here its bytes are taken from keys and put back. A change makes a new
 //! entry, as every change of a string does; an addition that changes nothing, and a count that was kept, only read.
 
-use super::command::{Command, Cx, Flow, KeySpec, acl, cmd, flag};
+use super::command::{Class, Command, Cx, Flow, KeySpec, acl, cmd, flag};
 use super::edit::{self, list_of, string_of, update};
 use super::resume::{Resumable, Slice, Step};
 use crate::admin::params::Id;
@@ -94,6 +94,9 @@ fn pfadd(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         hll.forget_count();
         Ok((Change::Put(new_entry(cx, key, entry, &hll)), changes))
     })?;
+    if changes > 0 {
+        cx.changed(key.bytes, Class::STRING, "pfadd");
+    }
     cx.effects.dirty += changes;
     cx.reply.int((changes > 0) as i64);
     Ok(Flow::Done)
@@ -122,6 +125,9 @@ fn count_one(cx: &mut Cx<'_>, key: Key<'_>) -> Result<u64, ReplyError> {
         hll.keep_count(count);
         Ok((Change::Put(new_entry(cx, key, entry, &hll)), (count, 1)))
     })?;
+    if changes > 0 {
+        cx.touched(key.bytes);
+    }
     cx.effects.dirty += changes;
     Ok(count)
 }
@@ -131,17 +137,20 @@ fn count_union(cx: &mut Cx<'_>, args: &Args<'_>) -> Result<u64, ReplyError> {
     let keys = cx.keys;
     let count = args.count() - 1;
     let list = list_of(count, |index| cx.key(args, index + 1));
-    let (union, hits) = keys.snapshot(&list, |entries| {
+    let (union, missing) = keys.snapshot(&list, |entries| {
         let mut registers = [0; REGISTERS];
-        let mut hits = 0;
-        for entry in entries.iter().filter_map(|&entry| keys.live(entry)) {
+        let mut missing = Vec::new();
+        for (index, &entry) in entries.iter().enumerate() {
+            let Some(entry) = keys.live(entry) else {
+                missing.push(index);
+                continue;
+            };
             keys.touch(entry);
-            hits += 1;
             hll_of(Str::of(entry)?)?.raise(&mut registers)?;
         }
-        Ok::<_, ReplyError>((count_of(&registers), hits))
+        Ok::<_, ReplyError>((count_of(&registers), missing))
     })?;
-    keys.count_lookups(hits, count as u64 - hits);
+    keys.looked_up_all(count, missing.iter().map(|&index| list[index].bytes));
     Ok(union)
 }
 
@@ -151,15 +160,17 @@ fn count_union(cx: &mut Cx<'_>, args: &Args<'_>) -> Result<u64, ReplyError> {
 fn pfmerge(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let (keys, len_max) = (cx.keys, sparse_len_max(cx));
     let list = list_of(args.count() - 1, |index| (keys.db(), cx.key(&args, index + 1)));
-    let hits = keys.transact(&list, |txn| {
+    let missing = keys.transact(&list, |txn| {
         let mut registers = [0; REGISTERS];
-        let (mut hits, mut any_dense) = (0, false);
+        let (mut missing, mut any_dense) = (Vec::new(), false);
         for index in 0..list.len() {
-            let Some(entry) = keys.live(txn.old(index)) else { continue };
+            let Some(entry) = keys.live(txn.old(index)) else {
+                missing.push(index);
+                continue;
+            };
             let hll = hll_of(Str::of(entry)?)?;
             hll.raise(&mut registers)?;
             any_dense |= !hll.is_sparse();
-            hits += 1;
         }
         let old = keys.live(txn.old(0));
         let mut merged = hll_in(old)?.unwrap_or_default();
@@ -171,9 +182,10 @@ fn pfmerge(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         }
         merged.forget_count();
         txn.decide(0, Change::Put(new_entry(cx, list[0].1, old, &merged)));
-        Ok::<_, ReplyError>(hits)
+        Ok::<_, ReplyError>(missing)
     })?;
-    keys.count_lookups(hits, list.len() as u64 - hits);
+    keys.looked_up_all(list.len(), missing.iter().map(|&index| list[index].1.bytes));
+    cx.changed(args.get(1), Class::STRING, "pfadd");
     cx.effects.dirty += 1;
     cx.reply.ok();
     Ok(Flow::Done)

@@ -2,7 +2,7 @@
 //!
 //! Commands on several keys act at one instant: DEL and UNLINK lock their keys together, EXISTS and TOUCH read them together.
 
-use super::command::{Command, Cx, Flow, KeySpec, acl, cmd, flag};
+use super::command::{Class, Command, Cx, Flow, KeySpec, acl, cmd, flag};
 use crate::base::hash::Key;
 use crate::keyspace::types::Type;
 use crate::resp::args::Args;
@@ -61,26 +61,33 @@ fn del(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         if is_minded {
             cx.effects.filled(cx.keys.db(), key.bytes);
         }
+        if removed > 0 {
+            cx.changed(key.bytes, Class::GENERIC, "del");
+        }
         removed
     } else {
         let removed = del_together(cx, &args);
-        args.iter_from(1).filter(|_| removed > 0).for_each(|key| cx.effects.filled(cx.keys.db(), key));
-        removed
+        for key in removed.iter().map(|&index| args.get(index + 1)) {
+            cx.changed(key, Class::GENERIC, "del");
+            cx.effects.filled(cx.keys.db(), key);
+        }
+        removed.len() as u64
     };
     cx.effects.dirty += removed;
     cx.reply.int(removed as i64);
     Ok(Flow::Done)
 }
 
-fn del_together(cx: &Cx<'_>, args: &Args<'_>) -> u64 {
+/// Returns which ones there were.
+fn del_together(cx: &Cx<'_>, args: &Args<'_>) -> Vec<usize> {
     let keys: Vec<_> = (1..args.count()).map(|index| (cx.keys.db(), cx.key(args, index))).collect();
     cx.keys.transact(&keys, |txn| {
-        let mut removed = 0;
+        let mut removed = Vec::new();
         for index in 0..keys.len() {
             // What is to be removed already has expired, or is a key that was named before.
             if txn.old(index).is_some() && matches!(txn.decision(index), Change::Keep) {
                 txn.decide(index, Change::Remove);
-                removed += 1;
+                removed.push(index);
             }
         }
         removed
@@ -112,10 +119,12 @@ fn touch(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
 /// The entries of the keys that exist, as they are at one instant. Counts hits and misses.
 fn find_together<'a>(cx: &Cx<'a>, args: &Args<'_>) -> Vec<Entry<'a>> {
     let keys: Vec<Key<'_>> = (1..args.count()).map(|index| cx.key(args, index)).collect();
-    let found: Vec<Entry<'a>> =
-        cx.keys.snapshot(&keys, |entries| entries.iter().filter_map(|&entry| cx.keys.live(entry)).collect());
-    cx.keys.count_lookups(found.len() as u64, (keys.len() - found.len()) as u64);
-    found
+    let found: Vec<Option<Entry<'a>>> =
+        cx.keys.snapshot(&keys, |entries| entries.iter().map(|&entry| cx.keys.live(entry)).collect());
+    let missing: Vec<&[u8]> =
+        found.iter().zip(&keys).filter(|(entry, _)| entry.is_none()).map(|(_, key)| key.bytes).collect();
+    cx.keys.looked_up_all(keys.len(), missing.into_iter());
+    found.into_iter().flatten().collect()
 }
 
 /// The type of a key's value, `none` if there is no such key.

@@ -4,7 +4,7 @@
 //! list is gone when the lock is. What moves elements between keys is in `list_move`, what waits for them in `list_wait`,
 //! what looks for equal elements in `list_find`, LRANGE in `list_range`.
 
-use super::command::{Begin, Command, Cx, Find, Flow, KeySpec, acl, cmd, flag};
+use super::command::{Begin, Class, Command, Cx, Find, Flow, KeySpec, acl, cmd, flag};
 use super::edit::int;
 use super::{list_find, list_move, list_range, list_wait};
 use crate::admin::params::Id;
@@ -15,6 +15,7 @@ use crate::resp::error::ReplyError;
 use crate::resp::reply::Reply;
 use crate::value::list::element::Element;
 use crate::value::list::{End, Limits, List};
+use crate::value::object::Collection;
 use crate::value::range;
 use std::ops::ControlFlow;
 
@@ -210,7 +211,7 @@ fn lpush(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let mut list = cx.keys.open_or_create::<List>(cx.key(&args, 1))?;
     let count = push_all(cx, &mut list, End::Front, args);
     drop(list);
-    pushed(cx, &args, count)
+    pushed(cx, &args, End::Front, count)
 }
 
 /// Add elements at the back; reply the count.
@@ -219,7 +220,7 @@ fn rpush(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let mut list = cx.keys.open_or_create::<List>(cx.key(&args, 1))?;
     let count = push_all(cx, &mut list, End::Back, args);
     drop(list);
-    pushed(cx, &args, count)
+    pushed(cx, &args, End::Back, count)
 }
 
 /// Add elements at the front of a list that is there.
@@ -241,7 +242,7 @@ fn push_if_there(cx: &mut Cx<'_>, args: Args<'_>, end: End) -> Result<Flow, Repl
     };
     let count = push_all(cx, &mut list, end, args);
     drop(list);
-    pushed(cx, &args, count)
+    pushed(cx, &args, end, count)
 }
 
 /// Adds all elements of a push command and returns the list's count.
@@ -256,9 +257,20 @@ fn push_all(cx: &Cx<'_>, list: &mut List, end: End, args: Args<'_>) -> usize {
     list.count()
 }
 
+/// What listeners hear when something was added at an end.
+pub(super) fn push_event(end: End) -> &'static str {
+    if end == End::Front { "lpush" } else { "rpush" }
+}
+
+/// What they hear when something was taken from there.
+pub(super) fn pop_event(end: End) -> &'static str {
+    if end == End::Front { "lpop" } else { "rpop" }
+}
+
 /// The end of a push command.
 #[inline]
-fn pushed(cx: &mut Cx<'_>, args: &Args<'_>, count: usize) -> Result<Flow, ReplyError> {
+fn pushed(cx: &mut Cx<'_>, args: &Args<'_>, end: End, count: usize) -> Result<Flow, ReplyError> {
+    cx.changed(args.get(1), Class::LIST, push_event(end));
     cx.effects.filled(cx.keys.db(), args.get(1));
     cx.effects.dirty += args.count() as u64 - 2;
     cx.reply.int(count as i64);
@@ -287,6 +299,7 @@ fn pop(cx: &mut Cx<'_>, args: Args<'_>, end: End, arity_error: &'static str) -> 
         None => cx.reply.null(),
         Some(mut list) => {
             list.pop(end, &limits, |element| reply_element(cx.reply, element));
+            cx.reduced(args.get(1), Class::LIST, pop_event(end), list.is_empty());
             cx.effects.dirty += 1;
         }
     }
@@ -300,7 +313,10 @@ fn pop_several(cx: &mut Cx<'_>, args: Args<'_>, end: End) -> Result<Flow, ReplyE
     match cx.keys.open::<List>(cx.key(&args, 1))? {
         None => cx.reply.null_array(),
         Some(_) if count == 0 => cx.reply.array(0),
-        Some(mut list) => cx.effects.dirty += take_elements(cx.reply, &mut list, end, count, &limits) as u64,
+        Some(mut list) => {
+            cx.effects.dirty += take_elements(cx.reply, &mut list, end, count, &limits) as u64;
+            cx.reduced(args.get(1), Class::LIST, pop_event(end), list.is_empty());
+        }
     }
     Ok(Flow::Done)
 }
@@ -336,6 +352,7 @@ fn lset(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     list.expect(value.len(), 1, &limits);
     let index = index_of(index, list.count()).ok_or(ReplyError::IndexOutOfRange)?;
     list.replace(index, value, &limits);
+    cx.changed(args.get(1), Class::LIST, "lset");
     cx.effects.dirty += 1;
     cx.reply.ok();
     Ok(Flow::Done)
@@ -350,6 +367,7 @@ fn ltrim(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         let kept = range::between(start, stop, all);
         list.drop_from(End::Back, all - kept.end, &limits);
         list.drop_from(End::Front, kept.start, &limits);
+        cx.reduced(args.get(1), Class::LIST, "ltrim", list.is_empty());
         cx.effects.dirty += (all - kept.len()) as u64;
     }
     cx.reply.ok();

@@ -1,6 +1,6 @@
 //! Equal elements of a list: LPOS finds them, LREM removes them, LINSERT puts something beside one.
 
-use super::command::{Cx, Flow};
+use super::command::{Class, Cx, Flow};
 use super::edit::int;
 use super::list::limits;
 use crate::base::num::parse_i64;
@@ -8,6 +8,7 @@ use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
 use crate::value::list::element::Element;
 use crate::value::list::{End, List};
+use crate::value::object::Collection;
 use std::ops::ControlFlow;
 
 /// Calls `found` with how many elements lie before each one that equals `value`, walking away from `from` over at most
@@ -47,6 +48,7 @@ pub(super) fn linsert(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyErro
         return Ok(Flow::Done);
     };
     list.insert(pivot + behind, value, &limits);
+    cx.changed(args.get(1), Class::LIST, "linsert");
     cx.effects.dirty += 1;
     cx.reply.int(list.count() as i64);
     Ok(Flow::Done)
@@ -60,7 +62,13 @@ pub(super) fn lrem(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> 
     let max = if count == 0 { usize::MAX } else { count.unsigned_abs() as usize };
     let limits = limits(cx);
     let removed = match cx.keys.open::<List>(cx.key(&args, 1))? {
-        Some(mut list) => list.remove_equal(args.get(3), from, max, &limits),
+        Some(mut list) => {
+            let removed = list.remove_equal(args.get(3), from, max, &limits);
+            if removed > 0 {
+                cx.reduced(args.get(1), Class::LIST, "lrem", list.is_empty());
+            }
+            removed
+        }
         None => 0,
     };
     cx.effects.dirty += removed as u64;

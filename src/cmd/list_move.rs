@@ -3,8 +3,8 @@
 //! All keys of a command are locked together, so that the first list with elements is the first at one instant, and an
 //! element that moves is never in both lists or in none.
 
-use super::command::{Cx, Flow};
-use super::list::{limits, reply_element, take_elements};
+use super::command::{Class, Cx, Flow};
+use super::list::{limits, pop_event, push_event, reply_element, take_elements};
 use crate::base::hash::Key;
 use crate::base::num::parse_i64;
 use crate::keyspace::FEW_KEYS;
@@ -12,6 +12,7 @@ use crate::keyspace::objects::Access;
 use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
 use crate::value::list::{End, List};
+use crate::value::object::Collection;
 use smallvec::SmallVec;
 
 /// `LEFT` or `RIGHT`.
@@ -52,7 +53,7 @@ pub(super) fn move_element(cx: &mut Cx<'_>, args: &Args<'_>, from: End, to: End)
         cx.reply.truncate(mark);
         match held.get::<List>(0) {
             Err(error) => return Ok(Err(error)),
-            Ok(None) => return Ok(Ok(false)),
+            Ok(None) => return Ok(Ok(None)),
             Ok(Some(_)) => {}
         }
         if let Err(error) = held.get_or_create::<List>(1)? {
@@ -68,13 +69,16 @@ pub(super) fn move_element(cx: &mut Cx<'_>, args: &Args<'_>, from: End, to: End)
             list.expect(value.len(), 1, &limits);
             list.push(to, value, &limits);
         }
-        Ok(Ok(value.is_some()))
+        let Ok(Some(list)) = held.get::<List>(0) else { unreachable!("the source is there and locked") };
+        Ok(Ok(value.map(|_| list.is_empty())))
     })?;
-    if moved {
+    if let Some(is_gone) = moved {
+        cx.changed(destination.bytes, Class::LIST, push_event(to));
+        cx.reduced(source.bytes, Class::LIST, pop_event(from), is_gone);
         cx.effects.filled(keys.db(), destination.bytes);
         cx.effects.dirty += 1;
     }
-    Ok(moved)
+    Ok(moved.is_some())
 }
 
 /// What LMPOP is asked for.
@@ -143,24 +147,27 @@ pub(super) fn pop_first(
     let mut reply_from = |list: &mut List, key: Key<'_>| {
         cx.reply.array(2);
         cx.reply.bulk(key.bytes);
-        match count {
+        let taken = match count {
             Some(count) => take_elements(cx.reply, list, end, count, &limits),
             None => list.pop(end, &limits, |element| reply_element(cx.reply, element)).map_or(0, |()| 1),
-        }
+        };
+        (taken, list.is_empty())
     };
     let taken = match wanted[..] {
-        [(key, _)] => keys.open::<List>(key)?.map(|mut list| reply_from(&mut list, key)),
+        [(key, _)] => keys.open::<List>(key)?.map(|mut list| (key, reply_from(&mut list, key))),
         _ => keys.with_held(&wanted, |held| {
             for (index, &(key, _)) in wanted.iter().enumerate() {
                 match held.get_mut::<List>(index) {
                     Err(error) => return Ok(Err(error)),
-                    Ok(Some(list)) => return Ok(Ok(Some(reply_from(list, key)))),
+                    Ok(Some(list)) => return Ok(Ok(Some((key, reply_from(list, key))))),
                     Ok(None) => {}
                 }
             }
             Ok(Ok(None))
         })?,
     };
-    cx.effects.dirty += taken.unwrap_or(0) as u64;
-    Ok(taken.is_some())
+    let Some((key, (taken, is_gone))) = taken else { return Ok(false) };
+    cx.reduced(key.bytes, Class::LIST, pop_event(end), is_gone);
+    cx.effects.dirty += taken as u64;
+    Ok(true)
 }

@@ -61,6 +61,8 @@ mod bitmap_test;
 mod counter;
 mod debug_protocol;
 mod edit;
+#[cfg(test)]
+mod events_test;
 mod geo_search;
 #[cfg(test)]
 mod geo_test;

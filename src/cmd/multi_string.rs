@@ -3,14 +3,17 @@
 use super::command::{Cx, Flow};
 use super::edit::{Value, list_of, reply_string};
 use super::options::{self, Condition, Expiry, Options};
+use super::string::tell_stored;
 use crate::base::clock::WallMs;
 use crate::base::hash::Key;
 use crate::base::ids::DbIndex;
 use crate::base::num::parse_i64;
+use crate::keyspace::FEW_KEYS;
 use crate::keyspace::types::{Str, WrongType};
 use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
 use crate::table::{Change, Entry};
+use smallvec::SmallVec;
 
 /// Reply the values of several keys as they were at one instant; what is absent or no string is null.
 pub(super) fn mget(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
@@ -18,12 +21,13 @@ pub(super) fn mget(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> 
     let count = args.count() - 1;
     let mark = cx.reply.mark();
     let list = list_of(count, |index| keys.key(args.get(index + 1), args.hash(index + 1)));
-    let hits = keys.snapshot(&list, |entries| {
+    let missing = keys.snapshot(&list, |entries| {
         cx.reply.truncate(mark); // The closure may run again, with newer entries.
         cx.reply.array(count);
-        entries.iter().filter(|&&entry| reply_entry(cx, keys.live(entry))).count() as u64
+        let is_missing = |index: &usize| !reply_entry(cx, keys.live(entries[*index]));
+        (0..count).filter(is_missing).collect::<SmallVec<[usize; FEW_KEYS]>>()
     });
-    keys.count_lookups(hits, count as u64 - hits);
+    keys.looked_up_all(count, missing.iter().map(|&index| list[index].bytes));
     Ok(Flow::Done)
 }
 
@@ -105,7 +109,11 @@ impl Pairs {
         let changes = self.transact(cx, args, &list, options, deadline);
         cx.effects.dirty += changes.unwrap_or(0);
         if changes.is_some() {
-            list.iter().for_each(|(db, key)| cx.effects.filled(*db, key.bytes)); // Streams may have ended.
+            let is_past = deadline.is_some_and(|at| at <= keys.now);
+            for (db, key) in &list {
+                tell_stored(cx, key.bytes, deadline.is_some(), is_past);
+                cx.effects.filled(*db, key.bytes); // Streams may have ended.
+            }
         }
         changes.is_some()
     }

@@ -3,7 +3,7 @@
 //! Both keys are locked together, so no observer sees the value at both places or at none. The value gets a new entry, never
 //! the old one at a new place: an entry that was removed is not published again. Large values are shared, not copied.
 
-use super::command::{Command, Cx, Flow, KeySpec, acl, cmd, flag};
+use super::command::{Class, Command, Cx, Flow, KeySpec, acl, cmd, flag};
 use super::database;
 use crate::base::hash::Key;
 use crate::base::ids::DbIndex;
@@ -48,6 +48,8 @@ struct Path<'k> {
     /// Does the source stay?
     is_copy: bool,
     may_replace: bool,
+    /// What listeners hear of the source, if it goes, and of the destination.
+    events: [&'static str; 2],
 }
 
 /// What became of a value.
@@ -78,6 +80,7 @@ fn relocate(cx: &mut Cx<'_>, path: &Path<'_>) -> Outcome {
         Outcome::Done
     });
     if outcome == Outcome::Done {
+        tell(cx, path);
         cx.effects.dirty += 1;
         cx.effects.filled(path.to.0, path.to.1.bytes);
         if !path.is_copy {
@@ -85,6 +88,17 @@ fn relocate(cx: &mut Cx<'_>, path: &Path<'_>) -> Outcome {
         }
     }
     outcome
+}
+
+/// Tells listeners of both keys. That the destination may be new comes first.
+fn tell(cx: &Cx<'_>, path: &Path<'_>) {
+    let ((from_db, from), (to_db, to)) = (path.from, path.to);
+    let (source, destination) = (cx.keys.on(from_db), cx.keys.on(to_db));
+    destination.touched(to.bytes);
+    if !path.is_copy {
+        source.changed(from.bytes, Class::GENERIC, path.events[0]);
+    }
+    destination.event(to.bytes, Class::GENERIC, path.events[1]);
 }
 
 /// Gives a key another name, in place of whatever has that name.
@@ -114,7 +128,8 @@ fn rename_to(cx: &mut Cx<'_>, args: &Args<'_>, may_replace: bool) -> Result<Outc
     if from.bytes == to.bytes {
         return Ok(if cx.keys.peek(from).is_some() { Outcome::Occupied } else { Outcome::NoSource });
     }
-    Ok(relocate(cx, &Path { from: (db, from), to: (db, to), is_copy: false, may_replace }))
+    let events = ["rename_from", "rename_to"];
+    Ok(relocate(cx, &Path { from: (db, from), to: (db, to), is_copy: false, may_replace, events }))
 }
 
 /// Copies a value to another key.
@@ -138,9 +153,8 @@ fn copy(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     if from.0 == to.0 && from.1.bytes == to.1.bytes {
         return Err(SAME_OBJECT);
     }
-    let outcome = relocate(cx, &Path { from, to, is_copy: true, may_replace });
-    let found = outcome != Outcome::NoSource;
-    cx.keys.count_lookups(found as u64, !found as u64);
+    let outcome = relocate(cx, &Path { from, to, is_copy: true, may_replace, events: ["", "copy_to"] });
+    cx.keys.looked_up(from.1.bytes, outcome != Outcome::NoSource);
     cx.reply.int((outcome == Outcome::Done) as i64);
     Ok(Flow::Done)
 }
@@ -154,7 +168,8 @@ fn move_(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         return Err(SAME_OBJECT);
     }
     let key = cx.key(&args, 1);
-    let path = Path { from: (cx.keys.db(), key), to: (db, key), is_copy: false, may_replace: false };
+    let events = ["move_from", "move_to"];
+    let path = Path { from: (cx.keys.db(), key), to: (db, key), is_copy: false, may_replace: false, events };
     let outcome = relocate(cx, &path);
     cx.reply.int((outcome == Outcome::Done) as i64);
     Ok(Flow::Done)

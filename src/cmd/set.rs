@@ -3,7 +3,7 @@
 //! Commands on one set take its lock once and work on `value::set::Set`; an emptied set is gone when the lock is. Random
 //! members and SSCAN are in `set_pick`, what concerns several sets is in `set_combine`.
 
-use super::command::{Begin, Command, Cx, Find, Flow, KeySpec, acl, cmd, flag};
+use super::command::{Begin, Class, Command, Cx, Find, Flow, KeySpec, acl, cmd, flag};
 use super::hash::reply_piece;
 use super::{set_combine, set_pick};
 use crate::admin::params::Id;
@@ -170,6 +170,9 @@ fn sadd(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         added += set.add(member, &limits) as u64;
     }
     drop(set);
+    if added > 0 {
+        cx.changed(args.get(1), Class::SET, "sadd");
+    }
     cx.effects.dirty += added;
     cx.reply.int(added as i64);
     Ok(Flow::Done)
@@ -182,6 +185,9 @@ fn srem(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     if let Some(mut set) = cx.keys.open::<Set>(cx.key(&args, 1))? {
         for member in args.iter_from(2) {
             removed += set.remove(member) as u64;
+        }
+        if removed > 0 {
+            cx.reduced(args.get(1), Class::SET, "srem", set.is_empty());
         }
     }
     cx.effects.dirty += removed;

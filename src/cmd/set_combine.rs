@@ -2,7 +2,7 @@
 //!
 //! All keys of a command are locked together, so that the sets are seen, and the result appears, at one instant.
 
-use super::command::{Cx, Flow};
+use super::command::{Class, Cx, Flow};
 use super::hash::reply_piece;
 use super::set::{limits, prepare};
 use crate::base::hash::Key;
@@ -23,23 +23,29 @@ use std::ops::Range;
 pub(super) fn smove(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let (source, destination, member) = (cx.key(&args, 1), cx.key(&args, 2), args.get(3));
     let limits = limits(cx);
-    let (was_there, changes) = cx.keys.with_held(&[(source, Access::Write), (destination, Access::Write)], |held| {
+    let (was_there, moved) = cx.keys.with_held(&[(source, Access::Write), (destination, Access::Write)], |held| {
         let was_there = match (held.get::<Set>(0), held.get::<Set>(1)) {
             (Ok(None), _) => false,
             (Err(error), _) | (_, Err(error)) => return Ok(Err(error)),
             (Ok(Some(set)), _) => set.contains(member),
         };
         if !was_there || source.bytes == destination.bytes {
-            return Ok(Ok((was_there, 0)));
+            return Ok(Ok((was_there, None)));
         }
         let Ok(set) = held.get_or_create::<Set>(1)? else { unreachable!("the destination's type was asked for") };
         prepare(set, member, 1, &limits);
-        let added = set.add(member, &limits) as u64;
+        let is_added = set.add(member, &limits);
         let Ok(Some(set)) = held.get_mut::<Set>(0) else { unreachable!("the source is there and locked") };
         set.remove(member);
-        Ok(Ok((true, 1 + added)))
+        Ok(Ok((true, Some((is_added, set.is_empty())))))
     })?;
-    cx.effects.dirty += changes;
+    if let Some((is_added, is_gone)) = moved {
+        cx.reduced(source.bytes, Class::SET, "srem", is_gone);
+        if is_added {
+            cx.changed(destination.bytes, Class::SET, "sadd");
+        }
+        cx.effects.dirty += 1 + is_added as u64;
+    }
     cx.reply.int(was_there as i64);
     Ok(Flow::Done)
 }
@@ -61,6 +67,14 @@ impl Operation {
             Operation::Union => Set::union(&there),
             Operation::Difference if sets[0].is_none() => Found::new(),
             Operation::Difference => there[0].difference(&there[1..]),
+        }
+    }
+    /// What listeners hear when the result is stored.
+    fn store_event(self) -> &'static str {
+        match self {
+            Operation::Intersection => "sinterstore",
+            Operation::Union => "sunionstore",
+            Operation::Difference => "sdiffstore",
         }
     }
     /// The result as a set, in the form that Redis gives it.
@@ -87,16 +101,21 @@ fn sources<'k>(cx: &Cx<'_>, args: &Args<'k>, indexes: Range<usize>) -> SmallVec<
     indexes.map(|index| (cx.key(args, index), Access::Read)).collect()
 }
 
-/// Counts how many of `all` keys were found.
-fn count_lookups(cx: &Cx<'_>, hits: usize, all: usize) {
-    cx.keys.count_lookups(hits as u64, (all - hits) as u64);
+/// Which of some sets are absent.
+fn missing(sets: &[Option<&Set>]) -> SmallVec<[usize; FEW_KEYS]> {
+    (0..sets.len()).filter(|&index| sets[index].is_none()).collect()
+}
+
+/// Counts keys that were looked for, and tells of those that are missing.
+fn looked_up(cx: &Cx<'_>, sources: &[(Key<'_>, Access)], missing: &[usize]) {
+    cx.keys.looked_up_all(sources.len(), missing.iter().map(|&index| sources[index].0.bytes));
 }
 
 /// Replies what an operation on the sets of all arguments gives.
 fn reply_result(cx: &mut Cx<'_>, args: &Args<'_>, operation: Operation) -> Result<Flow, ReplyError> {
     let wanted = sources(cx, args, 1..args.count());
     let mark = cx.reply.mark();
-    let hits = cx.keys.with_held(&wanted, |held| {
+    let missing = cx.keys.with_held(&wanted, |held| {
         cx.reply.truncate(mark); // The closure may run again.
         let sets = match sets_of(held, 0..wanted.len()) {
             Ok(sets) => sets,
@@ -105,9 +124,9 @@ fn reply_result(cx: &mut Cx<'_>, args: &Args<'_>, operation: Operation) -> Resul
         let members = operation.members(&sets);
         cx.reply.set(members.len());
         members.into_iter().for_each(|member| reply_piece(cx.reply, member));
-        Ok(Ok(sets.iter().flatten().count()))
+        Ok(Ok(missing(&sets)))
     })?;
-    count_lookups(cx, hits, wanted.len());
+    looked_up(cx, &wanted, &missing);
     Ok(Flow::Done)
 }
 
@@ -117,21 +136,26 @@ fn store_result(cx: &mut Cx<'_>, args: &Args<'_>, operation: Operation) -> Resul
     let mut wanted = sources(cx, args, 1..args.count());
     wanted[0].1 = Access::Write;
     let limits = limits(cx);
-    let (count, changes, hits) = cx.keys.with_held(&wanted, |held| {
-        let (result, hits) = match sets_of(held, 1..wanted.len()) {
-            Ok(sets) => (operation.result(&sets, &limits), sets.iter().flatten().count()),
+    let (count, has_changed, missing) = cx.keys.with_held(&wanted, |held| {
+        let (result, missing) = match sets_of(held, 1..wanted.len()) {
+            Ok(sets) => (operation.result(&sets, &limits), missing(&sets)),
             Err(error) => return Ok(Err(error)),
         };
         if result.is_empty() {
             let removed = held.remove(0)?;
-            return Ok(Ok((0, removed as u64, hits)));
+            return Ok(Ok((0, removed, missing)));
         }
         let count = result.count();
         held.put(0, result)?;
-        Ok(Ok((count, 1, hits)))
+        Ok(Ok((count, true, missing)))
     })?;
-    count_lookups(cx, hits, wanted.len() - 1);
-    cx.effects.dirty += changes;
+    looked_up(cx, &wanted[1..], &missing);
+    match (count, has_changed) {
+        (_, false) => {}
+        (0, true) => cx.changed(args.get(1), Class::GENERIC, "del"),
+        (_, true) => cx.changed(args.get(1), Class::SET, operation.store_event()),
+    }
+    cx.effects.dirty += has_changed as u64;
     cx.reply.int(count as i64);
     Ok(Flow::Done)
 }
@@ -184,7 +208,7 @@ pub(super) fn sintercard(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyE
     let keys_end = 2 + key_count as usize;
     let max = limit(&args, keys_end)?;
     let wanted = sources(cx, &args, 2..keys_end);
-    let (count, hits) = cx.keys.with_held(&wanted, |held| {
+    let (count, missing) = cx.keys.with_held(&wanted, |held| {
         let sets = match sets_of(held, 0..wanted.len()) {
             Ok(sets) => sets,
             Err(error) => return Ok(Err(error)),
@@ -192,9 +216,9 @@ pub(super) fn sintercard(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyE
         let there: SmallVec<[&Set; FEW_KEYS]> = sets.iter().copied().flatten().collect();
         let is_complete = there.len() == wanted.len();
         let count = if is_complete { Set::intersection(&there, max).len() } else { 0 };
-        Ok(Ok((count, there.len())))
+        Ok(Ok((count, missing(&sets))))
     })?;
-    count_lookups(cx, hits, wanted.len());
+    looked_up(cx, &wanted, &missing);
     cx.reply.int(count as i64);
     Ok(Flow::Done)
 }

@@ -1,6 +1,6 @@
 //! Some members of a set: SPOP, SRANDMEMBER and SSCAN.
 
-use super::command::{Cx, Flow};
+use super::command::{Class, Cx, Flow};
 use super::hash::reply_piece;
 use super::scan::ElementScan;
 use super::set::{look, reply_members};
@@ -8,6 +8,7 @@ use crate::base::num::parse_i64;
 use crate::base::prng::Prng;
 use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
+use crate::value::object::Collection;
 use crate::value::pack::Piece;
 use crate::value::set::Set;
 use std::collections::HashSet;
@@ -22,6 +23,7 @@ pub(super) fn spop(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> 
         None => cx.reply.null(),
         Some(mut set) => {
             set.pop_random(cx.prng, |member| reply_piece(cx.reply, member));
+            cx.reduced(args.get(1), Class::SET, "spop", set.is_empty());
             cx.effects.dirty += 1;
         }
     }
@@ -44,6 +46,9 @@ fn pop_several(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         for _ in 0..popped {
             set.pop_random(cx.prng, |member| reply_piece(cx.reply, member));
         }
+    }
+    if popped > 0 {
+        cx.reduced(args.get(1), Class::SET, "spop", set.is_empty());
     }
     cx.effects.dirty += popped as u64;
     Ok(Flow::Done)

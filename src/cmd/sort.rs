@@ -9,7 +9,7 @@
 //! A pattern leads to keys that no argument names. So with BY, GET or STORE all of it happens at a safepoint, while the
 //! other loops stand still; a plain SORT copies its elements under their lock and sorts them when nobody waits.
 
-use super::command::{Begin, Command, Cx, Find, Flow, KeySpec, acl, cmd, flag};
+use super::command::{Begin, Class, Command, Cx, Find, Flow, KeySpec, acl, cmd, flag};
 use super::edit::int;
 use super::keyspec::sort_keys;
 use super::{list, permission};
@@ -306,8 +306,9 @@ fn run(cx: &mut Cx<'_>, args: &Args<'_>, is_readonly: bool) -> Result<Flow, Repl
 
 fn execute(cx: &mut Cx<'_>, args: &Args<'_>, mut plan: Plan<'_>) -> Result<Flow, ReplyError> {
     let keys = cx.keys;
+    keys.heed();
     let loaded = keys.with_held(&[(cx.key(args, 1), Access::Read)], |held| Ok(load(held)))?;
-    keys.count_lookups(!loaded.elements.is_empty() as u64, loaded.elements.is_empty() as u64);
+    keys.looked_up(args.get(1), !loaded.elements.is_empty());
     let elements = sorted(&mut plan, &keys, loaded)?;
     let output = output(&plan, &keys, elements);
     let Some(at) = plan.store else {
@@ -323,7 +324,10 @@ fn execute(cx: &mut Cx<'_>, args: &Args<'_>, mut plan: Plan<'_>) -> Result<Flow,
     let (destination, limits) = (cx.key(args, at), list::limits(cx));
     let changes = keys.with_held(&[(destination, Access::Write)], |held| store(held, &output, &limits));
     if !output.is_empty() {
+        cx.changed(destination.bytes, Class::LIST, "sortstore");
         cx.effects.filled(keys.db(), destination.bytes);
+    } else if changes > 0 {
+        cx.changed(destination.bytes, Class::GENERIC, "del");
     }
     cx.effects.dirty += changes;
     cx.reply.int(output.len() as i64);

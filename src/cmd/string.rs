@@ -4,7 +4,7 @@
 //! as `Str`. A change builds a new entry and lets `Keys::update` put it in place. Counters are in `counter`, commands of
 //! several keys in `multi_string`.
 
-use super::command::{Begin, Command, Cx, Find, Flow, KeySpec, acl, cmd, flag};
+use super::command::{Begin, Class, Command, Cx, Find, Flow, KeySpec, acl, cmd, flag};
 use super::edit::{self, Value, check_len, int, reply_optional, reply_part, string_of, update};
 use super::keyspec::set_access;
 use super::options::{self, Condition, Expiry, Options, Unit};
@@ -208,7 +208,6 @@ fn set(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let deadline = options.expiry.deadline(cx.keys.now, "set")?;
     let outcome = store(cx, &args, 2, options, deadline)?;
     if options.get {
-        cx.keys.count_lookups(outcome.old.is_some() as u64, outcome.old.is_none() as u64);
         reply_optional(cx.reply, outcome.old);
     } else if outcome.stored {
         cx.reply.ok();
@@ -227,6 +226,7 @@ fn store_plainly(cx: &mut Cx<'_>, args: &Args<'_>) {
     if is_minded {
         cx.effects.filled(cx.keys.db(), key.bytes);
     }
+    cx.changed(key.bytes, Class::STRING, "set");
     cx.effects.dirty += 1;
 }
 
@@ -264,8 +264,26 @@ fn store<'a>(
     if is_minded {
         cx.effects.filled(cx.keys.db(), key.bytes);
     }
+    if options.get {
+        cx.keys.looked_up(key.bytes, stored.old.is_some());
+    }
+    if stored.stored {
+        tell_stored(cx, key.bytes, deadline.is_some(), is_past);
+    }
     cx.effects.dirty += changes;
     Ok(stored)
+}
+
+/// A string was stored, perhaps with a deadline. Where that has passed already the key was removed without ever being there;
+/// listeners hear what they would if it had been.
+pub(super) fn tell_stored(cx: &Cx<'_>, key: &[u8], has_deadline: bool, is_past: bool) {
+    cx.changed(key, Class::STRING, "set");
+    if has_deadline {
+        cx.event(key, Class::GENERIC, "expire");
+    }
+    if is_past {
+        cx.event(key, Class::EXPIRED, "expired");
+    }
 }
 
 /// Store a value if the key is absent.
@@ -298,7 +316,6 @@ fn store_for(cx: &mut Cx<'_>, args: Args<'_>, unit: Unit, command: &str) -> Resu
 /// Store a value and reply the old one.
 fn getset(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let outcome = store(cx, &args, 2, Options { get: true, ..Options::NONE }, None)?;
-    cx.keys.count_lookups(outcome.old.is_some() as u64, outcome.old.is_none() as u64);
     reply_optional(cx.reply, outcome.old);
     Ok(Flow::Done)
 }
@@ -306,7 +323,10 @@ fn getset(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
 /// Remove a key and reply its value.
 fn getdel(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let old = update(cx, cx.key(&args, 1), |entry| Ok((Change::Remove, string_of(entry)?)))?;
-    cx.keys.count_lookups(old.is_some() as u64, old.is_none() as u64);
+    cx.keys.looked_up(args.get(1), old.is_some());
+    if old.is_some() {
+        cx.changed(args.get(1), Class::GENERIC, "del");
+    }
     cx.effects.dirty += old.is_some() as u64;
     reply_optional(cx.reply, old);
     Ok(Flow::Done)
@@ -323,18 +343,22 @@ fn getex(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     }
     let now = cx.keys.now;
     let deadline = expiry.deadline(now, "getex");
-    let (old, changes) = update(cx, key, |entry| {
-        let (Some(entry), Some(value)) = (entry, string_of(entry)?) else { return Ok((Change::Keep, (None, 0))) };
+    let (old, event) = update(cx, key, |entry| {
+        let (Some(entry), Some(value)) = (entry, string_of(entry)?) else { return Ok((Change::Keep, (None, None))) };
         let deadline = deadline.clone()?;
-        let change = match deadline {
-            None if !entry.has_deadline() => return Ok((Change::Keep, (Some(value), 0))),
-            Some(at) if at <= now => Change::Remove,
-            at => Change::Put(with_deadline(entry, at)),
+        let (change, event) = match deadline {
+            None if !entry.has_deadline() => return Ok((Change::Keep, (Some(value), None))),
+            None => (Change::Put(with_deadline(entry, None)), "persist"),
+            Some(at) if at <= now => (Change::Remove, "del"),
+            at => (Change::Put(with_deadline(entry, at)), "expire"),
         };
-        Ok((change, (Some(value), 1)))
+        Ok((change, (Some(value), Some(event))))
     })?;
-    cx.keys.count_lookups(old.is_some() as u64, old.is_none() as u64);
-    cx.effects.dirty += changes;
+    cx.keys.looked_up(key.bytes, old.is_some());
+    if let Some(event) = event {
+        cx.changed(key.bytes, Class::GENERIC, event);
+        cx.effects.dirty += 1;
+    }
     reply_optional(cx.reply, old);
     Ok(Flow::Done)
 }
@@ -354,6 +378,7 @@ fn append(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         check_len(cx, len as u64)?;
         Ok((Change::Put(joined(key.bytes, head, tail, entry.expires_at(), cx.keys.recency())), len))
     })?;
+    cx.changed(key.bytes, Class::STRING, "append");
     cx.effects.dirty += 1;
     cx.reply.int(len as i64);
     Ok(Flow::Done)
@@ -411,6 +436,9 @@ fn setrange(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         });
         Ok((Change::Put(new), (len, 1)))
     })?;
+    if changes > 0 {
+        cx.changed(key.bytes, Class::STRING, "setrange");
+    }
     cx.effects.dirty += changes;
     cx.reply.int(len as i64);
     Ok(Flow::Done)
@@ -445,6 +473,9 @@ fn delex(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         let holds = condition.holds(true, value)?;
         Ok((if holds { Change::Remove } else { Change::Keep }, holds))
     })?;
+    if removed {
+        cx.changed(args.get(1), Class::GENERIC, "del");
+    }
     cx.effects.dirty += removed as u64;
     cx.reply.int(removed as i64);
     Ok(Flow::Done)
@@ -468,6 +499,9 @@ fn delifeq(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         let equal = string_of(entry)?.is_some_and(|value| options::equals(value, args.get(2)));
         Ok((if equal { Change::Remove } else { Change::Keep }, equal))
     })?;
+    if removed {
+        cx.changed(args.get(1), Class::GENERIC, "del");
+    }
     cx.effects.dirty += removed as u64;
     cx.reply.int(removed as i64);
     Ok(Flow::Done)

@@ -1,6 +1,6 @@
 //! For tests of the commands: a world without sockets, a client in it, and scenarios as text.
 
-use super::command::{Cx, Effects, Flow};
+use super::command::{Class, Cx, Effects, Flow};
 use super::resume::{Slice, Step};
 use super::session::Session;
 use super::table;
@@ -9,6 +9,7 @@ use crate::admin::clients::Endpoints;
 use crate::base::hash::KeyHasher;
 use crate::base::ids::LoopId;
 use crate::base::prng::Prng;
+use crate::keyspace::events::Event;
 use crate::keyspace::{Keys, Local};
 use crate::resp::args::{Arg, Args, Parts};
 use crate::resp::error::ReplyError;
@@ -83,6 +84,21 @@ impl Client {
     pub fn run_line(&mut self, line: &str) -> String {
         render(&self.raw(line))
     }
+    /// Has events of these classes noted.
+    pub fn listen(&mut self, classes: &[u8]) {
+        self.world.keyspace.listeners.publish(Class::of_letters(classes));
+    }
+    /// The events since the last call: `name key` each, of another database than 0 with its number.
+    pub fn events(&mut self) -> String {
+        let log = self.local.events.take();
+        let shown = |event: Event<'_>| {
+            let db = if event.db.0 == 0 { String::new() } else { format!("{} ", event.db.0) };
+            format!("{db}{} {}", event.name, event.key.escape_ascii())
+        };
+        let all: Vec<_> = log.iter().filter(|event| event.class != Class::NONE).map(shown).collect();
+        self.local.events.put_back(log);
+        all.join(", ")
+    }
     /// Runs one command: lookup, arity, handler, and a half reply undone, as the dispatcher does.
     pub fn run(&mut self, line: &Line) -> (Vec<u8>, Flow) {
         let parts = line.parts();
@@ -96,6 +112,7 @@ impl Client {
                 let now = self.world.keyspace.now.refresh();
                 self.session.info.set_row(row.index as u32);
                 self.local.recency.begin_turn(&self.world.config, now);
+                self.local.events.heed(&self.world.keyspace.listeners);
                 let (world, local, db) = (&self.world, &self.local, self.session.db);
                 let mut cx = Cx {
                     keys: Keys::new(&world.keyspace, db, &guard, &world.stats[0], local, now)

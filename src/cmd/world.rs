@@ -8,6 +8,7 @@ use crate::admin::clients::Clients;
 use crate::admin::config::Config;
 use crate::admin::latency::LatencyMonitor;
 use crate::admin::memory;
+use crate::admin::notify::Class;
 use crate::admin::params::Id;
 use crate::admin::rates::Rates;
 use crate::admin::slowlog::SlowLog;
@@ -114,6 +115,11 @@ impl World {
             used_memory_peak: AtomicU64::new(0),
             startup_memory: memory::allocated(),
         }
+    }
+    /// Has the events published that `notify-keyspace-events` names.
+    pub fn publish_events(&self) {
+        let classes = Class::of_letters(&self.config.text(Id::NOTIFY_KEYSPACE_EVENTS));
+        self.keyspace.listeners.publish(classes);
     }
     pub fn repl_id(&self) -> String {
         self.repl_id.lock().unwrap_or_else(PoisonError::into_inner).clone()

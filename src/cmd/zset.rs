@@ -3,7 +3,7 @@
 //! Ranges are in `zset_range`, taking from the ends in `zset_pop` and, for those who wait, `zset_wait`, random and scanned members in `zset_sample`, unions,
 //! intersections and differences in `zset_algebra`.
 
-use super::command::{Begin, Command, Cx, Find, Flow, KeySpec, acl, cmd, flag};
+use super::command::{Begin, Class, Command, Cx, Find, Flow, KeySpec, acl, cmd, flag};
 use super::{zset_algebra, zset_pop, zset_range, zset_sample, zset_wait};
 use crate::admin::params::Id;
 use crate::base::num::{parse_f64, parse_i64};
@@ -378,6 +378,9 @@ pub(super) fn store_scores(
     if tally.added > 0 {
         cx.effects.filled(cx.keys.db(), key.bytes);
     }
+    if tally.added + tally.updated > 0 {
+        cx.changed(key.bytes, Class::ZSET, if rule.incr { "zincr" } else { "zadd" });
+    }
     cx.effects.dirty += tally.added + tally.updated;
     match tally.last {
         _ if !rule.incr => cx.reply.int(if rule.ch { tally.added + tally.updated } else { tally.added } as i64),
@@ -418,7 +421,13 @@ fn put(
 /// Shape: key member+
 fn zrem(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let removed = match cx.keys.open::<SortedSet>(cx.key(&args, 1))? {
-        Some(mut zset) => args.iter_from(2).filter(|member| zset.remove(member).is_some()).count(),
+        Some(mut zset) => {
+            let removed = args.iter_from(2).filter(|member| zset.remove(member).is_some()).count();
+            if removed > 0 {
+                cx.reduced(args.get(1), Class::ZSET, "zrem", zset.is_empty());
+            }
+            removed
+        }
         None => 0,
     };
     cx.effects.dirty += removed as u64;

@@ -4,15 +4,17 @@
 use super::command::{Cx, Flow};
 use super::edit::int;
 use super::zset::{limits, parse_score};
-use super::zset_range::{begin_members, reply_member, store};
+use super::zset_range::{begin_members, reply_member, store, tell_stored};
 use crate::base::hash::Key;
 use crate::base::num::parse_i64;
+use crate::keyspace::FEW_KEYS;
 use crate::keyspace::objects::{Access, HeldKeys};
 use crate::keyspace::types::WrongType;
 use crate::resp::args::Args;
 use crate::resp::error::{ReplyError, escaped};
 use crate::value::set::Set;
 use crate::value::zset::{Limits, SortedSet};
+use smallvec::SmallVec;
 use std::ops::ControlFlow;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,6 +22,17 @@ enum Operation {
     Union,
     Inter,
     Diff,
+}
+
+impl Operation {
+    /// What listeners hear when the result is stored.
+    fn store_event(self) -> &'static str {
+        match self {
+            Operation::Union => "zunionstore",
+            Operation::Inter => "zinterstore",
+            Operation::Diff => "zdiffstore",
+        }
+    }
 }
 
 /// What becomes of two scores of one member.
@@ -283,20 +296,20 @@ fn run(cx: &mut Cx<'_>, args: Args<'_>, operation: Operation, used: Use) -> Resu
     wanted.extend((stored == 1).then(|| (cx.key(&args, 1), Access::Write)));
     wanted.extend((at + 1..=at + keys).map(|index| (cx.key(&args, index), Access::Read)));
     let limits = limits(cx);
-    let (outcome, hits) = cx.keys.with_held(&wanted, |held| {
+    let (outcome, missing) = cx.keys.with_held(&wanted, |held| {
         let mut sources = match inputs(held, stored, keys) {
             Ok(sources) => sources,
-            Err(wrong) => return Ok((Err(wrong.into()), 0)),
+            Err(wrong) => return Ok((Err(wrong.into()), None)),
         };
         let request = match &request {
             Ok(request) => request,
-            Err(error) => return Ok((Err(error.clone()), 0)),
+            Err(error) => return Ok((Err(error.clone()), None)),
         };
-        let hits = sources.iter().filter(|source| source.is_there()).count();
+        let missing = (0..keys).filter(|&index| !sources[index].is_there()).collect::<SmallVec<[usize; FEW_KEYS]>>();
         sources.iter_mut().zip(&request.weights).for_each(|(source, &weight)| source.weight = weight);
         if used == Use::Count {
             sources.sort_by_key(|input| input.len());
-            return Ok((Ok(Outcome::Count(count_inter(&sources, request.limit), false)), hits));
+            return Ok((Ok(Outcome::Count(count_inter(&sources, request.limit), false)), Some(missing)));
         }
         let result = compute(operation, &mut sources, request.aggregate, limits);
         let outcome = match used {
@@ -306,14 +319,17 @@ fn run(cx: &mut Cx<'_>, args: Args<'_>, operation: Operation, used: Use) -> Resu
             }
             _ => Outcome::Members(result, request.with_scores),
         };
-        Ok((Ok(outcome), hits))
+        Ok((Ok(outcome), Some(missing)))
     });
-    cx.keys.count_lookups(hits as u64, (keys - hits) as u64);
+    if let Some(missing) = missing {
+        cx.keys.looked_up_all(keys, missing.iter().map(|&index| wanted[stored + index].0.bytes));
+    }
     match outcome? {
         Outcome::Count(count, has_changed) => {
             if has_changed && count > 0 {
                 cx.effects.filled(cx.keys.db(), args.get(1));
             }
+            tell_stored(cx, args.get(1), (count, has_changed), operation.store_event());
             cx.effects.dirty += has_changed as u64;
             cx.reply.int(count as i64);
         }

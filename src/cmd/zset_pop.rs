@@ -1,6 +1,6 @@
 //! Taking members from an end of a sorted set.
 
-use super::command::{Cx, Flow};
+use super::command::{Class, Cx, Flow};
 use crate::base::hash::Key;
 use crate::base::num::parse_i64;
 use crate::keyspace::objects::Access;
@@ -26,6 +26,10 @@ pub(super) enum Form {
 }
 
 impl End {
+    /// What listeners hear when members were taken from here.
+    fn event(self) -> &'static str {
+        if self == End::Min { "zpopmin" } else { "zpopmax" }
+    }
     /// Takes up to `count` members and replies them. Returns how many.
     fn take(self, zset: &mut SortedSet, count: usize, form: Form, reply: &mut Reply) -> usize {
         let len = zset.len();
@@ -66,7 +70,13 @@ fn pop(cx: &mut Cx<'_>, args: Args<'_>, end: End) -> Result<Flow, ReplyError> {
     };
     let form = if args.count() == 3 && cx.reply.proto == Proto::Resp3 { Form::Pairs } else { Form::Flat };
     match cx.keys.open::<SortedSet>(cx.key(&args, 1))? {
-        Some(mut zset) => cx.effects.dirty += end.take(&mut zset, count, form, cx.reply) as u64,
+        Some(mut zset) => {
+            let taken = end.take(&mut zset, count, form, cx.reply);
+            if taken > 0 {
+                cx.reduced(args.get(1), Class::ZSET, end.event(), zset.is_empty());
+            }
+            cx.effects.dirty += taken as u64;
+        }
         None => cx.reply.array(0),
     }
     Ok(Flow::Done)
@@ -135,14 +145,19 @@ pub(super) fn pop_first(
         for (index, key) in keys.iter().enumerate() {
             match held.get_mut::<SortedSet>(index) {
                 Ok(None) => {}
-                Ok(Some(zset)) => return Ok(Ok(Some(reply_taken(reply, key.bytes, zset, end, count, form)))),
+                Ok(Some(zset)) => {
+                    let taken = reply_taken(reply, key.bytes, zset, end, count, form);
+                    return Ok(Ok(Some((key, taken, zset.is_empty()))));
+                }
                 Err(wrong) => return Ok(Err(wrong)),
             }
         }
         Ok(Ok(None))
     })?;
-    cx.effects.dirty += taken.unwrap_or(0) as u64;
-    Ok(taken.is_some())
+    let Some((key, taken, is_gone)) = taken else { return Ok(false) };
+    cx.reduced(key.bytes, Class::ZSET, end.event(), is_gone);
+    cx.effects.dirty += taken as u64;
+    Ok(true)
 }
 
 /// Replies the key and what is taken: `key member score`, or `key [[member score] …]`.

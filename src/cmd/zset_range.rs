@@ -1,6 +1,6 @@
 //! Parts of a sorted set: by rank, by score, by member. Whatever is asked for becomes a range of ranks.
 
-use super::command::{Cx, Flow};
+use super::command::{Class, Cx, Flow};
 use super::edit::int;
 use super::zset::limits;
 use crate::base::num::parse_f64;
@@ -23,6 +23,17 @@ enum By {
     Rank,
     Score,
     Lex,
+}
+
+impl By {
+    /// What listeners hear when members were removed by it.
+    fn removal_event(self) -> &'static str {
+        match self {
+            By::Rank => "zremrangebyrank",
+            By::Score => "zremrangebyscore",
+            By::Lex => "zremrangebylex",
+        }
+    }
 }
 
 /// The two ends of a range.
@@ -257,14 +268,24 @@ pub(super) fn zrangestore(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, Reply
         Ok((Ok(found), store(held, 0, part)?))
     });
     let found = found?;
-    cx.keys.count_lookups(found as u64, !found as u64);
+    cx.keys.looked_up(args.get(2), found);
     let (count, has_changed) = stored;
+    tell_stored(cx, args.get(1), stored, "zrangestore");
     if count > 0 {
         cx.effects.filled(cx.keys.db(), args.get(1));
     }
     cx.effects.dirty += has_changed as u64;
     cx.reply.int(count as i64);
     Ok(Flow::Done)
+}
+
+/// Tells listeners what `store` has done.
+pub(super) fn tell_stored(cx: &Cx<'_>, key: &[u8], stored: (usize, bool), event: &'static str) {
+    match stored {
+        (_, false) => {}
+        (0, true) => cx.changed(key, Class::GENERIC, "del"),
+        (_, true) => cx.changed(key, Class::ZSET, event),
+    }
 }
 
 /// Puts a result under key `index`, or removes the key if the result is empty. Returns the number of members, and whether
@@ -308,6 +329,9 @@ fn remove_range(cx: &mut Cx<'_>, args: Args<'_>, by: By) -> Result<Flow, ReplyEr
         Some(mut zset) => {
             let ranks = ends.ranks(&zset, false);
             zset.take(ranks.clone(), false, |_, _| {});
+            if !ranks.is_empty() {
+                cx.reduced(args.get(1), Class::ZSET, by.removal_event(), zset.is_empty());
+            }
             ranks.len()
         }
     };

@@ -43,7 +43,7 @@ use crate::base::prng::Prng;
 use crate::base::sync::Ordering;
 use crate::cmd::command::Effects;
 use crate::cmd::world::World;
-use crate::exec::{effects, slow};
+use crate::exec::{effects, slow, tell};
 use crate::keyspace::{Local, expire};
 use crate::resp::parse::Limits;
 use crate::ring::{Completion, End, Engine, Errno, Filled, Message, Token};
@@ -196,7 +196,11 @@ impl<E: Engine> EventLoop<E> {
         }
         if self.expires(now) {
             let (space, all, stats) = (&self.world.keyspace, &self.world.stats, self.stats());
-            let took = self.local.expiry.run(expire::Run { space, guard: &guard, all, stats, now }, EXPIRE_TIME);
+            let events = &self.local.events;
+            events.heed(&space.listeners);
+            let took =
+                self.local.expiry.run(expire::Run { space, guard: &guard, all, stats, events, now }, EXPIRE_TIME);
+            tell::tell(self.world, events, &mut self.effects, None);
             slow::note_expiry(self.world, took, now);
         }
     }

@@ -329,6 +329,7 @@ impl<E: Engine> EventLoop<E> {
     #[inline]
     fn run_window(&mut self, window: &Window, watch: &mut Watch, guard: &Guard<'_>, now: WallMs) -> bool {
         self.effects.fills.is_heeded = self.world.waiters.is_heeded();
+        self.local.events.heed(&self.world.keyspace.listeners);
         let mut turn = Turn {
             watch,
             world: self.world,

@@ -106,6 +106,7 @@ impl Turn<'_> {
         let started = is_timed.then(MonoNs::now);
         let result = (row.run)(&mut cx, args);
         let was_woken = cx.session.woken.take().is_some();
+        self.tell(session);
         if self.world.attention.is_wanted() && !was_woken {
             self.show(row, session, args);
         }

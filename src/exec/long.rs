@@ -52,6 +52,7 @@ impl Turn<'_> {
             effects: self.effects,
         };
         let result = long.job.step(&mut cx, Slice::begin());
+        self.tell(session);
         long.tale.times.worked += self.watch.explain(started);
         if let Some(counters) = self.stats.command(long.row.index).filter(|_| result != Ok(Step::More)) {
             counters.calls.add(1);

@@ -21,4 +21,5 @@ mod serve;
 #[cfg(all(test, not(loom)))]
 mod serve_test;
 pub mod slow;
+pub mod tell;
 pub mod watch;

@@ -149,8 +149,9 @@ impl Turn<'_> {
             }
             result = step.map(|_| Flow::Done);
         }
+        self.tell(&session);
         if matches!(result, Ok(Flow::Park(_))) {
-            cx.effects.wanted = None;
+            self.effects.wanted = None;
             return None;
         }
         if let Some(counters) = self.stats.command(row.index) {

@@ -25,12 +25,15 @@
 //!
 //! *Time.* A run ends after its budget, to go on in the next turn. Measured: kernel-notes/07-expiry.md.
 
+use super::events::{Event, Events};
 use super::types::Type;
 use super::wheel::{AHEAD_MAX, CHUNK_COUNT, Item, Step, TICK_MS, Tick, Walk, Wheel, tick_after, tick_at};
 use super::{Keyspace, fields};
+use crate::admin::notify::Class;
 use crate::admin::stats::LoopStats;
 use crate::base::clock::{MonoNs, WallMs};
 use crate::base::hash::Key;
+use crate::base::ids::DbIndex;
 use crate::base::sync::Ordering;
 use crate::table::{Change, Entry, Guard, Table};
 use std::cell::{Cell, RefCell};
@@ -77,7 +80,20 @@ pub struct Run<'t> {
     /// All loops' statistics, and this one's.
     pub all: &'t [LoopStats],
     pub stats: &'t LoopStats,
+    /// This loop's log of what happens to keys.
+    pub events: &'t Events,
     pub now: WallMs,
+}
+
+impl Run<'_> {
+    /// Notes what has happened to a key of this table, if anybody listens.
+    pub(super) fn note(&self, table: &Table, key: &[u8], class: Class, name: &'static str, is_change: bool) {
+        if self.events.is_heeded()
+            && let Some(db) = self.space.roots.index_of(table.id(), self.guard)
+        {
+            self.events.push(Event { is_change, ..Event::new(DbIndex(db as u16), key, class, name) });
+        }
+    }
 }
 
 impl Expiry {
@@ -279,6 +295,7 @@ fn remove_dead(run: Run<'_>, table: &Table, key: Key<'_>) -> Option<WallMs> {
         return Some(found);
     }
     run.stats.expired.add(1);
+    run.note(table, key.bytes, Class::EXPIRED, "expired", true);
     run.stats.expire_lag.record(run.stats.era(), run.now.0 - found.0, 1);
     None
 }

@@ -99,7 +99,14 @@ impl World {
     fn run(&self, budget: Duration) {
         let guard = self.seat.pin();
         for (local, stats) in self.locals.iter().zip(&self.stats) {
-            let run = Run { space: &self.space, guard: &guard, all: &self.stats, stats, now: self.now };
+            let run = Run {
+                space: &self.space,
+                guard: &guard,
+                all: &self.stats,
+                stats,
+                events: &local.events,
+                now: self.now,
+            };
             local.expiry.run(run, budget);
         }
         guard.flush();
@@ -187,8 +194,8 @@ fn deleted_keys_leave_a_bounded_number_of_items() {
         put(&name);
         keys.update(keys.key(&name, 0), |_| (Change::Remove, ()));
         if number % 256 == 0 {
-            let run =
-                Run { space: &world.space, guard: &guard, all: &world.stats, stats: &world.stats[0], now: world.now };
+            let (space, all, now) = (&world.space, &world.stats, world.now);
+            let run = Run { space, guard: &guard, all, stats: &all[0], events: &local.events, now };
             local.expiry.run(run, Duration::from_millis(1));
             most = most.max(local.expiry.item_count());
         }

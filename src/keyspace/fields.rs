@@ -10,6 +10,7 @@
 
 use super::Keys;
 use super::expire::Run;
+use crate::admin::notify::Class;
 use crate::base::clock::WallMs;
 use crate::base::hash::Key;
 use crate::table::{Guard, Table};
@@ -58,10 +59,17 @@ pub(super) fn settle(run: Run<'_>, table: &Table, key: Key<'_>) -> Option<WallMs
         let entry = table.get(key, run.guard)?;
         let Some(mut lock) = entry.object()?.write() else { continue };
         let hash = lock.get_mut::<Hash>()?;
-        run.stats.expired_fields.add(hash.purge(run.now, PORTION) as u64);
-        let next = hash.earliest();
-        if lock.is_empty() {
+        let purged = hash.purge(run.now, PORTION);
+        run.stats.expired_fields.add(purged as u64);
+        let (next, is_gone) = (hash.earliest(), lock.is_empty());
+        if is_gone {
             table.detach(key, entry, lock, run.guard);
+        }
+        if purged > 0 {
+            run.note(table, key.bytes, Class::HASH, "hexpired", true);
+        }
+        if is_gone {
+            run.note(table, key.bytes, Class::GENERIC, "del", false);
         }
         return next;
     }
@@ -118,7 +126,14 @@ mod tests {
         fn pass(&mut self, ms: u64) {
             self.now.0 += ms;
             let guard = self.seat.pin();
-            let run = Run { space: &self.space, guard: &guard, all: &self.stats, stats: &self.stats[0], now: self.now };
+            let run = Run {
+                space: &self.space,
+                guard: &guard,
+                all: &self.stats,
+                stats: &self.stats[0],
+                events: &self.local.events,
+                now: self.now,
+            };
             self.local.expiry.run(run, Duration::from_secs(3600));
         }
         /// Fields that lie in memory, dead or not; None: there is no such key.

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod events;
 pub mod expire;
 #[cfg(all(test, not(loom)))]
 mod expire_fuzz;
@@ -25,6 +26,7 @@ use crate::base::prng::Prng;
 use crate::base::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::table::roots::{OldTable, Roots};
 use crate::table::{Change, Entry, Guard, Table, Txn, Walk, Walked, snapshot, transact};
+use events::{Events, Listeners};
 use expire::Expiry;
 use freer::Freer;
 use recency::Recency;
@@ -39,6 +41,8 @@ pub struct Keyspace {
     pub roots: Roots,
     pub hasher: KeyHasher,
     pub now: NowMs,
+    /// Who wants to hear what happens to keys.
+    pub listeners: Listeners,
     freer: Freer,
     /// Tables that were taken away so far: tells the loops that some of their wheels are empty now.
     flushes: AtomicU32,
@@ -50,12 +54,14 @@ pub struct Keyspace {
 pub struct Local {
     pub expiry: Expiry,
     pub recency: Recency,
+    /// What has happened to keys and was not told yet.
+    pub events: Events,
 }
 
 impl Local {
     /// `seed` differs from loop to loop.
     pub fn new(seed: u64) -> Self {
-        Local { expiry: Expiry::default(), recency: Recency::new(seed) }
+        Local { expiry: Expiry::default(), recency: Recency::new(seed), events: Events::default() }
     }
 }
 
@@ -66,6 +72,7 @@ impl Keyspace {
             roots: Roots::new(count, hasher.clone()),
             hasher,
             now: NowMs::new(),
+            listeners: Listeners::default(),
             freer: Freer::default(),
             flushes: AtomicU32::new(0),
             expiry_stands_until: AtomicU64::new(0),
@@ -170,7 +177,7 @@ impl<'t> Keys<'t> {
     #[inline]
     pub fn inspect(&self, key: Key<'_>) -> Option<Entry<'t>> {
         let found = self.peek(key);
-        self.count_lookups(found.is_some() as u64, found.is_none() as u64);
+        self.looked_up(key.bytes, found.is_some());
         found
     }
     /// As `read`, leaving hits, misses and recency alone.
@@ -206,7 +213,9 @@ impl<'t> Keys<'t> {
             Some(entry) if self.is_dead(entry) => (Change::Remove, true),
             _ => (Change::Keep, false),
         });
-        self.stats.expired.add(removed as u64);
+        if removed {
+            self.note_expired(key.bytes);
+        }
     }
     /// Reads, decides and changes one key atomically; an expired entry is shown as None. `f` may run several times, the
     /// last time with the (frozen) entry that its change is applied to; it must have no side effects but its result.
@@ -215,7 +224,7 @@ impl<'t> Keys<'t> {
     pub fn update<R>(&self, key: Key<'_>, mut f: impl FnMut(Option<Entry<'t>>) -> (Change, R)) -> R {
         let table = self.space.roots.get_or_create(self.db.0 as usize, self.guard);
         // Both are of the run whose change was applied: the last one.
-        let mut is_expired = false;
+        let (mut is_expired, mut is_new) = (false, false);
         let may_expire = || !self.space.is_expiry_stopped(self.now);
         let mut due = None;
         let result = table.update(key, self.guard, |old| {
@@ -223,13 +232,17 @@ impl<'t> Keys<'t> {
             is_expired = old.is_some() && live.is_none();
             let (change, result) = f(live);
             due = self.registered(live, &change);
+            is_new = live.is_none() && matches!(change, Change::Put(_));
             match change {
                 Change::Keep if is_expired && may_expire() => (Change::Remove, result),
                 change => (change, result),
             }
         });
         if is_expired && may_expire() {
-            self.stats.expired.add(1);
+            self.note_expired(key.bytes);
+        }
+        if is_new {
+            self.local.events.note_fresh(self.db, key.bytes);
         }
         if let Some(deadline) = due {
             self.local.expiry.register(table.id(), key.hash, deadline, self.now);
@@ -257,12 +270,15 @@ impl<'t> Keys<'t> {
         let table = |db: DbIndex| self.space.roots.get_or_create(db.0 as usize, self.guard);
         let tables: SmallVec<[_; FEW_KEYS]> = keys.iter().map(|&(db, key)| (table(db), key)).collect();
         // As in `update`.
-        let mut expired = 0;
+        let mut expired: SmallVec<[usize; 2]> = SmallVec::new();
+        let mut fresh: SmallVec<[usize; 2]> = SmallVec::new();
+        let hears = self.local.events.is_heeded();
         let may_expire = !self.space.is_expiry_stopped(self.now);
         let mut due = Vec::new();
         let mut new_hashes: SmallVec<[usize; 2]> = SmallVec::new();
         let result = transact(&tables, self.guard, |txn| {
-            expired = 0;
+            expired.clear();
+            fresh.clear();
             due.clear();
             new_hashes.clear();
             for index in 0..keys.len() {
@@ -271,7 +287,7 @@ impl<'t> Keys<'t> {
                     && matches!(txn.decision(index), Change::Keep)
                 {
                     txn.decide(index, Change::Remove);
-                    expired += 1;
+                    expired.push(index);
                 }
             }
             let result = f(txn);
@@ -281,13 +297,22 @@ impl<'t> Keys<'t> {
                 {
                     new_hashes.push(index);
                 }
-                if let Some(deadline) = self.registered(self.live(txn.old(index)), txn.decision(index)) {
+                let live = self.live(txn.old(index));
+                if hears && live.is_none() && matches!(txn.decision(index), Change::Put(_)) {
+                    fresh.push(index);
+                }
+                if let Some(deadline) = self.registered(live, txn.decision(index)) {
                     due.push((table.id(), key.hash, deadline));
                 }
             }
             result
         });
-        self.stats.expired.add(expired);
+        for (db, key) in expired.into_iter().map(|index| keys[index]) {
+            self.on(db).note_expired(key.bytes);
+        }
+        for (db, key) in fresh.into_iter().map(|index| keys[index]) {
+            self.local.events.note_fresh(db, key.bytes);
+        }
         for (table, hash, deadline) in due {
             self.local.expiry.register(table, hash, deadline, self.now);
         }

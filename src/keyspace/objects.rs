@@ -103,6 +103,8 @@ pub enum Access {
 pub struct HeldKeys<'h, 'k, 't> {
     held: &'h mut table::Held<'k, 't>,
     keys: Keys<'t>,
+    /// Keys that were absent and got something.
+    fresh: SmallVec<[usize; 2]>,
 }
 
 impl<'t> HeldKeys<'_, '_, 't> {
@@ -136,6 +138,9 @@ impl<'t> HeldKeys<'_, '_, 't> {
     /// first change in place.
     pub fn put<T: Collection>(&mut self, index: usize, collection: T) -> Result<(), Lost> {
         let recency = self.keys.recency();
+        if self.entry(index).is_none() {
+            self.fresh.push(index);
+        }
         self.held.put(index, Value::new(collection), |key| new_vacant(T::TYPE, key, recency))
     }
     /// Removes key `index`, whatever it holds. True: there was something. Comes before the first change in place.
@@ -161,9 +166,8 @@ impl<'t> Keys<'t> {
     pub fn look<T: Collection>(&self, key: Key<'_>) -> Result<Option<Reading<'t, T>>, WrongType> {
         loop {
             let found = self.object::<T>(key);
-            let is_hit = !matches!(found, Ok(None));
             let Ok(Some((entry, object))) = found else {
-                self.count_lookups(is_hit as u64, !is_hit as u64);
+                self.looked_up(key.bytes, found.is_err());
                 return found.map(|_| None);
             };
             let Some(lock) = object.read() else { continue };
@@ -201,8 +205,19 @@ impl<'t> Keys<'t> {
             });
             if let Some((entry, mut lock)) = created {
                 lock.fill(Value::new(T::default()));
+                self.local.events.note_fresh(self.db(), key.bytes);
                 return Ok(self.writing(table, entry, key.hash, lock));
             }
+        }
+    }
+    /// A key that was past its deadline when it was locked: it goes now, if nothing was put in its place.
+    #[cold]
+    fn note_dead(&self, key: Key<'_>) {
+        let is_there = |entry: Entry<'t>| self.is_dead(entry);
+        if self.table().and_then(|table| table.get(key, self.guard)).is_some_and(is_there) {
+            self.expire(key);
+        } else {
+            self.note_expired(key.bytes);
         }
     }
     /// Takes the locks of several keys of this database (a key may be named twice) and runs `f`: what it sees held at one
@@ -214,9 +229,22 @@ impl<'t> Keys<'t> {
         mut f: impl FnMut(&mut HeldKeys<'_, '_, 't>) -> Result<R, Lost>,
     ) -> R {
         let table = self.space.roots.get_or_create(self.db().0 as usize, self.guard);
+        let asked = wanted;
         let wanted: SmallVec<[Wanted<'_>; 4]> =
-            wanted.iter().map(|&(key, access)| Wanted { table, key, is_write: access == Access::Write }).collect();
-        table::hold(&wanted, self.guard, |held| f(&mut HeldKeys { held, keys: *self }))
+            asked.iter().map(|&(key, access)| Wanted { table, key, is_write: access == Access::Write }).collect();
+        // Both are of the last run.
+        let (mut dead, mut fresh): (SmallVec<[usize; 2]>, SmallVec<[usize; 2]>) = Default::default();
+        let result = table::hold(&wanted, self.guard, |held| {
+            dead.clear();
+            dead.extend((0..asked.len()).filter(|&index| held.entry(index).is_some_and(|entry| self.is_dead(entry))));
+            let mut held = HeldKeys { held, keys: *self, fresh: SmallVec::new() };
+            let result = f(&mut held);
+            fresh = held.fresh;
+            result
+        });
+        dead.into_iter().for_each(|index| self.note_dead(asked[index].0));
+        fresh.into_iter().for_each(|index| self.local.events.note_fresh(self.db(), asked[index].0.bytes));
+        result
     }
 }
 

@@ -63,6 +63,7 @@ pub fn serve(settings: Settings) -> Result<(), StartError> {
     }
     // Both live as long as the process: the loops reach them without counting references.
     let world: &'static World = Box::leak(Box::new(World { config, acl, ..World::new(boot, KeyHasher::random()) }));
+    world.publish_events();
     let fleet: &'static Fleet = Box::leak(Box::new(fleet));
     signals::watch(|| fleet.broadcast(|| Mail::Shutdown))
         .map_err(|error| StartError(format!("A thread for signals cannot be made: {error}. Raise `ulimit -u`.")))?;

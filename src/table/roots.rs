@@ -62,6 +62,10 @@ impl Roots {
     pub fn by_id<'g>(&self, id: u64, guard: &'g Guard<'_>) -> Option<&'g Table> {
         (0..self.count()).find_map(|index| self.get(index, guard).filter(|table| table.id() == id))
     }
+    /// The database whose table has this id now.
+    pub fn index_of(&self, id: u64, guard: &Guard<'_>) -> Option<usize> {
+        (0..self.count()).find(|&index| self.get(index, guard).is_some_and(|table| table.id() == id))
+    }
     /// Takes the table of database `index` away, leaving an empty database. The caller holds a safepoint and hands the
     /// table to a place that drops it after the guards of this turn are gone.
     pub fn take(&self, index: usize) -> Option<OldTable> {

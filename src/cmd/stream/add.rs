@@ -2,7 +2,7 @@
 
 use super::{INVALID_ID, block_limits, filled, int, parse_id, reply_id};
 use crate::admin::params::Id;
-use crate::cmd::command::{Cx, Flow};
+use crate::cmd::command::{Class, Cx, Flow};
 use crate::keyspace::objects::Writing;
 use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
@@ -170,8 +170,12 @@ pub(super) fn xadd(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> 
     let id = next_id(cx, &stream, wanted.id)?;
     let fields = (0..field_count / 2).map(|pair| (args.get(first + 2 * pair), args.get(first + 2 * pair + 1)));
     stream.append(id, fields, block_limits(cx)).map_err(|_| too_large())?;
-    wanted.trim(cx, &mut stream);
+    let trimmed = wanted.trim(cx, &mut stream);
     drop(stream);
+    cx.changed(args.get(1), Class::STREAM, "xadd");
+    if trimmed > 0 {
+        cx.event(args.get(1), Class::STREAM, "xtrim");
+    }
     cx.effects.dirty += 1;
     reply_id(cx.reply, id);
     filled(cx, &args, 1);
@@ -210,6 +214,9 @@ pub(super) fn xtrim(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError>
     let wanted = Wanted::parse(&args, false)?;
     let stream = cx.keys.open::<Stream>(cx.key(&args, 1))?;
     let removed = stream.map_or(0, |mut stream| wanted.trim(cx, &mut stream));
+    if removed > 0 {
+        cx.changed(args.get(1), Class::STREAM, "xtrim");
+    }
     cx.effects.dirty += removed;
     cx.reply.int(removed as i64);
     Ok(Flow::Done)
@@ -236,6 +243,7 @@ pub(super) fn xsetid(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError
     }
     stream.set_last_id(id, entries_added, max_deleted_id);
     drop(stream);
+    cx.event(args.get(1), Class::STREAM, "xsetid");
     cx.effects.dirty += 1;
     cx.reply.ok();
     Ok(Flow::Done)

@@ -1,9 +1,10 @@
 //! XCLAIM and XAUTOCLAIM: what one consumer has pending becomes another one's.
 
+use super::group::NEW_CONSUMER;
 use super::{Ids, no_group, parse_id, parse_start, reply_array, reply_entry, reply_id};
 use crate::base::clock::WallMs;
 use crate::base::num::parse_i64;
-use crate::cmd::command::{Cx, Flow};
+use crate::cmd::command::{Class, Cx, Flow};
 use crate::resp::args::Args;
 use crate::resp::error::{ReplyError, escaped};
 use crate::resp::reply::Reply;
@@ -91,7 +92,7 @@ impl Wanted {
 pub(super) fn xclaim(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let now = cx.keys.now;
     let stream = cx.keys.open::<Stream>(cx.key(&args, 1))?;
-    cx.keys.count_lookups(stream.is_some() as u64, stream.is_none() as u64);
+    cx.keys.looked_up(args.get(1), stream.is_some());
     let Some(mut stream) = stream else { return Err(no_group(args.get(1), args.get(2))) };
     let Some((log, group)) = stream.group_mut(args.get(2)) else {
         return Err(no_group(args.get(1), args.get(2)));
@@ -124,6 +125,9 @@ pub(super) fn xclaim(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError
         wanted.ids.iter().filter(claim_one).count()
     });
     drop(stream);
+    if is_new {
+        cx.event(args.get(1), Class::STREAM, NEW_CONSUMER);
+    }
     // As Redis counts: the group's new last id is told with the claims, or on its own if there is none.
     cx.effects.dirty += is_new as u64 + changes + (is_ahead && changes == 0) as u64;
     Ok(Flow::Done)
@@ -186,7 +190,7 @@ pub(super) fn xautoclaim(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyE
     let start = parse_start(args.get(5))?;
     let (count, is_just_id) = parse_auto_options(&args)?;
     let stream = cx.keys.open::<Stream>(cx.key(&args, 1))?;
-    cx.keys.count_lookups(stream.is_some() as u64, stream.is_none() as u64);
+    cx.keys.looked_up(args.get(1), stream.is_some());
     let Some(mut stream) = stream else { return Err(no_group(args.get(1), args.get(2))) };
     let Some((log, group)) = stream.group_mut(args.get(2)) else {
         return Err(no_group(args.get(1), args.get(2)));
@@ -197,6 +201,9 @@ pub(super) fn xautoclaim(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyE
     let mut claimed = Reply { proto: cx.reply.proto, ..Reply::default() };
     let taken = sweep.run(&mut claimed, log, group, &claim, count);
     drop(stream);
+    if is_new {
+        cx.event(args.get(1), Class::STREAM, NEW_CONSUMER);
+    }
     cx.effects.dirty += is_new as u64 + taken as u64 + sweep.gone.len() as u64;
     cx.reply.array(3);
     reply_id(cx.reply, sweep.next.unwrap_or(StreamId::MIN));

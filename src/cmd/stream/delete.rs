@@ -3,7 +3,7 @@
 use super::add::references;
 use super::{Ids, parse_id, parse_ids};
 use crate::base::num::parse_i64;
-use crate::cmd::command::{Cx, Flow};
+use crate::cmd::command::{Class, Cx, Flow};
 use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
 use crate::value::stream::{Deletion, References, Stream};
@@ -18,6 +18,9 @@ pub(super) fn xdel(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> 
             deleted += (stream.delete(id, References::Keep) == Deletion::Deleted) as u64;
         }
     }
+    if deleted > 0 {
+        cx.changed(args.get(1), Class::STREAM, "xdel");
+    }
     cx.effects.dirty += deleted;
     cx.reply.int(deleted as i64);
     Ok(Flow::Done)
@@ -29,7 +32,7 @@ pub(super) fn xdel(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> 
 pub(super) fn xack(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let mut acknowledged = 0;
     let stream = cx.keys.open::<Stream>(cx.key(&args, 1))?;
-    cx.keys.count_lookups(stream.is_some() as u64, stream.is_none() as u64);
+    cx.keys.looked_up(args.get(1), stream.is_some());
     if let Some(mut stream) = stream
         && let Some((_, group)) = stream.group_mut(args.get(2))
     {
@@ -106,6 +109,9 @@ pub(super) fn xdelex(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError
     };
     let results: Vec<i64> = ids.into_iter().map(delete).collect();
     drop(stream);
+    if results.contains(&DELETED) {
+        cx.changed(args.get(1), Class::STREAM, "xdel");
+    }
     cx.effects.dirty += results.iter().filter(|&&result| result == DELETED).count() as u64;
     reply_each(cx, &results);
     Ok(Flow::Done)
@@ -122,9 +128,12 @@ pub(super) fn xackdel(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyErro
         reply_each(cx, &vec![NOT_FOUND; ids.len()]);
         return Ok(Flow::Done);
     };
+    let mut has_deleted = false;
     let acknowledge = |id| {
         let is_pending = stream.group_mut(args.get(2)).is_some_and(|(_, group)| group.acknowledge(id));
-        match is_pending.then(|| stream.delete(id, wanted.references)) {
+        let deletion = is_pending.then(|| stream.delete(id, wanted.references));
+        has_deleted |= deletion == Some(Deletion::Deleted);
+        match deletion {
             None => NOT_FOUND,
             Some(Deletion::Referenced) => REFERENCED,
             Some(Deletion::Deleted | Deletion::Absent) => DELETED,
@@ -132,6 +141,9 @@ pub(super) fn xackdel(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyErro
     };
     let results: Vec<i64> = ids.into_iter().map(acknowledge).collect();
     drop(stream);
+    if has_deleted {
+        cx.changed(args.get(1), Class::STREAM, "xdel");
+    }
     cx.effects.dirty += results.iter().filter(|&&result| result != NOT_FOUND).count() as u64;
     reply_each(cx, &results);
     Ok(Flow::Done)

@@ -1,7 +1,7 @@
 //! XGROUP: groups and their consumers come and go.
 
 use super::{filled, int, no_group_for_key, parse_id, parse_open_id, subcommand_syntax};
-use crate::cmd::command::{Cx, Flow};
+use crate::cmd::command::{Class, Cx, Flow};
 use crate::cmd::help::help;
 use crate::keyspace::objects::Writing;
 use crate::resp::args::Args;
@@ -12,6 +12,9 @@ const NO_KEY: ReplyError = ReplyError::text(
     "ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to use the MKSTREAM option \
      to create an empty stream automatically.",
 );
+
+/// What listeners hear when a consumer comes into being, by whatever command.
+pub(super) const NEW_CONSUMER: &str = "xgroup-createconsumer";
 
 /// MKSTREAM and ENTRIESREAD.
 #[derive(Default)]
@@ -66,13 +69,18 @@ pub(super) fn create(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError
     };
     let mut stream = match stream.take() {
         Some(stream) => stream,
-        None => cx.keys.open_or_create(key)?,
+        None => {
+            let stream = cx.keys.open_or_create(key)?;
+            cx.touched(key.bytes);
+            stream
+        }
     };
     let id = id.unwrap_or_else(|| stream.log().last_id());
     if !stream.add_group(args.get(3), Group::new(id, wanted.entries_read)) {
         return Err(ReplyError::text("BUSYGROUP Consumer Group name already exists"));
     }
     drop(stream);
+    cx.event(key.bytes, Class::STREAM, "xgroup-create");
     cx.effects.dirty += 1;
     cx.reply.ok();
     Ok(Flow::Done)
@@ -96,6 +104,7 @@ pub(super) fn setid(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError>
     };
     (group.last_id, group.entries_read) = (id, wanted.entries_read);
     drop(stream);
+    cx.event(args.get(2), Class::STREAM, "xgroup-setid");
     cx.effects.dirty += 1;
     cx.reply.ok();
     Ok(Flow::Done)
@@ -108,6 +117,7 @@ pub(super) fn destroy(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyErro
     cx.effects.dirty += is_removed as u64;
     cx.reply.int(is_removed as i64);
     if is_removed {
+        cx.event(args.get(2), Class::STREAM, "xgroup-destroy");
         filled(cx, &args, 2); // Whoever waits for the group is told that there is none.
     }
     Ok(Flow::Done)
@@ -122,6 +132,9 @@ pub(super) fn createconsumer(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, Re
     };
     let is_new = group.add_consumer(args.get(4), cx.keys.now).is_some();
     drop(stream);
+    if is_new {
+        cx.event(args.get(2), Class::STREAM, NEW_CONSUMER);
+    }
     cx.effects.dirty += is_new as u64;
     cx.reply.int(is_new as i64);
     Ok(Flow::Done)
@@ -136,6 +149,9 @@ pub(super) fn delconsumer(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, Reply
     };
     let removed = group.remove_consumer(args.get(4));
     drop(stream);
+    if removed.is_some() {
+        cx.event(args.get(2), Class::STREAM, "xgroup-delconsumer");
+    }
     cx.effects.dirty += removed.is_some() as u64;
     cx.reply.int(removed.unwrap_or(0) as i64);
     Ok(Flow::Done)

@@ -3,12 +3,13 @@
 //! A command that waits runs again when an entry has come, and then reads behind the ids that it has. `$` stands for the
 //! last id at the first run: what it stood for is kept with the session while the command waits.
 
+use super::group::NEW_CONSUMER;
 use super::range::reply_entries;
 use super::{int, parse_id, reply_array, reply_entry, reply_id};
 use crate::base::clock::WallMs;
 use crate::base::hash::Key;
 use crate::cmd::blocking::Awaited;
-use crate::cmd::command::{Cx, Flow};
+use crate::cmd::command::{Class, Cx, Flow};
 use crate::keyspace::FEW_KEYS;
 use crate::keyspace::objects::{Access, HeldKeys, Writing};
 use crate::keyspace::types::WrongType;
@@ -141,13 +142,15 @@ pub(super) fn xread(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError>
     } else {
         let locks: SmallVec<[_; FEW_KEYS]> = keys.iter().map(|&key| (key, Access::Read)).collect();
         let mark = cx.reply.mark();
-        view.with_held(&locks, |held| {
+        let (is_served, missing) = view.with_held(&locks, |held| {
             cx.reply.truncate(mark);
             let streams: SmallVec<[Found<'_>; FEW_KEYS]> = (0..keys.len()).map(|index| held.get(index)).collect();
-            let found = streams.iter().filter(|stream| !matches!(stream, Ok(None))).count();
-            view.count_lookups(found as u64, (keys.len() - found) as u64);
-            Ok(serve(cx, &args, &wanted, &streams))
-        })?
+            let missing = (0..keys.len()).filter(|&index| matches!(streams[index], Ok(None)));
+            let missing: SmallVec<[usize; FEW_KEYS]> = missing.collect();
+            Ok((serve(cx, &args, &wanted, &streams), missing))
+        });
+        view.looked_up_all(keys.len(), missing.iter().map(|&index| keys[index].bytes));
+        is_served?
     };
     Ok(if is_served { Flow::Done } else { wait_or_null(cx, &args, &wanted) })
 }
@@ -242,7 +245,7 @@ pub(super) fn xreadgroup(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyE
     let view = cx.keys;
     let is_served = if let [key] = keys[..] {
         let mut stream = view.open::<Stream>(key)?;
-        view.count_lookups(stream.is_some() as u64, stream.is_none() as u64);
+        view.looked_up(key.bytes, stream.is_some());
         serve_group(cx, &args, &wanted, &mut stream)?
     } else {
         let locks: SmallVec<[_; FEW_KEYS]> = keys.iter().map(|&key| (key, Access::Write)).collect();
@@ -281,6 +284,9 @@ fn serve_group(
     for (index, share) in shares.into_iter().enumerate() {
         let Some((log, group)) = streams.get_mut(index).and_then(|stream| stream.group_mut(name)) else { continue };
         let (to, is_new) = group.meet_consumer(consumer, cx.keys.now);
+        if is_new {
+            cx.event(wanted.key(args, index), Class::STREAM, NEW_CONSUMER);
+        }
         cx.effects.dirty += is_new as u64;
         if matches!(share, Share::New) && log.last_live_id().is_none_or(|last| last <= group.last_id) {
             continue;
