@@ -10,6 +10,7 @@ pub mod linearizable;
 pub mod mutation;
 pub mod num;
 pub mod plain;
+pub mod prefetch;
 pub mod prng;
 pub mod sync;
 pub mod words;

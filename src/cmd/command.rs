@@ -299,6 +299,10 @@ pub struct Command {
     pub one_key: Option<OneKey>,
     /// First key argument for the prefetcher (0: none), last (as in the legacy triple) and step.
     pub legacy_keys: (i32, i32, i32),
+    /// It works inside of a collection: what lies there is prefetched, too.
+    pub is_inside: bool,
+    /// The argument that names the collection's element that it works on; 0: none.
+    pub element_at: u8,
     /// Position in the table, subcommands included: the index of per-command counters.
     pub index: u16,
     /// `container|word` for a subcommand, else the name.
@@ -326,6 +330,8 @@ pub const fn cmd(name: &'static str, run: Handler) -> Command {
         channels: None,
         one_key: None,
         legacy_keys: (0, 0, 0),
+        is_inside: false,
+        element_at: 0,
         index: 0,
         full_name: name,
     }
@@ -377,6 +383,11 @@ impl Command {
     }
     pub const fn channels(mut self, channels: Channels) -> Self {
         self.channels = Some(channels);
+        self
+    }
+    /// Argument `at` names the element that it works on, the first one if there are several.
+    pub const fn element(mut self, at: u8) -> Self {
+        self.element_at = at;
         self
     }
     pub const fn tips(mut self, tips: &'static [&'static str]) -> Self {

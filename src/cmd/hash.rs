@@ -18,24 +18,28 @@ use crate::value::pack::Piece;
 
 pub static ROWS: &[Command] = &[
     cmd("hset", hset)
+        .element(2)
         .arity(-4)
         .flags(flag::WRITE | flag::DENYOOM | flag::FAST)
         .acl(acl::HASH)
         .keys(&[KeySpec::one(1, &["RW", "update"])])
         .group("hash", "2.0.0"),
     cmd("hsetnx", hsetnx)
+        .element(2)
         .arity(4)
         .flags(flag::WRITE | flag::DENYOOM | flag::FAST)
         .acl(acl::HASH)
         .keys(&[KeySpec::one(1, &["RW", "insert"])])
         .group("hash", "2.0.0"),
     cmd("hget", hget)
+        .element(2)
         .arity(3)
         .flags(flag::READONLY | flag::FAST)
         .acl(acl::HASH)
         .keys(&[KeySpec::one(1, &["RO", "access"])])
         .group("hash", "2.0.0"),
     cmd("hmset", hmset)
+        .element(2)
         .arity(-4)
         .flags(flag::WRITE | flag::DENYOOM | flag::FAST)
         .acl(acl::HASH)
@@ -43,24 +47,28 @@ pub static ROWS: &[Command] = &[
         .group("hash", "2.0.0")
         .deprecated("4.0.0", "`HSET` with multiple field-value pairs"),
     cmd("hmget", hmget)
+        .element(2)
         .arity(-3)
         .flags(flag::READONLY | flag::FAST)
         .acl(acl::HASH)
         .keys(&[KeySpec::one(1, &["RO", "access"])])
         .group("hash", "2.0.0"),
     cmd("hincrby", hincrby)
+        .element(2)
         .arity(4)
         .flags(flag::WRITE | flag::DENYOOM | flag::FAST)
         .acl(acl::HASH)
         .keys(&[KeySpec::one(1, &["RW", "access", "update"])])
         .group("hash", "2.0.0"),
     cmd("hincrbyfloat", hincrbyfloat)
+        .element(2)
         .arity(4)
         .flags(flag::WRITE | flag::DENYOOM | flag::FAST)
         .acl(acl::HASH)
         .keys(&[KeySpec::one(1, &["RW", "access", "update"])])
         .group("hash", "2.6.0"),
     cmd("hdel", hdel)
+        .element(2)
         .arity(-3)
         .flags(flag::WRITE | flag::FAST)
         .acl(acl::HASH)
@@ -73,6 +81,7 @@ pub static ROWS: &[Command] = &[
         .keys(&[KeySpec::one(1, &["RO"])])
         .group("hash", "2.0.0"),
     cmd("hstrlen", hstrlen)
+        .element(2)
         .arity(3)
         .flags(flag::READONLY | flag::FAST)
         .acl(acl::HASH)
@@ -100,6 +109,7 @@ pub static ROWS: &[Command] = &[
         .group("hash", "2.0.0")
         .tips(&["nondeterministic_output_order"]),
     cmd("hexists", hexists)
+        .element(2)
         .arity(3)
         .flags(flag::READONLY | flag::FAST)
         .acl(acl::HASH)

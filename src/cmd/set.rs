@@ -16,24 +16,28 @@ use crate::value::set::{Limits, Set};
 
 pub static ROWS: &[Command] = &[
     cmd("sadd", sadd)
+        .element(2)
         .arity(-3)
         .flags(flag::WRITE | flag::DENYOOM | flag::FAST)
         .acl(acl::SET)
         .keys(&[KeySpec::one(1, &["RW", "insert"])])
         .group("set", "1.0.0"),
     cmd("srem", srem)
+        .element(2)
         .arity(-3)
         .flags(flag::WRITE | flag::FAST)
         .acl(acl::SET)
         .keys(&[KeySpec::one(1, &["RW", "delete"])])
         .group("set", "1.0.0"),
     cmd("sismember", sismember)
+        .element(2)
         .arity(3)
         .flags(flag::READONLY | flag::FAST)
         .acl(acl::SET)
         .keys(&[KeySpec::one(1, &["RO"])])
         .group("set", "1.0.0"),
     cmd("smismember", smismember)
+        .element(2)
         .arity(-3)
         .flags(flag::READONLY | flag::FAST)
         .acl(acl::SET)

@@ -253,6 +253,7 @@ fn complete(row: &Command, container: Option<&Command>, next_index: &mut u16) ->
     row.acl |= implied_categories(row.flags);
     row.is_light |= row.flags & flag::FAST != 0;
     row.legacy_keys = keyspec::legacy_triple(row.keys);
+    row.is_inside = matches!(row.group, "list" | "hash" | "set" | "sorted-set" | "stream" | "geo");
     row.one_key = keyspec::one_key(row.keys);
     if keyspec::are_movable(row.keys) {
         row.flags |= flag::MOVABLE_KEYS;

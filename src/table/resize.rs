@@ -29,6 +29,7 @@ use super::staged::Record;
 use super::word::Word;
 use crate::base::hash::KeyHasher;
 use crate::base::mutation::{Mutation, unless, weakened};
+use crate::base::prefetch::prefetch;
 use crate::base::sync::{AtomicU64, Ordering};
 
 /// Live words of the sources, in slot order.
@@ -155,7 +156,7 @@ fn hash_of(word: Word, hasher: &KeyHasher) -> u64 {
 
 fn fill(new: Generation, unit: &Unit, image: &Image, hasher: &KeyHasher) {
     for &word in &image.words {
-        super::prefetch(word.pointer::<u8>());
+        prefetch(word.pointer::<u8>());
     }
     if unit.destination_count == 1 {
         return fill_group(new, unit.destinations[0], &image.words);

@@ -10,6 +10,7 @@
 //!
 //! Packs (value/pack.rs) and the items of hash tables lie in such blocks.
 
+use crate::base::prefetch::prefetch_lines;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -125,6 +126,12 @@ impl Block {
     #[inline]
     pub fn memory(&self) -> usize {
         room(self.len())
+    }
+    /// Prefetches the first lines. False: there is nothing behind them.
+    #[inline]
+    pub fn look_ahead(&self) -> bool {
+        prefetch_lines(self.address(), 3);
+        false
     }
     /// Where the block lies, for prefetching.
     #[inline]

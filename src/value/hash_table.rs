@@ -23,6 +23,7 @@
 #![forbid(unsafe_code)]
 
 use crate::base::hash::element_hash;
+use crate::base::prefetch::{prefetch, prefetch_lines};
 use crate::base::prng::Prng;
 
 /// What can be in a table.
@@ -34,6 +35,8 @@ pub trait Item {
     fn hash(key: &[u8]) -> u64 {
         element_hash(key)
     }
+    /// Where the key's bytes lie, for prefetching.
+    fn address(&self) -> *const u8;
 }
 
 /// Some items with their tags. `tags[SLOTS]` is their number; they lie in front.
@@ -55,6 +58,9 @@ const SEGMENT: usize = 64;
 const FULL: usize = 11;
 /// Items per bucket below which it shrinks: less than half of `FULL`, so that it does not go to and fro.
 const SPARSE: usize = 5;
+
+/// Random places that are drawn at once.
+const DRAWS: usize = 4;
 
 /// See the module header.
 #[derive(Clone)]
@@ -157,6 +163,22 @@ impl<I: Item> Bucket<I> {
             (next, before) = (spill.next.as_deref(), before + Spill::<I>::SLOTS);
         }
         None
+    }
+    /// Prefetches the items with this tag; if there is none, the chain's next node.
+    #[inline]
+    fn look_ahead(&self, tag: u8) {
+        let mut any = false;
+        for (index, word) in self.tags.as_chunks::<8>().0.iter().enumerate() {
+            let hits = matches(u64::from_le_bytes(*word), tag);
+            let slot = index * 8 + hits.trailing_zeros() as usize / 8;
+            if let Some(item) = self.items.get(slot).and_then(Option::as_ref).filter(|_| hits != 0) {
+                prefetch(item.address());
+                any = true;
+            }
+        }
+        if let Some(next) = self.next.as_deref().filter(|_| !any) {
+            prefetch(next);
+        }
     }
     /// The item at a position of the chain.
     #[inline]
@@ -271,6 +293,20 @@ impl<I: Item> HashTable<I> {
         &mut self.segments[index / SEGMENT][index % SEGMENT]
     }
 
+    /// Prefetches what a lookup of a key with this hash will touch: in step 0 the bucket, in step 1 the items whose tags
+    /// match. False: that is all.
+    #[inline]
+    pub fn look_ahead(&self, hash: u64, step: usize) -> bool {
+        if self.len == 0 {
+            return false;
+        }
+        let bucket = self.bucket(self.index(hash));
+        match step {
+            0 => prefetch_lines(bucket, size_of::<Bucket<I>>() / 64),
+            _ => bucket.look_ahead(tag_of(hash)),
+        }
+        step == 0
+    }
     /// The item with this key.
     #[inline]
     pub fn get(&self, key: &[u8]) -> Option<&I> {
@@ -470,19 +506,36 @@ impl<I: Item> HashTable<I> {
         // Counts up in the bits below the mask's end, the most significant one being the lowest.
         (cursor | !(mask as u64)).reverse_bits().wrapping_add(1).reverse_bits()
     }
-    /// A random item, each as likely as the others.
-    /// Cost: about `longest` / (items per bucket) looks at buckets: 4, rarely 10.
-    pub fn random(&self, prng: &mut Prng) -> Option<&I> {
+    /// The place of a random item, each as likely as the others: its bucket and its position in the chain.
+    /// Cost: about `longest` / (items per bucket) looks at buckets: 2 to 4, rarely 10. They are asked for together, so that
+    /// the waits for memory overlap.
+    fn draw(&self, prng: &mut Prng) -> Option<(usize, usize)> {
         if self.len == 0 {
             return None;
         }
         loop {
-            let index = prng.below(self.bucket_count as u64) as usize;
-            let position = prng.below(self.longest as u64) as usize;
-            if let Some(item) = self.bucket(index).nth(position) {
-                return Some(item);
+            let draws: [(usize, usize); DRAWS] = std::array::from_fn(|_| {
+                let index = prng.below(self.bucket_count as u64) as usize;
+                prefetch_lines(self.bucket(index), size_of::<Bucket<I>>() / 64);
+                (index, prng.below(self.longest as u64) as usize)
+            });
+            if let Some(place) = draws.into_iter().find(|&(index, position)| self.bucket(index).nth(position).is_some())
+            {
+                return Some(place);
             }
         }
+    }
+    /// A random item, each as likely as the others.
+    pub fn random(&self, prng: &mut Prng) -> Option<&I> {
+        let (index, position) = self.draw(prng)?;
+        self.bucket(index).nth(position)
+    }
+    /// Takes out a random item, each as likely as the others.
+    pub fn pop_random(&mut self, prng: &mut Prng) -> Option<I> {
+        let (index, position) = self.draw(prng)?;
+        let popped = self.bucket_mut(index).remove_nth(position);
+        self.removed_one();
+        popped
     }
 }
 

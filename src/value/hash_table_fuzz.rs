@@ -24,6 +24,9 @@ impl<const MASK: u64> Item for Pair<MASK> {
         static HASHER: LazyLock<KeyHasher> = LazyLock::new(|| KeyHasher::seeded(7));
         HASHER.hash(key) & MASK
     }
+    fn address(&self) -> *const u8 {
+        self.key().as_ptr()
+    }
 }
 
 impl<const MASK: u64> Pair<MASK> {
@@ -75,7 +78,13 @@ fn drive<const MASK: u64>(seed: u64, events: usize, key_count: u64) {
                     assert!(popped.is_none_or(|key| model.remove(&key).is_some()), "seed {seed} event {event}");
                 }
             }
+            7 if prng.chance(1, 2) => {
+                let popped = table.pop_random(&mut prng).map(|item| item.key().to_vec());
+                assert_eq!(popped.is_none(), model.is_empty(), "seed {seed} event {event}");
+                assert!(popped.is_none_or(|key| model.remove(&key).is_some()), "seed {seed} event {event}");
+            }
             7 => {
+                table.look_ahead(Pair::<MASK>::hash(&key), prng.below(2) as usize);
                 let random = table.random(&mut prng).map(|item| item.key().to_vec());
                 assert_eq!(random.is_some(), !model.is_empty(), "seed {seed} event {event}");
                 assert!(random.is_none_or(|key| model.contains_key(&key)));

@@ -54,6 +54,11 @@ impl IntSet {
         values.iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()[..width]));
         IntSet { block: Block::of(&[&bytes]) }
     }
+    /// See `Block::look_ahead`.
+    #[inline]
+    pub fn look_ahead(&self) -> bool {
+        self.block.look_ahead()
+    }
     /// Bytes of one integer, and the integers.
     #[inline]
     fn parts(&self) -> (usize, &[u8]) {

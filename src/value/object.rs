@@ -21,6 +21,7 @@
 use super::drain;
 use crate::base::mutation::{Mutation, mutated, weakened};
 use crate::base::plain::Plain;
+use crate::base::prefetch::prefetch_lines;
 use crate::base::sync::{AtomicU32, Ordering, Patience};
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
@@ -52,6 +53,19 @@ pub trait Collection: Default + Send + 'static {
     fn pieces(&self) -> usize;
     /// A copy that shares nothing with it.
     fn duplicate(&self) -> Self;
+    /// Prefetches what a command on the element with this hash (`element_hash`; 0: on no certain one) will touch: in step 0
+    /// what the body points to, in each further step what is found there. False: that is all.
+    fn look_ahead(&self, element: u64, step: usize) -> bool;
+}
+
+/// Steps of `look_ahead` that pay.
+pub const LOOK_STEPS: usize = 3;
+
+/// A step of `look_ahead` that asks for what a box holds; there is more behind it.
+#[inline]
+pub fn look_into<T>(boxed: &T) -> bool {
+    prefetch_lines(boxed, size_of::<T>().div_ceil(64).min(2));
+    true
 }
 
 /// A collection's place: aligned for thin boxes.
@@ -65,6 +79,7 @@ struct Methods {
     memory: unsafe fn(*const Body, usize) -> usize,
     pieces: unsafe fn(*const Body) -> usize,
     duplicate: unsafe fn(*const Body) -> Value,
+    look_ahead: unsafe fn(*const Body, u64, usize) -> bool,
 }
 
 /// The collection in a body.
@@ -91,6 +106,8 @@ const fn methods<T: Collection>() -> Methods {
         pieces: |body| unsafe { seen::<T>(body) }.pieces(),
         // SAFETY: as above.
         duplicate: |body| Value::new(unsafe { seen::<T>(body) }.duplicate()),
+        // SAFETY: as above.
+        look_ahead: |body, element, step| unsafe { seen::<T>(body) }.look_ahead(element, step),
     }
 }
 
@@ -213,6 +230,15 @@ impl Object {
             }
             patience.wait();
         }
+    }
+    /// Takes the lock shared if nobody has it exclusively or waits for that. None: it is dead, or was not to be had at once.
+    #[inline]
+    pub fn try_read(&self) -> Option<Shared<'_>> {
+        let seen = self.lock.load(Ordering::Relaxed); // As in `read`.
+        let is_free = seen & (WRITER | WANTED | DEAD) == 0;
+        // Acquire: as in `read`.
+        let taken = is_free && self.lock.compare_exchange(seen, seen + 1, Ordering::Acquire, Ordering::Relaxed).is_ok();
+        taken.then_some(Shared(self))
     }
     /// Takes the lock exclusively. None: it is dead, look the key up again.
     #[inline]
@@ -339,6 +365,17 @@ impl<'o> Shared<'o> {
     pub fn duplicate(&self) -> Value {
         // SAFETY: as above.
         unsafe { (self.0.methods().duplicate)(self.0.body.get()) }
+    }
+    /// See `Collection::look_ahead`.
+    #[inline]
+    pub fn look_ahead(&self, element: u64, step: usize) -> bool {
+        // SAFETY: as above.
+        unsafe { (self.0.methods().look_ahead)(self.0.body.get(), element, step) }
+    }
+    /// Is this the lock of `object`?
+    #[inline]
+    pub fn is_of(&self, object: &Object) -> bool {
+        std::ptr::eq(self.0, object)
     }
 }
 

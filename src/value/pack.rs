@@ -244,6 +244,11 @@ impl Pack {
             count => count as usize,
         }
     }
+    /// See `Block::look_ahead`.
+    #[inline]
+    pub fn look_ahead(&self) -> bool {
+        self.block.look_ahead()
+    }
     #[inline]
     fn short_count(&self) -> u16 {
         self.block.bytes().first_chunk().map_or(0, |&count| u16::from_le_bytes(count))

@@ -26,4 +26,7 @@ impl Collection for Tally {
     fn duplicate(&self) -> Self {
         Tally(self.0)
     }
+    fn look_ahead(&self, _element: u64, _step: usize) -> bool {
+        false
+    }
 }

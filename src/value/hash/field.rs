@@ -44,6 +44,10 @@ impl Item for Field {
     fn key(&self) -> &[u8] {
         self.name()
     }
+    #[inline]
+    fn address(&self) -> *const u8 {
+        self.0.address()
+    }
 }
 
 impl Field {

@@ -16,7 +16,7 @@ mod hash_fuzz;
 mod small;
 mod table;
 
-use super::object::{Collection, ObjectType};
+use super::object::{Collection, ObjectType, look_into};
 use super::pack::{Pack, Piece};
 use crate::base::clock::WallMs;
 use crate::base::prng::Prng;
@@ -260,6 +260,15 @@ impl Collection for Hash {
             Hash::Plain(pack) => Hash::Plain(pack.clone()),
             Hash::Timed(timed) => Hash::Timed(timed.clone()),
             Hash::Table(table) => Hash::Table(table.clone()),
+        }
+    }
+    fn look_ahead(&self, element: u64, step: usize) -> bool {
+        match (self, step) {
+            (Hash::Plain(pack), _) => pack.look_ahead(),
+            (Hash::Timed(timed), 0) => look_into(&**timed),
+            (Hash::Timed(timed), _) => timed.pack.look_ahead(),
+            (Hash::Table(table), 0) => look_into(&**table),
+            (Hash::Table(table), step) => element != 0 && table.look_ahead(element, step - 1),
         }
     }
 }

@@ -25,6 +25,10 @@ const DEADLINE_BYTES: usize = 24;
 const TRIES: usize = 100;
 
 impl FieldTable {
+    /// See `HashTable::look_ahead`.
+    pub(super) fn look_ahead(&self, hash: u64, step: usize) -> bool {
+        self.fields.look_ahead(hash, step)
+    }
     #[inline]
     pub(super) fn get(&self, name: &[u8], now: WallMs) -> Option<&Field> {
         self.fields.get(name).filter(|field| !field.is_dead(now))

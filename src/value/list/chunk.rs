@@ -12,6 +12,7 @@
 
 use super::End;
 use super::element::{self, Element, Encoded, Forward, offset_of};
+use crate::base::prefetch::prefetch;
 
 /// Elements in one allocation.
 #[derive(Default)]
@@ -78,6 +79,18 @@ impl Chunk {
         bytes[..4].copy_from_slice(&(head.start as u32).to_ne_bytes());
         bytes[4..8].copy_from_slice(&(head.end as u32).to_ne_bytes());
         bytes[8..].copy_from_slice(&(head.count as u32).to_ne_bytes());
+    }
+    /// Prefetches the positions in step 0, both ends of the elements in step 1. False: that is all.
+    #[inline]
+    pub fn look_ahead(&self, step: usize) -> bool {
+        if step == 0 {
+            prefetch(self.0.as_ptr());
+            return true;
+        }
+        let head = self.head();
+        prefetch(self.0.as_ptr().wrapping_add(head.start));
+        prefetch(self.0.as_ptr().wrapping_add(head.end));
+        false
     }
     /// A chunk of encoded elements.
     pub fn of(bytes: &[u8], count: usize) -> Chunk {

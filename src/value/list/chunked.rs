@@ -8,6 +8,7 @@
 use super::chunk::Chunk;
 use super::element::Element;
 use super::{End, LISTPACK_OVERHEAD, Limits, remove_from_chunk, walk};
+use crate::base::prefetch::prefetch;
 use crate::value::lzf;
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -189,6 +190,18 @@ fn squeezed(bytes: &[u8]) -> Option<Box<[u8]>> {
 }
 
 impl Chunked {
+    /// Prefetches the row's ends in step 0, the chunks there in step 1. False: that is all.
+    #[inline]
+    pub fn look_ahead(&self, step: usize) -> bool {
+        for node in self.nodes.front().into_iter().chain(self.nodes.back()) {
+            match &node.body {
+                _ if step == 0 => prefetch(node),
+                Body::Chunk(chunk) => _ = chunk.look_ahead(0),
+                _ => {}
+            }
+        }
+        step == 0
+    }
     /// The list that has this chunk.
     pub fn of(chunk: Chunk) -> Self {
         let count = chunk.count();

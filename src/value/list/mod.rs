@@ -16,7 +16,7 @@ pub mod element;
 #[cfg(all(test, not(loom)))]
 mod list_fuzz;
 
-use super::object::{Collection, ObjectType};
+use super::object::{Collection, ObjectType, look_into};
 use chunk::Chunk;
 use chunked::Chunked;
 pub use chunked::Snapshot;
@@ -271,6 +271,13 @@ impl Collection for List {
         match self {
             List::Pack(chunk) => List::Pack(chunk.duplicate()),
             List::Chunks(chunks) => List::Chunks(Box::new(chunks.duplicate())),
+        }
+    }
+    fn look_ahead(&self, _element: u64, step: usize) -> bool {
+        match (self, step) {
+            (List::Pack(chunk), step) => chunk.look_ahead(step),
+            (List::Chunks(chunks), 0) => look_into(&**chunks),
+            (List::Chunks(chunks), step) => chunks.look_ahead(step - 1),
         }
     }
 }

@@ -17,7 +17,7 @@ use super::block::Block;
 use super::drain;
 use super::hash_table::{HashTable, Item};
 use super::intset::IntSet;
-use super::object::{Collection, ObjectType, Value};
+use super::object::{Collection, ObjectType, Value, look_into};
 use super::pack::{Pack, Piece};
 use crate::base::prng::Prng;
 use std::ops::ControlFlow;
@@ -30,6 +30,10 @@ impl Item for Member {
     #[inline]
     fn key(&self) -> &[u8] {
         self.0.bytes()
+    }
+    #[inline]
+    fn address(&self) -> *const u8 {
+        self.0.address()
     }
 }
 
@@ -211,9 +215,9 @@ impl Set {
     pub fn pop_random(&mut self, prng: &mut Prng, take: impl FnOnce(Piece<'_>)) -> bool {
         match self {
             Set::Table(table) => {
-                let Some(key) = table.random(prng).cloned() else { return false };
-                take(Piece::Bytes(key.key()));
-                table.remove(key.key()).is_some()
+                let Some(member) = table.pop_random(prng) else { return false };
+                take(Piece::Bytes(member.key()));
+                true
             }
             Set::Ints(ints) if !ints.is_empty() => {
                 let index = prng.below(ints.len() as u64) as usize;
@@ -363,6 +367,14 @@ impl Collection for Set {
             Set::Ints(ints) => Set::Ints(ints.clone()),
             Set::Pack(pack) => Set::Pack(pack.clone()),
             Set::Table(table) => Set::Table(table.clone()),
+        }
+    }
+    fn look_ahead(&self, element: u64, step: usize) -> bool {
+        match (self, step) {
+            (Set::Ints(ints), _) => ints.look_ahead(),
+            (Set::Pack(pack), _) => pack.look_ahead(),
+            (Set::Table(table), 0) => look_into(&**table),
+            (Set::Table(table), step) => element != 0 && table.look_ahead(element, step - 1),
         }
     }
 }

@@ -25,7 +25,7 @@ pub use group::{Claim, Consumer, ConsumerId, Delivery, Group, Pending};
 pub use id::{IdBuffer, IdText, StreamId, c_string};
 pub use log::{BlockLimits, Keep, Log, TooLarge, Trim};
 
-use super::object::{Collection, ObjectType};
+use super::object::{Collection, ObjectType, look_into};
 use std::collections::BTreeMap;
 
 /// See the module header.
@@ -178,5 +178,9 @@ impl Collection for Stream {
     }
     fn duplicate(&self) -> Self {
         self.clone()
+    }
+    fn look_ahead(&self, _element: u64, _step: usize) -> bool {
+        look_into(&*self.0);
+        false
     }
 }

@@ -27,6 +27,10 @@ fn entry(member: &Member, score: f64) -> Entry {
 }
 
 impl Large {
+    /// See `HashTable::look_ahead`.
+    pub fn look_ahead(&self, hash: u64, step: usize) -> bool {
+        self.index.look_ahead(hash, step)
+    }
     #[inline]
     pub fn len(&self) -> usize {
         self.tree.len()

@@ -37,6 +37,10 @@ impl Item for Member {
     fn key(&self) -> &[u8] {
         &self.0.bytes()[SCORE_LEN..]
     }
+    #[inline]
+    fn address(&self) -> *const u8 {
+        self.0.address()
+    }
 }
 
 /// A pointer to a member's block. See the module header.

@@ -15,7 +15,7 @@ mod tree;
 #[cfg(all(test, not(loom)))]
 mod zset_fuzz;
 
-use super::object::{Collection, ObjectType};
+use super::object::{Collection, ObjectType, look_into};
 use super::pack::Pack;
 use large::Large;
 use std::ops::Range;
@@ -262,6 +262,13 @@ impl Collection for SortedSet {
         match self {
             SortedSet::Pack(pack) => SortedSet::Pack(pack.clone()),
             SortedSet::Tree(large) => SortedSet::Tree(Box::new(large.duplicate())),
+        }
+    }
+    fn look_ahead(&self, element: u64, step: usize) -> bool {
+        match (self, step) {
+            (SortedSet::Pack(pack), _) => pack.look_ahead(),
+            (SortedSet::Tree(large), 0) => look_into(&**large),
+            (SortedSet::Tree(large), step) => element != 0 && large.look_ahead(element, step - 1),
         }
     }
 }
