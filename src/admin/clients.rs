@@ -63,6 +63,8 @@ pub mod client_flag {
     pub const MONITOR: u32 = 1 << 5;
     /// Its loop does not read from it: too much waits to be run or to be sent.
     pub const UNREAD: u32 = 1 << 6;
+    /// Between MULTI and EXEC.
+    pub const MULTI: u32 = 1 << 7;
 }
 
 /// How long a peak is remembered of a client that does nothing. Source: Redis, `PROTO_REPLY_PEAK_RESET_INTERVAL`.
@@ -104,6 +106,9 @@ pub struct ClientInfo {
     commands: AtomicU64,
     /// Where its loop keeps it.
     slot: AtomicU32,
+    /// Commands that are queued between MULTI and EXEC, plus 1; 0: there was no MULTI. And the bytes that they need.
+    multi_count: AtomicU32,
+    multi_len: AtomicU32,
     row: AtomicU32,
     db: AtomicU32,
     flags: AtomicU32,
@@ -186,6 +191,8 @@ impl ClientInfo {
             sent: AtomicU64::new(0),
             commands: AtomicU64::new(0),
             slot: AtomicU32::new(0),
+            multi_count: AtomicU32::new(0),
+            multi_len: AtomicU32::new(0),
             row: AtomicU32::new(NO_ROW),
             db: AtomicU32::new(0),
             flags: AtomicU32::new(0),
@@ -256,6 +263,19 @@ impl ClientInfo {
             sent: self.sent.load(Relaxed),
             commands: self.commands.load(Relaxed),
         }
+    }
+    /// Notes the commands that are queued, if there was a MULTI, and their bytes.
+    #[inline]
+    pub fn set_multi(&self, count: Option<usize>, len: usize) {
+        self.multi_count.store(count.map_or(0, |count| count as u32 + 1), Relaxed);
+        self.multi_len.store(len.min(u32::MAX as usize) as u32, Relaxed);
+    }
+    /// Commands that are queued between MULTI and EXEC, and their bytes.
+    pub fn multi(&self) -> (Option<usize>, usize) {
+        (
+            self.multi_count.load(Relaxed).checked_sub(1).map(|count| count as usize),
+            self.multi_len.load(Relaxed) as usize,
+        )
     }
     /// Where its loop finds the connection.
     pub fn slot(&self) -> u32 {

@@ -176,7 +176,7 @@ impl Cx<'_> {
     }
     /// May the command wait, or must it reply as after a timeout?
     pub fn may_wait(&self) -> bool {
-        self.session.woken != Some(Woken::TimedOut)
+        self.session.may_wait()
     }
     /// What a handler returns that has found nothing under these keys of the selected database. Nothing has been replied.
     pub fn wait_for(&mut self, awaited: Awaited, keys: &[Key<'_>], until: Option<WallMs>) -> Flow {

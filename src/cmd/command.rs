@@ -3,8 +3,10 @@
 //! Arity, key positions, COMMAND, ACL categories, statistics and prefetching come from the row; a handler holds only the
 //! command's own meaning. A special case for one command elsewhere is a missing column here.
 
+use super::alone::Alone;
 use super::blocking::{Delivery, Fills, Wanted};
 use super::keyspec::KeyAt;
+use super::queue::Spares;
 use super::redact::Secrets;
 use super::resume::Resumable;
 use super::session::Session;
@@ -34,6 +36,16 @@ pub struct Cx<'a> {
 }
 
 impl<'a> Cx<'a> {
+    /// Runs `work` while all other loops stand still. This one may have stood still for another before: entries that were read
+    /// before must not be used after.
+    pub fn stop_others<R>(&mut self, work: impl FnOnce(&mut Self) -> R) -> R {
+        let (world, home) = (self.world, self.session.home);
+        world.safepoint.run(home, || {
+            self.effects.heed(world);
+            self.keys.heed();
+            work(self)
+        })
+    }
     /// Argument `index` as a key, with the hash that the look stage left.
     #[inline]
     pub fn key<'k>(&self, args: &Args<'k>, index: usize) -> Key<'k> {
@@ -84,6 +96,10 @@ pub struct Effects {
     pub wanted: Option<Wanted>,
     /// Replies to commands that were run for waiting clients.
     pub deliveries: Vec<Delivery>,
+    /// What the command that has just returned `Flow::Alone` wants to be run.
+    pub alone: Option<Alone>,
+    /// Queues for the next transactions.
+    pub spares: Spares,
 }
 
 impl Effects {
@@ -93,6 +109,12 @@ impl Effects {
     #[inline]
     pub fn filled(&mut self, db: DbIndex, key: &[u8]) {
         self.fills.push(db, key);
+    }
+    /// Reads again what others may have switched on: at the begin of each window of commands, and after every safepoint that
+    /// this loop has entered, because it may have stood still for another one before.
+    #[inline]
+    pub fn heed(&mut self, world: &World) {
+        self.fills.is_heeded = world.waiters.is_heeded();
     }
     /// Is the end of this entry to be told as `filled`? It is if it is a stream, whose groups' consumers may wait.
     /// Cost: a test if nobody has ever waited for a key.
@@ -112,6 +134,8 @@ pub enum Flow {
     Shutdown,
     /// There is more to do in later turns: the job is in `effects.job`. The client's next commands wait for it.
     Resume,
+    /// The command wants everything else to stand still: its job is in `effects.alone`. Nothing has happened yet.
+    Alone,
     /// The command must wait, and its client with it. Nothing has happened yet, nothing was replied: when the wait is over
     /// the command runs again from its start, and `session.woken` tells it why.
     Park(Wait),
@@ -173,6 +197,12 @@ pub mod flag {
     pub const TOUCHES_ARBITRARY_KEYS: u32 = 1 << 22;
     /// GETKEYS needs the handler's own parser (`getkeys`): COMMAND shows `movablekeys`.
     pub const MOVABLE_KEYS: u32 = 1 << 23;
+    /// Runs at once between MULTI and EXEC, where others are queued. Not shown, as the two below.
+    pub const UNQUEUED: u32 = 1 << 24;
+    /// Runs while everything else stands still (`Flow::Alone`).
+    pub const ALONE: u32 = 1 << 25;
+    /// Ends a transaction: whatever is wrong with the command itself, the transaction is over.
+    pub const ENDS_MULTI: u32 = 1 << 26;
 }
 
 /// ACL categories beyond those that follow from the flags (`@read`, `@write`, `@fast`, `@slow`, `@admin`, …).
@@ -348,6 +378,11 @@ impl Command {
     }
     pub const fn acl(mut self, acl: u32) -> Self {
         self.acl = acl;
+        self
+    }
+    /// Flags beside those it has.
+    pub const fn also(mut self, flags: u32) -> Self {
+        self.flags |= flags;
         self
     }
     /// Key specifications; the legacy (first, last, step) triple follows from the first one by Redis's rule.

@@ -25,8 +25,8 @@ pub static ROWS: &[Command] = &[
     row("hello", hello, -1, ENTRANCE | flag::SENTINEL, "6.0.0").secrets(redact::behind_auth),
     row("ping", ping, -1, flag::FAST | flag::SENTINEL, "1.0.0")
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
-    row("quit", quit, -1, ENTRANCE, "1.0.0").deprecated("7.2.0", "just closing the connection"),
-    row("reset", reset, 1, ENTRANCE, "6.2.0"),
+    row("quit", quit, -1, ENTRANCE | flag::UNQUEUED, "1.0.0").deprecated("7.2.0", "just closing the connection"),
+    row("reset", reset, 1, ENTRANCE | flag::UNQUEUED, "6.2.0"),
     row("select", select, 2, ALWAYS, "1.0.0"),
 ];
 

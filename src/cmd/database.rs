@@ -87,11 +87,10 @@ fn check_mode(args: &Args<'_>) -> Result<(), ReplyError> {
 
 fn flush(cx: &mut Cx<'_>, dbs: &[DbIndex]) -> Result<Flow, ReplyError> {
     let (keys, space) = (cx.keys, &cx.world.keyspace);
-    let (count, tables) = cx.world.safepoint.run(cx.session.home, || {
+    let (count, tables) = cx.stop_others(|_| {
         let count: usize = dbs.iter().map(|&db| keys.on(db).count()).sum();
         (count, dbs.iter().filter_map(|db| space.roots.take(db.0 as usize)).collect())
     });
-    keys.heed();
     dbs.iter().for_each(|&db| keys.on(db).changed_all());
     space.discard(tables, keys.guard);
     cx.effects.dirty += count as u64;
@@ -110,8 +109,7 @@ fn swapdb(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let second = number(2, "ERR invalid second DB index")?;
     let (first, second) = (existing(cx, first)?, existing(cx, second)?);
     let roots = &cx.world.keyspace.roots;
-    cx.world.safepoint.run(cx.session.home, || roots.swap(first.0 as usize, second.0 as usize));
-    cx.keys.heed();
+    cx.stop_others(|_| roots.swap(first.0 as usize, second.0 as usize));
     [first, second].into_iter().for_each(|db| cx.keys.on(db).changed_all());
     cx.effects.dirty += 1;
     look_again(cx, &[first, second]);

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod alone;
 pub mod auth;
 pub mod blocking;
 pub mod command;
@@ -9,6 +10,7 @@ pub mod docs;
 pub mod help;
 pub mod keyspec;
 pub mod permission;
+pub mod queue;
 pub mod redact;
 pub mod resume;
 #[cfg(any(test, fuzzing))]
@@ -53,6 +55,7 @@ pub mod slowlog;
 pub mod sort;
 pub mod stream;
 pub mod string;
+pub mod transaction;
 pub mod zset;
 
 mod bitfield;

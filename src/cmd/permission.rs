@@ -131,18 +131,38 @@ fn channels_of<'a>(channels: Channels, args: &Args<'a>) -> Vec<Channel<'a>> {
 /// Logs and counts a refusal; returns the error that the client gets.
 #[cold]
 pub fn refuse(world: &World, session: &Session, row: &Command, args: &Args<'_>, denial: Denial) -> ReplyError {
-    let (reason, object) = match denial {
-        Denial::Command => (Reason::Command, row.full_name.as_bytes()),
-        Denial::Key(at) => (Reason::Key, args.get(at)),
-        Denial::Channel(at) => (Reason::Channel, args.get(at)),
-    };
-    note(world, session, reason, object, &session.user().name);
+    note_denial(world, session, row, args, denial, Context::Toplevel);
     let text = match denial {
         Denial::Command => return ReplyError::owned(format!("NOPERM {}", explain(session.user(), row, args, denial))),
         Denial::Key(_) => "NOPERM No permissions to access a key",
         Denial::Channel(_) => "NOPERM No permissions to access a channel",
     };
     ReplyError::text(text)
+}
+
+/// The same for a command of a transaction that was allowed when it was queued.
+#[cold]
+pub fn refuse_queued(world: &World, session: &Session, row: &Command, args: &Args<'_>, denial: Denial) -> ReplyError {
+    note_denial(world, session, row, args, denial, Context::Multi);
+    let reason = match denial {
+        Denial::Command => "no permission to execute the command or subcommand",
+        Denial::Key(_) => "no permission to touch the specified keys",
+        Denial::Channel(_) => "no permission to access one of the channels used as arguments",
+    };
+    ReplyError::owned(format!(
+        "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command is \
+         no longer allowed for the following reason: {reason}"
+    ))
+}
+
+/// Logs and counts what a user was denied.
+pub fn note_denial(world: &World, session: &Session, row: &Command, args: &Args<'_>, denial: Denial, context: Context) {
+    let (reason, object) = match denial {
+        Denial::Command => (Reason::Command, row.full_name.as_bytes()),
+        Denial::Key(at) => (Reason::Key, args.get(at)),
+        Denial::Channel(at) => (Reason::Channel, args.get(at)),
+    };
+    log(world, session, Refused { reason, context, object, user: &session.user().name });
 }
 
 /// What a user may not do, with names: for ACL DRYRUN, and of a command for everybody.
@@ -160,10 +180,23 @@ pub fn explain(user: &User, row: &Command, args: &Args<'_>, denial: Denial) -> S
 /// Logs and counts a refusal of whatever kind.
 #[cold]
 pub fn note(world: &World, session: &Session, reason: Reason, object: &[u8], user: &[u8]) {
+    log(world, session, Refused { reason, context: Context::Toplevel, object, user });
+}
+
+/// What is known of a refusal, beside the client.
+struct Refused<'a> {
+    reason: Reason,
+    context: Context,
+    object: &'a [u8],
+    user: &'a [u8],
+}
+
+fn log(world: &World, session: &Session, refused: Refused<'_>) {
     let now = world.keyspace.now.get();
+    let Refused { reason, context, object, user } = refused;
     let refusal = Refusal {
         reason,
-        context: Context::Toplevel,
+        context,
         object: object.to_vec(),
         user: user.to_vec(),
         client: client::line(&session.info, now).trim_end().to_string(),
@@ -228,7 +261,7 @@ mod tests {
         assert_eq!(names, ["get", "script", "script|load"]);
         assert_eq!((&*commands[1].subs, commands[2].container), (&[2][..], Some(1)));
         assert_eq!(commands[2].categories.count_ones(), 2);
-        for name in ["multi", "subscribe", "eval"] {
+        for name in ["subscribe", "eval"] {
             assert!(catalogue().find(name.as_bytes()).is_some(), "{name}");
         }
     }

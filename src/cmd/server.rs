@@ -96,7 +96,9 @@ fn wait(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let wanted = parse_i64(args.get(1)).ok_or(ReplyError::NotInteger)?;
     let until = client::deadline(args.get(2), cx.keys.now)?;
     match cx.session.woken {
-        None if wanted > 0 => Ok(Flow::Park(Wait::Event { until: (until > cx.keys.now).then_some(until) })),
+        None if wanted > 0 && cx.may_wait() => {
+            Ok(Flow::Park(Wait::Event { until: (until > cx.keys.now).then_some(until) }))
+        }
         Some(Woken::Event { until }) => Ok(Flow::Park(Wait::Event { until })),
         _ => {
             cx.reply.int(0);
@@ -119,7 +121,7 @@ fn waitaof(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     if local == 1 {
         return Err(ReplyError::text("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled."));
     }
-    if wanted > 0 && cx.session.woken != Some(Woken::TimedOut) {
+    if wanted > 0 && cx.may_wait() {
         return Ok(Flow::Park(Wait::Event { until: (until > cx.keys.now).then_some(until) }));
     }
     cx.reply.array(2);

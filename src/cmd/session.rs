@@ -2,6 +2,7 @@
 
 use super::blocking::Blocked;
 use super::command::Woken;
+use super::queue::Queue;
 use crate::admin::acl::Acl;
 use crate::admin::acl::user::{DEFAULT, User};
 use crate::admin::clients::{ClientInfo, Traffic, client_flag};
@@ -54,6 +55,10 @@ pub struct Session {
     pub kept: Option<Box<dyn Any + Send>>,
     /// The command at hand waits for keys, and others may run it.
     pub blocked: Option<Arc<Blocked>>,
+    /// MULTI: commands are queued here until EXEC.
+    pub multi: Option<Box<Queue>>,
+    /// Commands that would wait reply as after a timeout: they are part of a transaction or a script.
+    pub denies_blocking: bool,
     /// What went over this connection so far. Others see it in `info` as of the end of the last turn.
     pub traffic: Traffic,
     /// The same client as others see it.
@@ -79,6 +84,8 @@ impl Session {
             woken: None,
             kept: None,
             blocked: None,
+            multi: None,
+            denies_blocking: false,
             traffic: Traffic::default(),
             info,
         }
@@ -100,9 +107,20 @@ impl Session {
             woken: None,
             kept: self.kept.take(),
             blocked: None,
+            multi: None,
+            denies_blocking: self.denies_blocking,
             traffic: Traffic::default(),
             info: self.info.clone(),
         }
+    }
+    /// A session that keeps the place of this one while it is elsewhere. No command runs for it.
+    pub fn stand_in(&mut self) -> Session {
+        let traffic = self.traffic;
+        Session { traffic, reply_mode: self.reply_mode, ..self.deputy() }
+    }
+    /// The connection is closed: what others keep in the session's name is given up.
+    pub fn discard(mut self) {
+        self.end_multi();
     }
     /// The generation of users that the session goes by.
     pub fn acl_generation(&self) -> u64 {
@@ -166,6 +184,10 @@ impl Session {
         self.is_monitor = on;
         self.info.set(client_flag::MONITOR, on);
     }
+    /// May the command at hand wait, or must it reply as after a timeout?
+    pub fn may_wait(&self) -> bool {
+        self.woken != Some(Woken::TimedOut) && !self.denies_blocking
+    }
     /// Before a command runs: has the moment come to skip?
     #[inline]
     pub fn before_reply(&mut self) {
@@ -185,6 +207,18 @@ impl Session {
             }
         }
     }
+    /// MULTI: from now on commands are queued.
+    pub fn begin_multi(&mut self, queue: Box<Queue>) {
+        self.multi = Some(queue);
+        self.info.set(client_flag::MULTI, true);
+        self.info.set_multi(Some(0), 0);
+    }
+    /// The transaction is over, whether it ran or not. Its queue was taken, or is returned.
+    pub fn end_multi(&mut self) -> Option<Box<Queue>> {
+        self.info.set(client_flag::MULTI, false);
+        self.info.set_multi(None, 0);
+        self.multi.take()
+    }
     /// Names the connection; an empty name takes the name away.
     pub fn set_name(&mut self, name: &[u8]) {
         self.info.rename(|names| names.name = name.into());
@@ -192,6 +226,7 @@ impl Session {
     /// Back to the state of a fresh connection (RESET). The protocol version is the reply's.
     pub fn reset(&mut self, acl: &Acl) {
         let traffic = self.traffic;
+        self.end_multi();
         *self = Session::new(self.info.clone(), acl);
         self.become_user(self.user.clone(), self.authenticated);
         self.traffic = traffic;

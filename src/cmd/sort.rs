@@ -300,13 +300,11 @@ fn sort_ro(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
 fn run(cx: &mut Cx<'_>, args: &Args<'_>, is_readonly: bool) -> Result<Flow, ReplyError> {
     let reads_all = permission::may_read_all_keys(cx.session.user(), args);
     let plan = Plan::parse(args, is_readonly, reads_all)?;
-    let (world, home) = (cx.world, cx.session.home);
-    if plan.is_plain() { execute(cx, args, plan) } else { world.safepoint.run(home, || execute(cx, args, plan)) }
+    if plan.is_plain() { execute(cx, args, plan) } else { cx.stop_others(|cx| execute(cx, args, plan)) }
 }
 
 fn execute(cx: &mut Cx<'_>, args: &Args<'_>, mut plan: Plan<'_>) -> Result<Flow, ReplyError> {
     let keys = cx.keys;
-    keys.heed();
     let loaded = keys.with_held(&[(cx.key(args, 1), Access::Read)], |held| Ok(load(held)))?;
     keys.looked_up(args.get(1), !loaded.elements.is_empty());
     let elements = sorted(&mut plan, &keys, loaded)?;

@@ -48,6 +48,7 @@ static FAMILIES: &[&[Command]] = &[
     super::stream::ROWS,
     super::sort::ROWS,
     super::string::ROWS,
+    super::transaction::ROWS,
     super::zset::ROWS,
 ];
 

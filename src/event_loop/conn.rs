@@ -41,6 +41,8 @@ pub struct Conn {
     pub is_stalled: bool,
     /// In the loop's list of connections that keep room for incomplete commands.
     pub is_roomy: bool,
+    /// Its session is elsewhere, with a job that may take long. While it is, the client is not visited.
+    pub is_on_stage: bool,
     /// Bytes of the message in flight; 0 if there is none.
     pub sending_len: usize,
     pub session: Session,
@@ -72,6 +74,7 @@ impl Conn {
             is_paused: false,
             is_stalled: false,
             is_roomy: false,
+            is_on_stage: false,
             sending_len: 0,
             session,
             reply: Reply::default(),

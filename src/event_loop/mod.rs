@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 pub mod accept;
+mod alone;
 mod conn;
 pub mod fleet;
 mod held;
@@ -95,9 +96,11 @@ pub struct EventLoop<E: Engine> {
     /// Clients that are shown all commands; some may be gone.
     monitors: Vec<Token>,
     seat: Rc<Participant>,
-    local: Local,
+    local: Rc<Local>,
     prng: Prng,
     effects: Effects,
+    /// A job has let others run in between: what the turn had before it was put away.
+    is_interrupted: bool,
     /// Set when the loop stops: until then it waits for its clients.
     deadline: Option<MonoNs>,
     /// When the present turn began.
@@ -126,9 +129,10 @@ impl<E: Engine> EventLoop<E> {
             parked: Parked::default(),
             monitors: Vec::new(),
             seat: Rc::new(Participant::new()),
-            local: Local::new(!seed),
+            local: Rc::new(Local::new(!seed)),
             prng: Prng::seeded(seed),
             effects: Effects::default(),
+            is_interrupted: false,
             deadline: None,
             clock: MonoNs::default(),
         }
@@ -188,7 +192,9 @@ impl<E: Engine> EventLoop<E> {
         if !self.ready.is_empty() {
             self.local.recency.begin_turn(&self.world.config, now);
             let stop = self.visit_all(&mut guard, self.clock, now);
-            self.settle(now);
+            if !std::mem::take(&mut self.is_interrupted) {
+                self.settle(now);
+            }
             self.hand_over_effects();
             if stop {
                 self.fleet.broadcast(|| Mail::Shutdown);
@@ -341,7 +347,7 @@ impl<E: Engine> EventLoop<E> {
             if conn.has_room() {
                 self.timers.note_room(conn);
             }
-            let is_done = !conn.is_ready && !conn.is_stalled && conn.wait.is_none();
+            let is_done = !conn.is_ready && !conn.is_stalled && conn.wait.is_none() && !conn.is_on_stage;
             if input_len + held_len > input_max {
                 self.close_for_input(token, now);
                 continue;

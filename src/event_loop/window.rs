@@ -15,6 +15,7 @@ use crate::base::clock::{MonoNs, WallMs};
 use crate::base::hash::KeyHasher;
 use crate::base::ids::DbIndex;
 use crate::cmd::command::{Command, Flow};
+use crate::exec::alone::{Cue, NoOthers};
 use crate::exec::dispatch::Turn;
 use crate::exec::look::Ahead;
 use crate::exec::slow;
@@ -138,6 +139,37 @@ impl Window {
             input.hold(&item.place, arrivals, engine, args, large);
         }
     }
+    /// The commands of stretch `index`.
+    #[inline]
+    fn items_of(&self, index: usize) -> &[Item] {
+        let end = self.stretches.get(index + 1).map_or(self.items.len(), |next| next.from as usize);
+        &self.items[self.stretches[index].from as usize..end]
+    }
+    /// Keeps the commands of stretch `index` from its `first` one on.
+    pub(super) fn hold_rest<E: Engine>(
+        &self,
+        index: usize,
+        first: usize,
+        input: &mut Input,
+        arrivals: &Arrivals,
+        engine: &E,
+    ) {
+        self.hold(&self.items_of(index)[first..], input, arrivals, engine);
+        self.stretches[index].refusal.iter().for_each(|&error| input.hold_refusal(error));
+    }
+    /// Visits what is left behind `place`: the client, the number of the stretch, and its first command that has not run.
+    pub(super) fn each_rest(&self, place: &At<'_>, mut visit: impl FnMut(Token, usize, usize)) {
+        for (index, stretch) in self.stretches.iter().enumerate().skip(place.stretch) {
+            let first = if index == place.stretch { place.item } else { 0 };
+            if first < self.items_of(index).len() || stretch.refusal.is_some() {
+                visit(stretch.token, index, first);
+            }
+        }
+    }
+    /// The client whose turn it is.
+    pub(super) fn token_at(&self, place: &At<'_>) -> Token {
+        self.stretches[place.stretch].token
+    }
     /// The client of the last stretch broke the protocol.
     fn refuse(&mut self, error: ProtocolError) {
         if let Some(stretch) = self.stretches.last_mut() {
@@ -157,7 +189,7 @@ const TURN_TIME: Duration = if cfg!(test) { UNHURRIED } else { Duration::from_mi
 const UNHURRIED: Duration = Duration::from_secs(3600);
 
 /// The visits of one turn.
-struct Tour {
+pub(super) struct Tour {
     /// The client that is being visited.
     visit: Option<Visit>,
     /// The next one in the list of ready clients.
@@ -168,6 +200,23 @@ struct Tour {
     clock: MonoNs,
     /// When no new visit begins.
     end: MonoNs,
+}
+
+/// How far a window was run.
+pub(super) struct At<'t> {
+    pub(super) tour: &'t mut Tour,
+    /// The stretch, and the command in it, that come next.
+    stretch: usize,
+    item: usize,
+    /// A command has stopped the server.
+    pub(super) stop: bool,
+}
+
+impl At<'_> {
+    /// Nothing of the window is left to be run.
+    pub(super) fn end(&mut self, window: &Window) {
+        (self.stretch, self.item) = (window.stretches.len(), 0);
+    }
 }
 
 /// How long a client's turn may go on.
@@ -203,8 +252,9 @@ impl<E: Engine> EventLoop<E> {
             }
             window.ahead.prefetch(&self.world.keyspace, guard);
             let mut watch = Watch::begin(&self.world.config, window.items.len() <= SPARSE_MAX);
-            stop |= self.run_window(&window, &mut watch, guard, now);
+            stop |= self.run_window(&window, &mut tour, &mut watch, guard, now);
             guard.quiesce(); // Nothing that this window read is held any more.
+            self.world.safepoint.poll(self.id);
             let finished = MonoNs::now();
             if let Some(worked) = watch.unexplained(finished) {
                 self.blame_one(&window, worked);
@@ -275,6 +325,17 @@ impl<E: Engine> EventLoop<E> {
         tour.next = self.ready.len();
     }
 
+    /// Ends the tour before its time: the client that is being visited and all behind it wait for the next turn.
+    pub(super) fn end_tour(&mut self, tour: &mut Tour) {
+        if let Some(visit) = tour.visit.take() {
+            self.later.push(visit.token); // It has been ready all the time.
+        }
+        if tour.next < self.ready.len() {
+            self.put_off(tour);
+        }
+        tour.next = usize::MAX; // The lists are new ones by then.
+    }
+
     /// Cuts commands of one client into the window. None: the window is full and the visit not over.
     #[inline]
     fn cut_some(&mut self, window: &mut Window, visit: &mut Visit, tour: &Tour) -> Option<Leave> {
@@ -282,7 +343,7 @@ impl<E: Engine> EventLoop<E> {
         if !conn.may_run() {
             return Some(Leave::Idle);
         }
-        if conn.wait.is_some() {
+        if conn.wait.is_some() || conn.is_on_stage {
             return Some(Leave::Idle); // It is made ready when it is woken.
         }
         if conn.life != Life::Broken && conn.output_len() >= OUTPUT_SOFT_MAX {
@@ -327,8 +388,34 @@ impl<E: Engine> EventLoop<E> {
 
     /// Runs the window's commands. Returns true if one of them stopped the server.
     #[inline]
-    fn run_window(&mut self, window: &Window, watch: &mut Watch, guard: &Guard<'_>, now: WallMs) -> bool {
-        self.effects.fills.is_heeded = self.world.waiters.is_heeded();
+    fn run_window(
+        &mut self,
+        window: &Window,
+        tour: &mut Tour,
+        watch: &mut Watch,
+        guard: &Guard<'_>,
+        now: WallMs,
+    ) -> bool {
+        let mut place = At { tour, stretch: 0, item: 0, stop: false };
+        while let Some(cue) = self.run_some(window, &mut place, watch, guard, now) {
+            self.play(window, &mut place, cue, watch, guard, now);
+        }
+        self.world.safepoint.leave(self.id); // What ran alone is behind us, as is what was light behind it.
+        place.stop
+    }
+
+    /// Runs commands up to the end of the window, or to one that may let others run before it is done: then nothing of the
+    /// loop is borrowed any more, and `place` is behind that command.
+    #[inline]
+    fn run_some(
+        &mut self,
+        window: &Window,
+        place: &mut At<'_>,
+        watch: &mut Watch,
+        guard: &Guard<'_>,
+        now: WallMs,
+    ) -> Option<Cue> {
+        self.effects.heed(self.world);
         self.local.events.heed(&self.world.keyspace.listeners);
         let mut turn = Turn {
             watch,
@@ -340,40 +427,54 @@ impl<E: Engine> EventLoop<E> {
             prng: &mut self.prng,
             effects: &mut self.effects,
             long: None,
+            cue: None,
+            is_alone: self.world.safepoint.is_inside(self.id),
         };
-        let mut stop = false;
-        let ends = window.stretches.iter().skip(1).map(|next| next.from as usize).chain([window.items.len()]);
-        for (stretch, end) in window.stretches.iter().zip(ends) {
-            let items = &window.items[stretch.from as usize..end];
+        while let Some(stretch) = window.stretches.get(place.stretch) {
+            let items = window.items_of(place.stretch);
+            let first = place.item;
+            let is_new = first == 0;
+            place.stretch += 1;
+            place.item = 0;
             if items.is_empty() && stretch.refusal.is_none() && !stretch.is_slice {
                 continue;
             }
             let Some(conn) = self.conns.get(stretch.token).filter(|conn| conn.may_run()) else { continue };
-            self.pool.equip(&mut conn.reply.out);
-            make_dirty(&mut self.dirty, conn);
+            if is_new {
+                self.pool.equip(&mut conn.reply.out);
+                make_dirty(&mut self.dirty, conn);
+            }
             turn.watch.waiting_since = stretch.waiting_since;
             if stretch.is_slice {
+                turn.step_out(self.id);
                 conn.go_on(&mut turn);
                 continue;
             }
-            for (index, item) in items.iter().enumerate() {
+            for (index, item) in items.iter().enumerate().skip(first) {
                 let parts = window.parts_of(item, conn.input.at(&item.place, &self.arrivals, &self.engine));
-                let flow = turn.run(item.row, &mut conn.session, &mut conn.reply, Args::of(&parts));
+                let mut flow = turn.run(item.row, &mut conn.session, &mut conn.reply, Args::of(&parts));
+                if flow == Flow::Alone
+                    && let Some(cue) = turn.cue.take()
+                {
+                    if cue.job.may_yield() {
+                        (place.stretch, place.item) = (place.stretch - 1, index + 1);
+                        return Some(cue);
+                    }
+                    flow = turn.play(cue, &mut conn.session, &mut conn.reply, &mut NoOthers);
+                }
                 if let Flow::Park(wait) = flow {
-                    window.hold(&items[index..], &mut conn.input, &self.arrivals, &self.engine);
-                    stretch.refusal.iter().for_each(|&error| conn.input.hold_refusal(error));
+                    window.hold_rest(place.stretch - 1, index, &mut conn.input, &self.arrivals, &self.engine);
                     self.parked.park(conn, wait, self.world);
                     break;
                 }
                 if flow != Flow::Done {
                     conn.long = turn.long.take().map(Box::new);
                     if flow == Flow::Resume {
-                        window.hold(&items[index + 1..], &mut conn.input, &self.arrivals, &self.engine);
-                        stretch.refusal.iter().for_each(|&error| conn.input.hold_refusal(error));
+                        window.hold_rest(place.stretch - 1, index + 1, &mut conn.input, &self.arrivals, &self.engine);
                         make_ready(&mut self.later, conn, self.clock);
                         break;
                     }
-                    stop |= flow == Flow::Shutdown;
+                    place.stop |= flow == Flow::Shutdown;
                     conn.advance(Life::Draining);
                     break;
                 }
@@ -385,6 +486,6 @@ impl<E: Engine> EventLoop<E> {
                 conn.advance(Life::Draining);
             }
         }
-        stop
+        None
     }
 }

@@ -1,8 +1,9 @@
 //! Running one command: gate, handler, and what comes after it.
 
+use super::alone::{Cue, flags_with_queue};
 use super::gate;
 use super::long::Long;
-use super::watch::{Place, Watch};
+use super::watch::{Place, Watch, is_light};
 use crate::admin::stats::LoopStats;
 use crate::base::clock::{MonoNs, WallMs};
 use crate::base::prng::Prng;
@@ -32,6 +33,10 @@ pub struct Turn<'t> {
     pub effects: &'t mut Effects,
     /// What the command that has just returned `Flow::Resume` leaves to later turns.
     pub long: Option<Long>,
+    /// What the command that has just returned `Flow::Alone` wants to be run.
+    pub cue: Option<Cue>,
+    /// This loop is inside a safepoint: all others stand still.
+    pub is_alone: bool,
 }
 
 impl Turn<'_> {
@@ -48,7 +53,7 @@ impl Turn<'_> {
         let mark = reply.mark();
         session.before_reply();
         let flow = match gate::admit(row, &args, session, self.world, self.stats) {
-            Ok(row) if self.must_wait(row) => {
+            Ok(row) if self.world.attention.is_wanted() && self.must_wait(flags_with_queue(row, session)) => {
                 session.info.set_row(row.index as u32); // CLIENT LIST shows what waits.
                 Flow::Park(Wait::Pause)
             }
@@ -57,14 +62,17 @@ impl Turn<'_> {
                 self.refuse(reply, &UNBLOCKED);
                 Flow::Done
             }
+            Ok(row) if session.multi.is_some() && !row.has(flag::UNQUEUED) => {
+                self.queue(row, session, reply, args);
+                Flow::Done
+            }
             Ok(row) => self.call(row, session, reply, args, mark),
             Err(error) => {
-                session.woken = None;
-                self.refuse(reply, &error);
+                self.reject(row, session, reply, error);
                 Flow::Done
             }
         };
-        if matches!(flow, Flow::Park(_)) {
+        if matches!(flow, Flow::Park(_) | Flow::Alone) {
             return flow; // Nothing has happened yet, and CLIENT REPLY SKIP still means this command.
         }
         if !session.wants_reply() {
@@ -74,12 +82,22 @@ impl Turn<'_> {
         flow
     }
 
-    /// Is the command held back by a pause?
-    /// Cost: one relaxed load if there is nothing to heed.
-    #[inline]
-    pub(super) fn must_wait(&self, row: &Command) -> bool {
-        let attention = &self.world.attention;
-        attention.is_wanted() && attention.holds_back(row.has(flag::WRITE | flag::MAY_REPLICATE), self.now)
+    /// Is a command with these flags held back by a pause?
+    #[cold]
+    pub(super) fn must_wait(&self, flags: u32) -> bool {
+        self.world.attention.holds_back(flags & (flag::WRITE | flag::MAY_REPLICATE) != 0, self.now)
+    }
+
+    /// The gate has refused a command. Between MULTI and EXEC, the transaction fails with it.
+    #[cold]
+    fn reject(&mut self, row: Option<&'static Command>, session: &mut Session, reply: &mut Reply, error: ReplyError) {
+        session.woken = None;
+        let Some(queue) = &mut session.multi else { return self.refuse(reply, &error) };
+        queue.spoil();
+        session.info.set_multi(Some(0), 0);
+        let ends = row.is_some_and(|row| row.has(flag::ENDS_MULTI));
+        let error = if ends { self.abort(session, error.line()) } else { error };
+        self.refuse(reply, &error);
     }
 
     #[inline]
@@ -91,6 +109,9 @@ impl Turn<'_> {
         args: Args<'_>,
         mark: Mark,
     ) -> Flow {
+        if self.is_alone && !row.has(flag::ALONE) && !is_light(row, &args) {
+            self.step_out(session.home);
+        }
         session.info.set_row(row.index as u32);
         let counters = self.stats.command(row.index);
         let is_timed = counters.is_some_and(|counters| self.watch.wants(row, &args, counters));
@@ -107,6 +128,10 @@ impl Turn<'_> {
         let result = (row.run)(&mut cx, args);
         let was_woken = cx.session.woken.take().is_some();
         self.tell(session);
+        if result == Ok(Flow::Alone) {
+            self.cue = self.cue(row, session, args, is_timed);
+            return Flow::Alone; // It counts when it is done.
+        }
         if self.world.attention.is_wanted() && !was_woken {
             self.show(row, session, args);
         }
@@ -137,9 +162,20 @@ impl Turn<'_> {
         })
     }
 
+    /// What is to run while everything else stands still.
+    #[inline]
+    fn cue(&mut self, row: &'static Command, session: &Session, args: Args<'_>, is_timed: bool) -> Option<Cue> {
+        let job = self.effects.alone.take()?;
+        let mut line = Vec::new();
+        if self.world.attention.is_monitored() && monitor::is_shown(row) {
+            monitor::append(&mut line, row, args, session);
+        }
+        Some(Cue { row, job, is_timed, line })
+    }
+
     /// Shows the command to monitors, if there are any and it may be shown.
     #[cold]
-    fn show(&mut self, row: &Command, session: &Session, args: Args<'_>) {
+    pub(super) fn show(&mut self, row: &Command, session: &Session, args: Args<'_>) {
         if self.world.attention.is_monitored() && monitor::is_shown(row) {
             monitor::append(&mut self.effects.monitor_lines, row, args, session);
         }
@@ -213,6 +249,8 @@ mod tests {
                 prng: &mut self.prng,
                 effects: &mut self.effects,
                 long: None,
+                cue: None,
+                is_alone: false,
             };
             let flow = turn.run(table::lookup(args.get(0)), &mut self.session, &mut self.reply, args);
             (String::from_utf8_lossy(&self.reply.take().buf).into_owned(), flow)

@@ -10,9 +10,10 @@ use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
 
 const NOT_AUTHENTICATED: ReplyError = ReplyError::text("NOAUTH Authentication required.");
+const NOT_IN_MULTI: ReplyError = ReplyError::text("ERR Command not allowed inside a transaction");
 
 /// The row that shall run: `row` (what `look` found for the first word), or one of its subcommands.
-/// Errors: unknown command or subcommand, arity, authentication, permissions; counted as rejected calls where there is a row.
+/// Errors: unknown command or subcommand, arity, authentication, MULTI, permissions; counted as rejected calls where there is a row.
 #[inline]
 pub fn admit(
     row: Option<&'static Command>,
@@ -26,14 +27,19 @@ pub fn admit(
         Some(row) if row.subs.is_empty() && row.accepts(args.count()) => row,
         _ => table::resolve(args).inspect_err(|_| reject(row, stats))?,
     };
-    // 2. The client has logged in, if it must. 3. Its user may run this on these keys.
+    // 2. The client has logged in, if it must. 3. Inside a transaction it may run this at all. 4. Its user may run this on
+    // these keys.
     let standing = session.standing(&world.acl);
-    if standing == Standing::Unrestricted {
-        return Ok(row);
-    }
     if standing == Standing::LoggedOut && !row.has(flag::NO_AUTH) {
         reject(Some(row), stats);
         return Err(NOT_AUTHENTICATED);
+    }
+    if session.multi.is_some() && row.has(flag::NO_MULTI) {
+        reject(Some(row), stats);
+        return Err(NOT_IN_MULTI);
+    }
+    if standing == Standing::Unrestricted {
+        return Ok(row);
     }
     if let Err(denial) = permission::check(session.user(), row, args) {
         reject(Some(row), stats);

@@ -4,6 +4,7 @@
 //! look      for a window of commands of all clients: row, hash of the keys, prefetch of what the keys lie in
 //! gate      may this command run for this client now? One ordered list of checks
 //! dispatch  run the handler; undo the half reply of one that failed; count
+//! alone     run what needs everything else to stand still: transactions
 //! long      go on with a command that takes more than one turn
 //! watch     time commands, most of them by sample; `slow` keeps what took long
 //! effects   what the commands of a turn changed, handed over at its end
@@ -12,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod alone;
 pub mod dispatch;
 pub mod effects;
 pub mod gate;

@@ -46,7 +46,7 @@ impl Turn<'_> {
         let waiters = &self.world.waiters;
         if !waiters.is_heeded() {
             self.world.safepoint.run(session.home, || waiters.heed());
-            self.effects.fills.is_heeded = true;
+            self.heed();
         }
         let blocked = Arc::new(Blocked::new(self.world.clients.ticket(), wanted, row, args, session, reply.proto));
         waiters.join(blocked.ticket, &blocked.places, &blocked);
@@ -102,7 +102,7 @@ impl Turn<'_> {
     /// Runs the command of a client whose wait was claimed, as often as something new has come meanwhile.
     fn serve_one(&mut self, blocked: &Blocked) -> Visited {
         let wait = &blocked.info.wait;
-        if self.world.acl.generation() != blocked.acl_generation || self.must_wait(blocked.row) {
+        if self.world.acl.generation() != blocked.acl_generation || self.is_held_back(blocked.row) {
             // It may not be allowed any more, or must wait for a pause: its own loop looks into that.
             wait.over(blocked.ticket);
             let again = Woken::Event { until: blocked.until };
@@ -122,6 +122,10 @@ impl Turn<'_> {
                 Reopened::Over => return Visited::Leaves,
             }
         }
+    }
+
+    fn is_held_back(&self, row: &Command) -> bool {
+        self.world.attention.is_wanted() && self.must_wait(row.flags)
     }
 
     /// Runs a waiting command. None: it would have to wait again.

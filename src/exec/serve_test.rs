@@ -102,7 +102,7 @@ impl<'w> Seat<'w> {
     /// Runs a line of words for a client. A turn of its own: the loop stands still before it if somebody wants that.
     fn run(&mut self, session: &mut Session, row: &'static Command, line: &str) -> (String, Flow) {
         self.world.safepoint.leave_kernel(self.home);
-        self.effects.fills.is_heeded = self.world.waiters.is_heeded();
+        self.effects.heed(self.world);
         let items: Vec<Arg> = line
             .split(' ')
             .map(|word| (word.as_ptr() as usize - line.as_ptr() as usize, word.len()))
@@ -120,6 +120,8 @@ impl<'w> Seat<'w> {
             prng: &mut self.prng,
             effects: &mut self.effects,
             long: None,
+            cue: None,
+            is_alone: false,
         };
         let mut reply = Reply::default();
         let flow = turn.run(Some(row), session, &mut reply, Args::of(&parts));

@@ -59,6 +59,11 @@ impl Watch {
         let times = Times { worked: self.explain(started), waited: started.since(self.waiting_since) };
         self.conclude(row, || slow::kept_args(row, args), times, place);
     }
+    /// Notes a timed command whose commands were noted each for itself.
+    pub fn note_alone(&mut self, started: MonoNs, row: &Command, place: Place<'_>) {
+        let times = Times { worked: self.explain(started), waited: started.since(self.waiting_since) };
+        self.conclude(row, Vec::new, times, place);
+    }
     /// A timed command goes on in later turns: what is to be known of it at its end.
     pub fn put_off(&mut self, started: MonoNs, row: &Command, args: Args<'_>) -> Tale {
         let times = Times { worked: self.explain(started), waited: started.since(self.waiting_since) };

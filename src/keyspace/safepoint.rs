@@ -4,7 +4,7 @@
 //! loop         leaves the kernel:   W1 seat := RUNNING   W2 fence   W3 read `stop`; if set: seat := PARKED, wait, again
 //!              enters the kernel:   seat := PARKED       (its guard is gone, it holds nothing)
 //!              between two turns:   read `stop`; if set, as above
-//! initiator    I1 CAS stop 0 → 1    I2 fence             I3 wait until every other seat is PARKED   I4 work   I5 stop := 0
+//! initiator    I1 CAS stop 0 → me   I2 fence             I3 wait until every other seat is PARKED   I4 work   I5 stop := 0
 //! ```
 //! Invariant: while the initiator works, no other loop touches the table. The two SeqCst fences are ordered one way or the
 //! other: if W2 comes first, I3 sees RUNNING and waits for the loop's next boundary; if I2 comes first, W3 sees `stop` and
@@ -15,7 +15,7 @@
 
 use crate::base::ids::LoopId;
 use crate::base::mutation::{Mutation, fence_unless};
-use crate::base::sync::{AtomicBool, Ordering, spin, thread};
+use crate::base::sync::{AtomicBool, AtomicU32, Ordering, spin, thread};
 
 /// Spins before each yield to the scheduler.
 const SPINS: usize = 64;
@@ -28,7 +28,8 @@ struct Seat {
 
 /// See the module header.
 pub struct Safepoint {
-    stop: AtomicBool,
+    /// 0, or the initiator's number plus 1.
+    stop: AtomicU32,
     seats: Box<[Seat]>,
 }
 
@@ -36,7 +37,7 @@ impl Safepoint {
     /// A safepoint for `loops` loops, all parked until their first `leave_kernel`.
     pub fn new(loops: usize) -> Self {
         let seats = (0..loops).map(|_| Seat { is_parked: AtomicBool::new(true) }).collect();
-        Safepoint { stop: AtomicBool::new(false), seats }
+        Safepoint { stop: AtomicU32::new(0), seats }
     }
 
     /// Before waiting in the kernel. The caller holds no guard.
@@ -54,28 +55,40 @@ impl Safepoint {
             seat.is_parked.store(false, Ordering::Relaxed); // W1
             fence_unless(Mutation::LeaveWithoutFence); // W2  pairs with I2.
             // W3  Acquire: pairs with I5: what the initiator did is visible.
-            if !self.stop.load(Ordering::Acquire) {
+            if self.stop.load(Ordering::Acquire) == 0 {
                 return;
             }
             seat.is_parked.store(true, Ordering::Release);
-            self.wait_until(|| !self.stop.load(Ordering::Acquire));
+            self.wait_until(|| self.stop.load(Ordering::Acquire) == 0);
         }
     }
 
     /// Between two turns, without a guard: stands still if somebody asks for it.
     #[inline]
     pub fn poll(&self, me: LoopId) {
-        if self.stop.load(Ordering::Relaxed) {
+        if self.stop.load(Ordering::Relaxed) != 0 {
             self.enter_kernel(me);
             self.leave_kernel(me);
         }
     }
 
-    /// Runs `work` while all other loops stand still. Of several initiators one goes first; the others stand still for it,
-    /// so entries that the caller has read before must not be used after.
+    /// Runs `work` while all other loops stand still; inside the caller's own safepoint, just runs it. Of several initiators
+    /// one goes first; the others stand still for it, so entries that the caller has read before must not be used after.
     pub fn run<R>(&self, me: LoopId, work: impl FnOnce() -> R) -> R {
+        if self.is_inside(me) {
+            return work();
+        }
+        self.enter(me);
+        let result = work(); // I4
+        self.leave(me);
+        result
+    }
+
+    /// Stops all other loops. The caller is not inside already; what it has read before must not be used after.
+    pub fn enter(&self, me: LoopId) {
+        debug_assert!(!self.is_inside(me), "whoever is inside does not enter again");
         // I1  Acquire: pairs with I5 of an earlier initiator.
-        while self.stop.compare_exchange(false, true, Ordering::AcqRel, Ordering::Acquire).is_err() {
+        while self.stop.compare_exchange(0, me.0 as u32 + 1, Ordering::AcqRel, Ordering::Acquire).is_err() {
             self.enter_kernel(me);
             self.leave_kernel(me);
         }
@@ -85,9 +98,20 @@ impl Safepoint {
                 self.wait_until(|| seat.is_parked.load(Ordering::Acquire)); // I3
             }
         }
-        let result = work(); // I4
-        self.stop.store(false, Ordering::Release); // I5
-        result
+    }
+
+    /// Lets the other loops go on, if the caller has stopped them.
+    #[inline]
+    pub fn leave(&self, me: LoopId) {
+        if self.is_inside(me) {
+            self.stop.store(0, Ordering::Release); // I5
+        }
+    }
+
+    /// Is this loop the initiator? Order: Relaxed: nobody but this loop writes its number, or 0 over it.
+    #[inline]
+    pub fn is_inside(&self, me: LoopId) -> bool {
+        self.stop.load(Ordering::Relaxed) == me.0 as u32 + 1
     }
 
     fn wait_until(&self, is_over: impl Fn() -> bool) {

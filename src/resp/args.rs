@@ -50,6 +50,11 @@ impl<'a> Args<'a> {
     pub fn of(parts: &'a Parts<'a>) -> Self {
         Args(parts)
     }
+    /// What it consists of.
+    #[inline]
+    pub fn parts(&self) -> &'a Parts<'a> {
+        self.0
+    }
     /// The parts of the command behind its first `count` words: COMMAND GETKEYS, and what else quotes a command.
     pub fn behind(self, count: usize) -> Parts<'a> {
         Parts { items: &self.0.items[count..], ..*self.0 }

@@ -35,3 +35,4 @@ mod start_stop;
 mod statistics;
 mod stream;
 mod string;
+mod transaction;

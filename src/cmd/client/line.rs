@@ -60,7 +60,9 @@ fn append_identity(out: &mut String, client: &ClientInfo, now: WallMs) {
     out.push_str(" flags=");
     push_flags(out, client);
     field(out, " db=", client.db());
-    out.push_str(" sub=0 psub=0 ssub=0 multi=-1 watch=0");
+    let queued = client.multi().0.map_or(-1, |count| count as i64);
+    field(out, " sub=0 psub=0 ssub=0 multi=", queued);
+    out.push_str(" watch=0");
 }
 
 /// As `SocketAddr` shows itself.
@@ -80,7 +82,8 @@ fn append_buffers(out: &mut String, client: &ClientInfo, now: WallMs) {
     field(out, " qbuf=", client.input_len());
     field(out, " qbuf-free=", client.input_cap());
     field(out, " argv-mem=", client.held_len());
-    field(out, " multi-mem=0 rbs=", rbp.clamp(REPLY_BUFFER_MIN, REPLY_BUFFER_MAX));
+    field(out, " multi-mem=", client.multi().1);
+    field(out, " rbs=", rbp.clamp(REPLY_BUFFER_MIN, REPLY_BUFFER_MAX));
     field(out, " rbp=", rbp);
     field(out, " obl=", output.buffered_len);
     field(out, " oll=", output.queued_count);
@@ -123,6 +126,7 @@ fn push_flags(out: &mut String, client: &ClientInfo) {
     let before = out.len();
     let letters = [
         (client_flag::MONITOR, 'O'),
+        (client_flag::MULTI, 'x'),
         (client_flag::BLOCKED, 'b'),
         (client_flag::CLOSING, 'c'),
         (if client.endpoints.is_unix() { u32::MAX } else { 0 }, 'U'),

@@ -24,7 +24,7 @@ pub fn client_pause(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError>
     };
     let until = deadline(args.get(2), cx.keys.now)?;
     let (world, now) = (cx.world, cx.keys.now);
-    world.safepoint.run(cx.session.home, || {
+    cx.stop_others(|_| {
         let until = world.attention.pause(kind, until, now);
         world.keyspace.stop_expiry(until);
     });

@@ -1,0 +1,236 @@
+//! Running what needs everything else to stand still: the commands of a transaction.
+//!
+//! ```text
+//! call       a handler returned Flow::Alone: its job becomes a `Cue`
+//! play       enters the safepoint, unless this loop is inside; runs the job; serves who waits for what it filled
+//! stay       the loop remains inside for the next commands of the window, as long as they are light (`Turn::step_out`)
+//! ```
+//! So a window of many small transactions stops the others once. Inside nothing waits: a blocking command replies as after a
+//! timeout, a long one is run to its end, and those who wait for keys are served behind the whole, as in Redis.
+
+use super::dispatch::Turn;
+use super::watch::Place;
+use crate::base::clock::MonoNs;
+use crate::base::ids::LoopId;
+use crate::cmd::alone::Alone;
+use crate::cmd::command::{Command, Cx, Flow, flag};
+use crate::cmd::permission;
+use crate::cmd::queue::Queue;
+use crate::cmd::resume::{Slice, Step};
+use crate::cmd::session::{ReplyMode, Session, Standing};
+use crate::keyspace::Keys;
+use crate::resp::args::{Args, Parts};
+use crate::resp::reply::{Mark, Reply};
+
+/// A command that is to run while everything else stands still.
+pub struct Cue {
+    pub row: &'static Command,
+    pub job: Alone,
+    /// Does somebody want to know how long it takes?
+    pub is_timed: bool,
+    /// What monitors are shown of it, behind what they are shown of its commands.
+    pub line: Vec<u8>,
+}
+
+/// The other clients of the loop, for a job that takes too long to let them wait.
+pub trait Others {
+    /// Lets the loop do a turn for them. What the job has read from the table before must not be used after.
+    fn turn(&mut self);
+}
+
+/// For a job that lets nobody run before it is done.
+pub struct NoOthers;
+
+impl Others for NoOthers {
+    fn turn(&mut self) {}
+}
+
+impl Turn<'_> {
+    /// Reads anew who listens and who waits: this loop may have stood still for another one.
+    pub(super) fn heed(&mut self) {
+        self.effects.heed(self.world);
+        self.local.events.heed(&self.world.keyspace.listeners);
+    }
+
+    /// Stops everybody else, if they are not stopped.
+    #[inline]
+    fn step_in(&mut self, home: LoopId) {
+        if !self.is_alone {
+            self.world.safepoint.enter(home);
+            self.is_alone = true;
+            self.heed();
+        }
+    }
+
+    /// Lets everybody else go on, before a command that may take long.
+    #[inline]
+    pub fn step_out(&mut self, home: LoopId) {
+        if self.is_alone {
+            self.world.safepoint.leave(home);
+            self.is_alone = false;
+        }
+    }
+
+    /// Runs what a command that has returned `Flow::Alone` left. Returns what follows from it for the client.
+    pub fn play(&mut self, cue: Cue, session: &mut Session, reply: &mut Reply, others: &mut dyn Others) -> Flow {
+        self.step_in(session.home);
+        let started = cue.is_timed.then(MonoNs::now);
+        let flow = self.perform(cue.job, session, reply, others);
+        if !cue.line.is_empty() {
+            self.effects.monitor_lines.extend_from_slice(&cue.line);
+        }
+        if let Some(counters) = self.stats.command(cue.row.index) {
+            counters.calls.add(1);
+            if let Some(started) = started {
+                let place = Place { world: self.world, stats: self.stats, session };
+                self.watch.note_alone(started, cue.row, place);
+            }
+        }
+        session.traffic.commands += 1;
+        self.serve_filled();
+        session.wants_reply(); // CLIENT REPLY SKIP meant this command.
+        flow
+    }
+
+    fn perform(&mut self, job: Alone, session: &mut Session, reply: &mut Reply, others: &mut dyn Others) -> Flow {
+        match job {
+            Alone::Exec(queue) => self.exec(queue, session, reply, others),
+        }
+    }
+
+    /// The commands of a transaction, one after the other.
+    fn exec(&mut self, queue: Box<Queue>, session: &mut Session, reply: &mut Reply, others: &mut dyn Others) -> Flow {
+        let mark = reply.mark();
+        reply.array(queue.count());
+        mute(session, reply, mark);
+        session.denies_blocking = true;
+        let mut flow = Flow::Done;
+        for index in 0..queue.count() {
+            let (row, parts) = queue.get(index);
+            let mark = reply.mark();
+            let next = self.run_queued(row, &parts, session, reply, others);
+            mute(session, reply, mark);
+            if flow == Flow::Done {
+                flow = next; // The client is closed at the end of the whole.
+            }
+        }
+        session.denies_blocking = false;
+        session.end_multi();
+        self.effects.spares.put(queue);
+        flow
+    }
+
+    /// One command of a transaction. Users may have changed since it was queued.
+    #[inline]
+    fn run_queued(
+        &mut self,
+        row: &'static Command,
+        parts: &Parts<'_>,
+        session: &mut Session,
+        reply: &mut Reply,
+        others: &mut dyn Others,
+    ) -> Flow {
+        let args = Args::of(parts);
+        if session.standing(&self.world.acl) != Standing::Unrestricted
+            && let Err(denial) = permission::check(session.user(), row, &args)
+        {
+            let error = permission::refuse_queued(self.world, session, row, &args, denial);
+            self.refuse(reply, &error);
+            return Flow::Done;
+        }
+        self.run_inside(row, args, session, reply, others)
+    }
+
+    /// Runs a command inside a transaction, to its end.
+    fn run_inside(
+        &mut self,
+        row: &'static Command,
+        args: Args<'_>,
+        session: &mut Session,
+        reply: &mut Reply,
+        others: &mut dyn Others,
+    ) -> Flow {
+        let mark = reply.mark();
+        let counters = self.stats.command(row.index);
+        let is_timed = counters.is_some_and(|counters| self.watch.wants(row, &args, counters));
+        let started = is_timed.then(MonoNs::now);
+        let mut cx = Cx {
+            keys: Keys::new(&self.world.keyspace, session.db, self.guard, self.stats, self.local, self.now)
+                .no_touch(session.no_touch),
+            reply,
+            session,
+            world: self.world,
+            prng: self.prng,
+            effects: self.effects,
+        };
+        let mut result = (row.run)(&mut cx, args);
+        if result == Ok(Flow::Resume)
+            && let Some(mut job) = cx.effects.job.take()
+        {
+            let mut step = Ok(Step::More);
+            while step == Ok(Step::More) {
+                step = job.step(&mut cx, Slice::ENDLESS);
+            }
+            result = step.map(|_| Flow::Done);
+        }
+        self.tell(session);
+        assert!(!matches!(result, Ok(Flow::Park(_))), "{} waits inside a transaction", row.full_name);
+        if self.world.attention.is_wanted() {
+            self.show(row, session, args);
+        }
+        session.traffic.commands += 1;
+        if result == Ok(Flow::Alone)
+            && let Some(job) = self.effects.alone.take()
+        {
+            result = Ok(self.perform(job, session, reply, others));
+        }
+        if let Some(counters) = counters {
+            counters.calls.add(1);
+            counters.failed.add(result.is_err() as u64);
+            if let Some(started) = started {
+                let place = Place { world: self.world, stats: self.stats, session };
+                self.watch.note(started, row, args, place);
+            }
+        }
+        result.unwrap_or_else(|error| {
+            reply.truncate(mark);
+            self.refuse(reply, &error);
+            Flow::Done
+        })
+    }
+
+    /// EXEC itself was refused: the transaction is over nevertheless.
+    #[cold]
+    pub(super) fn abort(&mut self, session: &mut Session, reason: &str) -> crate::resp::error::ReplyError {
+        self.effects.spares.extend(session.end_multi());
+        let reason = reason.strip_prefix("ERR ").unwrap_or(reason);
+        crate::resp::error::ReplyError::owned(format!("EXECABORT Transaction discarded because of: {reason}"))
+    }
+
+    /// Queues a command behind MULTI.
+    #[inline]
+    pub(super) fn queue(&mut self, row: &'static Command, session: &mut Session, reply: &mut Reply, args: Args<'_>) {
+        let Some(queue) = &mut session.multi else { return };
+        queue.push(row, args);
+        session.info.set_row(row.index as u32);
+        session.info.set_multi(Some(queue.count()), queue.len());
+        reply.raw(b"+QUEUED\r\n");
+    }
+}
+
+/// Drops what was written since `mark`, if the client does not want to hear it.
+#[inline]
+fn mute(session: &Session, reply: &mut Reply, mark: Mark) {
+    if matches!(session.reply_mode, ReplyMode::Off | ReplyMode::Skip) {
+        reply.truncate(mark);
+    }
+}
+
+/// What EXEC's commands say about being held back by a pause, beside EXEC itself.
+#[cold]
+pub(super) fn flags_with_queue(row: &Command, session: &Session) -> u32 {
+    match &session.multi {
+        Some(queue) if row.has(flag::ENDS_MULTI) => row.flags | queue.flags(),
+        _ => row.flags,
+    }
+}
