@@ -28,7 +28,8 @@
 //! 7  event_loop  the turn; clients, their input and output; mail between loops; timers
 //! 6  exec        may this command run, run it, count it, hand over what it changed
 //! 5  cmd         a row per command that tells everything about it, and its handler; one file per family
-//! 4              (room for transactions, pub/sub, journal, persistence)
+//! 4  script      Lua: an interpreter per loop, and what scripts may do, behind a trait that the server implements
+//!                (and room for transactions, pub/sub, journal, persistence)
 //! 3  keyspace    databases: what a key means; expiry; collections under their locks; the safepoint that stops all loops
 //! 2  ring        the kernel behind one contract: io_uring, or epoll where that is forbidden
 //!    resp        bytes to requests, replies to bytes, error texts
@@ -90,6 +91,8 @@ pub mod ring;
 pub mod table;
 
 pub mod keyspace;
+
+pub mod script;
 
 pub mod cmd;
 

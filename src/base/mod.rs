@@ -12,6 +12,7 @@ pub mod num;
 pub mod plain;
 pub mod prefetch;
 pub mod prng;
+pub mod sha1;
 pub mod sync;
 pub mod words;
 pub mod zone;

@@ -1,0 +1,38 @@
+//! Scripts: Lua 5.1 with what Redis adds to it, and takes from it.
+//!
+//! ```text
+//! cmd, exec                      script                                Lua
+//! ─────────                      ──────                                ───
+//! EVAL text ──▶ Interp::compile ─▶ state::load ──────────────────────▶ a function, kept in the registry
+//!               Interp::run ─────▶ KEYS, ARGV, hook, protected call ─▶ the script
+//!                                                                        │ redis.call(…)
+//! Host::call ◀──── Args ◀──────── api: arguments side by side ◀──────────┘
+//!      └──▶ reply bytes ────────▶ to_lua: a value ─────────────────────▶ …
+//! client's reply ◀────────────── to_reply ◀──────────────────────────── return value, or error
+//! ```
+//!
+//! This room knows Lua and the protocol. What a command is, who the user is, what to do when a script runs too long: that
+//! is behind the trait [`host::Host`]. One [`Interp`] belongs to one loop; sources are shared, compiled functions are not.
+//!
+//! - `state`     Lua's C interface. The unsafe files are this one, `run` and `interp`
+//! - `interp`    making an interpreter, compiling, running
+//! - `run`       what one run of a script has: its host, its buffers
+//! - `api`       `redis.*`; `sandbox`: what scripts may not do, and how their errors look; `builtins`: what of Lua we replace
+//! - `to_lua`, `to_reply`  conversions
+//! - `shebang`   `#!lua flags=…`
+
+mod api;
+mod builtins;
+pub mod host;
+mod interp;
+#[cfg(all(test, not(loom)))]
+mod interp_test;
+mod run;
+mod sandbox;
+pub mod shebang;
+mod state;
+mod to_lua;
+mod to_reply;
+
+pub use host::Host;
+pub use interp::{Call, Chunk, Interp, Options};
