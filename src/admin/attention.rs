@@ -1,4 +1,5 @@
-//! What every command has to heed before it runs, in one word: is there a pause, does anybody watch?
+//! What every command has to heed before it runs, in one word: is there a pause, does anybody watch, does a script run
+//! for too long?
 //!
 //! Nearly always there is neither, so a command pays one relaxed load of a line that nobody writes. CLIENT PAUSE changes the
 //! word at a safepoint: no command is under way anywhere, and each loop that goes on afterwards sees it (the safepoint's
@@ -12,6 +13,7 @@ use crate::base::sync::{AtomicU32, AtomicU64, Ordering::Relaxed};
 const PAUSE: u32 = 1 << 0;
 const PAUSE_ALL: u32 = 1 << 1;
 const MONITOR: u32 = 1 << 2;
+const BUSY: u32 = 1 << 3;
 
 /// Which commands a pause holds back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,6 +70,16 @@ impl Attention {
     /// Must a command wait? `may_write` says what kind of command.
     pub fn holds_back(&self, may_write: bool, now: WallMs) -> bool {
         self.paused(now).is_some_and(|(kind, _)| may_write || kind == Pause::Everything)
+    }
+
+    /// A script runs for too long, or does no longer. The caller holds the safepoint.
+    pub fn set_busy(&self, is_busy: bool) {
+        self.set(BUSY, is_busy);
+    }
+    /// Does a script run for too long? Then nobody but it touches data.
+    #[inline]
+    pub fn is_busy(&self) -> bool {
+        self.word.load(Relaxed) & BUSY != 0
     }
 
     /// A client of loop `home` begins to watch.

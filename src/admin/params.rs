@@ -170,6 +170,7 @@ pub const PARAMS: &[Param] = &[
         .works()
         .help("ADDRESS…", "Addresses to listen on; after '-' one that may be missing; '*' is all"),
     param("port", PORT, "6379").works().help("PORT", "TCP port; 0 for none"),
+    param("busy-reply-threshold", LONG, "5000").alias("lua-time-limit").works(),
     param("unixsocket", Text, "").at_start().works().help("PATH", "Listen on this Unix socket too"),
     param("unixsocketperm", Octal { max: 0o777 }, "0")
         .at_start()
@@ -268,7 +269,6 @@ pub const PARAMS: &[Param] = &[
     param("bgsave-cpulist", Text, "").alias("bgsave_cpulist").at_start(),
     param("bind-source-addr", Text, ""),
     param("bio-cpulist", Text, "").alias("bio_cpulist").at_start(),
-    param("busy-reply-threshold", LONG, "5000").alias("lua-time-limit"),
     param("cluster-allow-pubsubshard-when-down", Bool, "yes"),
     param("cluster-allow-reads-when-down", Bool, "no"),
     param("cluster-allow-replica-migration", Bool, "yes"),
@@ -462,6 +462,7 @@ impl Id {
     pub(super) const ENABLE_PROTECTED: Id = id("enable-protected-configs");
     pub const SLOWLOG_LOG_SLOWER_THAN: Id = id("slowlog-log-slower-than");
     pub const SLOWLOG_MAX_LEN: Id = id("slowlog-max-len");
+    pub const BUSY_REPLY_THRESHOLD: Id = id("busy-reply-threshold");
     pub const NOTIFY_KEYSPACE_EVENTS: Id = id("notify-keyspace-events");
     pub const TRACKING_TABLE_MAX_KEYS: Id = id("tracking-table-max-keys");
     pub const LATENCY_MONITOR_THRESHOLD: Id = id("latency-monitor-threshold");

@@ -8,11 +8,28 @@
 //! A job is data, not code: what runs it lives above, where commands are dispatched (`exec::alone`).
 
 use super::queue::Queue;
+use super::scripts::Script;
+use crate::resp::args::OwnedArgs;
+use crate::script::Chunk;
+use std::sync::Arc;
 
 /// What a handler that returns `Flow::Alone` wants to be run.
 pub enum Alone {
     /// EXEC: the commands of a transaction.
     Exec(Box<Queue>),
+    /// EVAL and EVALSHA.
+    Script(Box<ScriptJob>),
+}
+
+/// A script and what it is called with.
+pub struct ScriptJob {
+    /// The script as this loop has compiled it.
+    pub chunk: Chunk,
+    pub script: Arc<Script>,
+    /// The whole command; the first key is argument 3.
+    pub args: OwnedArgs,
+    pub key_count: usize,
+    pub is_read_only: bool,
 }
 
 impl Alone {
@@ -20,6 +37,7 @@ impl Alone {
     pub fn may_yield(&self) -> bool {
         match self {
             Alone::Exec(queue) => queue.may_yield(),
+            Alone::Script(_) => true,
         }
     }
 }

@@ -9,6 +9,7 @@ use super::keyspec::KeyAt;
 use super::queue::Spares;
 use super::redact::Secrets;
 use super::resume::Resumable;
+use super::scripts::LoopScripts;
 use super::session::Session;
 use super::world::World;
 pub use crate::admin::notify::Class;
@@ -100,6 +101,8 @@ pub struct Effects {
     pub alone: Option<Alone>,
     /// Queues for the next transactions.
     pub spares: Spares,
+    /// Scripts as this loop has compiled them.
+    pub scripts: LoopScripts,
 }
 
 impl Effects {

@@ -13,8 +13,10 @@ pub mod permission;
 pub mod queue;
 pub mod redact;
 pub mod resume;
+pub mod script;
 #[cfg(any(test, fuzzing))]
 pub mod script_fuzz;
+pub mod scripts;
 pub mod session;
 pub mod table;
 #[cfg(any(test, fuzzing))]

@@ -49,6 +49,7 @@ pub fn append(lines: &mut Vec<u8>, row: &Command, args: Args<'_>, session: &Sess
     let (seconds, rest, db) = (micros / 1_000_000, micros % 1_000_000, session.db.0);
     let _ = write!(lines, "+{seconds}.{rest:06} [{db} "); // Writing to a Vec cannot fail.
     let _ = match &session.info.endpoints {
+        _ if session.is_scripted => write!(lines, "lua]"),
         Endpoints::Tcp { peer, .. } => write!(lines, "{peer}]"),
         Endpoints::Unix(path) => write!(lines, "unix:{path}]"),
     };

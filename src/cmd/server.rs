@@ -56,7 +56,7 @@ fn role(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
 /// Stops the server.
 /// Shape:  `[NOSAVE | SAVE] [NOW] [FORCE]`, or `ABORT`
 /// Errors: options; SAVE, which cannot be honoured without persistence unless FORCE is given; nothing to abort.
-fn shutdown(_: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+fn shutdown(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let (mut save, mut nosave, mut force, mut abort) = (false, false, false, false);
     for word in args.iter_from(1) {
         match word.to_ascii_lowercase().as_slice() {
@@ -73,6 +73,9 @@ fn shutdown(_: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     }
     if abort {
         return Err(ReplyError::text("ERR No shutdown in progress."));
+    }
+    if !nosave && cx.world.scripts.busy.is_on() {
+        return Err(cx.world.scripts.busy.refusal());
     }
     if save && !force {
         return Err(ReplyError::text("ERR Errors trying to SHUTDOWN. Check logs."));

@@ -59,6 +59,8 @@ pub struct Session {
     pub multi: Option<Box<Queue>>,
     /// Commands that would wait reply as after a timeout: they are part of a transaction or a script.
     pub denies_blocking: bool,
+    /// The command at hand was called by a script.
+    pub is_scripted: bool,
     /// What went over this connection so far. Others see it in `info` as of the end of the last turn.
     pub traffic: Traffic,
     /// The same client as others see it.
@@ -86,6 +88,7 @@ impl Session {
             blocked: None,
             multi: None,
             denies_blocking: false,
+            is_scripted: false,
             traffic: Traffic::default(),
             info,
         }
@@ -109,6 +112,7 @@ impl Session {
             blocked: None,
             multi: None,
             denies_blocking: self.denies_blocking,
+            is_scripted: false,
             traffic: Traffic::default(),
             info: self.info.clone(),
         }

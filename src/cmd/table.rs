@@ -42,6 +42,7 @@ static FAMILIES: &[&[Command]] = &[
     super::relocate::ROWS,
     super::replication::ROWS,
     super::scan::ROWS,
+    super::script::ROWS,
     super::server::ROWS,
     super::set::ROWS,
     super::slowlog::ROWS,

@@ -1,6 +1,7 @@
 //! `World`: everything that is shared by all loops, in one place that handlers can reach.
 
 use super::blocking::Blocked;
+use super::scripts::Scripts;
 use super::{permission, table};
 use crate::admin::acl::Acl;
 use crate::admin::attention::Attention;
@@ -40,6 +41,7 @@ pub struct World {
     /// Clients whose command waits for a key.
     pub waiters: Waiters<Blocked>,
     pub acl: Acl,
+    pub scripts: Scripts,
     /// Pause and monitors: what every command has to heed.
     pub attention: Attention,
     /// Samples for the rates in INFO; one loop's timer calls `rates.sample`.
@@ -102,6 +104,7 @@ impl World {
             clients: Clients::new(boot.loops),
             waiters: Waiters::default(),
             acl: Acl::new(permission::catalogue()),
+            scripts: Scripts::new(boot.loops),
             attention: Attention::new(boot.loops),
             rates: Rates::default(),
             slowlog: SlowLog::default(),

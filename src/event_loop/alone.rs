@@ -38,6 +38,9 @@ impl<E: Engine> Others for Wings<'_, '_, E> {
         }
         self.event_loop.turn_between();
     }
+    fn is_stopping(&self) -> bool {
+        self.event_loop.deadline.is_some()
+    }
 }
 
 impl<E: Engine> EventLoop<E> {

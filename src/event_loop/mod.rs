@@ -213,7 +213,8 @@ impl<E: Engine> EventLoop<E> {
 
     /// Is active expiry on?
     fn expires(&self, now: WallMs) -> bool {
-        self.world.active_expire.load(Ordering::Relaxed) != 0 && !self.world.keyspace.is_expiry_stopped(now)
+        let is_busy = self.world.attention.is_busy(); // A script runs: for it, time stands still.
+        !is_busy && self.world.active_expire.load(Ordering::Relaxed) != 0 && !self.world.keyspace.is_expiry_stopped(now)
     }
 
     /// Submits everything and sleeps until there is something to do.

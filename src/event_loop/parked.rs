@@ -114,6 +114,9 @@ impl<E: Engine> EventLoop<E> {
 
     #[cold]
     fn ring_due(&mut self, now: WallMs) {
+        if self.world.attention.is_busy() {
+            return; // Nothing may run. The end of the script is looked for every few milliseconds (`sleep_time`).
+        }
         if self.world.attention.paused(now).is_none() {
             for token in std::mem::take(&mut self.parked.paused) {
                 self.wake(token, None);

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// Longest sleep: parameters that another loop has changed (CONFIG SET timeout) are noticed within it.
 const SLEEP_MS_MAX: u64 = 1000;
+/// While a script runs for too long, what is due waits for its end.
+const BUSY_SLEEP: Duration = Duration::from_millis(5);
 /// Time between two rounds while nothing else happens, whatever `hz` says.
 const IDLE_ROUND_MS: u64 = 100;
 /// Every client is looked at once in so many milliseconds.
@@ -51,7 +53,8 @@ impl<E: Engine> EventLoop<E> {
         let sleep = Duration::from_millis(if sweeps { rest.max(IDLE_ROUND_MS) } else { SLEEP_MS_MAX });
         let alarm = self.parked.next_at(self.world, now).map(|at| Duration::from_millis(at.0.saturating_sub(now.0)));
         let due = [alarm, self.local.expiry.sleep_time(now, self.expires(now))];
-        due.into_iter().flatten().fold(sleep, Duration::min)
+        let sleep = due.into_iter().flatten().fold(sleep, Duration::min);
+        if self.world.attention.is_busy() { sleep.max(BUSY_SLEEP) } else { sleep }
     }
 
     /// Does what is due. Called once per turn, before commands run: those who ask see what a round has found out.

@@ -256,7 +256,8 @@ impl<E: Engine> EventLoop<E> {
             guard.quiesce(); // Nothing that this window read is held any more.
             self.world.safepoint.poll(self.id);
             let finished = MonoNs::now();
-            if let Some(worked) = watch.unexplained(finished) {
+            // After an interruption the window's commands lie elsewhere; a script is timed by itself.
+            if let Some(worked) = watch.unexplained(finished).filter(|_| !self.is_interrupted) {
                 self.blame_one(&window, worked);
             }
             self.stats().commands.add(window.items.len() as u64);
@@ -319,6 +320,9 @@ impl<E: Engine> EventLoop<E> {
 
     /// Leaves those who were not visited for the next turn, before those who want more.
     fn put_off(&mut self, tour: &mut Tour) {
+        if tour.next >= self.ready.len() {
+            return; // Everybody was visited, or the tour was ended and the list is a new one.
+        }
         let again_count = self.later.len();
         self.later.extend_from_slice(&self.ready[tour.next..]);
         self.later.rotate_left(again_count);
@@ -446,6 +450,9 @@ impl<E: Engine> EventLoop<E> {
             }
             turn.watch.waiting_since = stretch.waiting_since;
             if stretch.is_slice {
+                if self.world.attention.is_busy() {
+                    continue; // A script runs: nobody else touches data.
+                }
                 turn.step_out(self.id);
                 conn.go_on(&mut turn);
                 continue;

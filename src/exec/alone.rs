@@ -28,7 +28,7 @@ pub struct Cue {
     pub job: Alone,
     /// Does somebody want to know how long it takes?
     pub is_timed: bool,
-    /// What monitors are shown of it, behind what they are shown of its commands.
+    /// What monitors are shown of it: of a transaction behind what they are shown of its commands, of a script before.
     pub line: Vec<u8>,
 }
 
@@ -36,6 +36,8 @@ pub struct Cue {
 pub trait Others {
     /// Lets the loop do a turn for them. What the job has read from the table before must not be used after.
     fn turn(&mut self);
+    /// Does the server stop?
+    fn is_stopping(&self) -> bool;
 }
 
 /// For a job that lets nobody run before it is done.
@@ -43,6 +45,9 @@ pub struct NoOthers;
 
 impl Others for NoOthers {
     fn turn(&mut self) {}
+    fn is_stopping(&self) -> bool {
+        false
+    }
 }
 
 impl Turn<'_> {
@@ -54,7 +59,7 @@ impl Turn<'_> {
 
     /// Stops everybody else, if they are not stopped.
     #[inline]
-    fn step_in(&mut self, home: LoopId) {
+    pub(super) fn step_in(&mut self, home: LoopId) {
         if !self.is_alone {
             self.world.safepoint.enter(home);
             self.is_alone = true;
@@ -75,12 +80,17 @@ impl Turn<'_> {
     pub fn play(&mut self, cue: Cue, session: &mut Session, reply: &mut Reply, others: &mut dyn Others) -> Flow {
         self.step_in(session.home);
         let started = cue.is_timed.then(MonoNs::now);
+        let (mark, is_script) = (reply.out.buf.len(), matches!(cue.job, Alone::Script(_)));
+        if is_script {
+            self.effects.monitor_lines.extend_from_slice(&cue.line);
+        }
         let flow = self.perform(cue.job, session, reply, others);
-        if !cue.line.is_empty() {
+        if !is_script {
             self.effects.monitor_lines.extend_from_slice(&cue.line);
         }
         if let Some(counters) = self.stats.command(cue.row.index) {
             counters.calls.add(1);
+            counters.failed.add((reply.out.buf.get(mark) == Some(&b'-')) as u64);
             if let Some(started) = started {
                 let place = Place { world: self.world, stats: self.stats, session };
                 self.watch.note_alone(started, cue.row, place);
@@ -95,6 +105,7 @@ impl Turn<'_> {
     fn perform(&mut self, job: Alone, session: &mut Session, reply: &mut Reply, others: &mut dyn Others) -> Flow {
         match job {
             Alone::Exec(queue) => self.exec(queue, session, reply, others),
+            Alone::Script(job) => self.run_script(&job, session, reply, others),
         }
     }
 
@@ -142,7 +153,7 @@ impl Turn<'_> {
     }
 
     /// Runs a command inside a transaction, to its end.
-    fn run_inside(
+    pub(super) fn run_inside(
         &mut self,
         row: &'static Command,
         args: Args<'_>,

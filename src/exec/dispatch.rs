@@ -53,6 +53,11 @@ impl Turn<'_> {
         let mark = reply.mark();
         session.before_reply();
         let flow = match gate::admit(row, &args, session, self.world, self.stats) {
+            Ok(row) if self.world.attention.is_wanted() && self.is_busy_for(row) => {
+                let error = self.world.scripts.busy.refusal();
+                self.reject(Some(row), session, reply, error);
+                Flow::Done
+            }
             Ok(row) if self.world.attention.is_wanted() && self.must_wait(flags_with_queue(row, session)) => {
                 session.info.set_row(row.index as u32); // CLIENT LIST shows what waits.
                 Flow::Park(Wait::Pause)
@@ -80,6 +85,12 @@ impl Turn<'_> {
             self.long.iter_mut().for_each(Long::silence);
         }
         flow
+    }
+
+    /// Is the command refused because a script runs for too long?
+    #[cold]
+    fn is_busy_for(&self, row: &Command) -> bool {
+        self.world.attention.is_busy() && !row.has(flag::ALLOW_BUSY)
     }
 
     /// Is a command with these flags held back by a pause?
@@ -167,8 +178,8 @@ impl Turn<'_> {
     fn cue(&mut self, row: &'static Command, session: &Session, args: Args<'_>, is_timed: bool) -> Option<Cue> {
         let job = self.effects.alone.take()?;
         let mut line = Vec::new();
-        if self.world.attention.is_monitored() && monitor::is_shown(row) {
-            monitor::append(&mut line, row, args, session);
+        if self.world.attention.is_monitored() {
+            monitor::append(&mut line, row, args, session); // Scripts, too: SKIP_MONITOR only means not twice.
         }
         Some(Cue { row, job, is_timed, line })
     }

@@ -19,6 +19,7 @@ pub mod effects;
 pub mod gate;
 pub mod long;
 pub mod look;
+mod script;
 mod serve;
 #[cfg(all(test, not(loom)))]
 mod serve_test;

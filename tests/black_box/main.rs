@@ -28,6 +28,7 @@ mod list;
 mod monitor;
 mod pause;
 mod protocol;
+mod scripting;
 mod server;
 mod set;
 mod sorted_set;

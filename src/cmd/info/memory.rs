@@ -26,7 +26,7 @@ pub fn memory(text: &mut Text, cx: &Cx<'_>) {
     text.field("allocator_resident", memory.resident);
     text.field("allocator_muzzy", 0);
     text.bytes("total_system_memory", total_system());
-    scripts(text);
+    scripts(text, cx);
     text.bytes("maxmemory", cx.world.config.number(Id::MAXMEMORY) as u64);
     text.field("maxmemory_policy", cx.world.config.word(Id::MAXMEMORY_POLICY));
     text.ratio("allocator_frag_ratio", ratio(memory.active, memory.allocated));
@@ -52,18 +52,16 @@ pub fn memory(text: &mut Text, cx: &Cx<'_>) {
     text.field("lazyfreed_objects", drain::freed());
 }
 
-/// There are no scripts.
-fn scripts(text: &mut Text) {
-    text.zeros(&["used_memory_lua", "used_memory_vm_eval"]);
-    text.field("used_memory_lua_human", "0B");
-    text.zeros(&[
-        "used_memory_scripts_eval",
-        "number_of_cached_scripts",
-        "number_of_functions",
-        "number_of_libraries",
-        "used_memory_vm_functions",
-    ]);
-    text.bytes("used_memory_vm_total", 0);
+/// The interpreters of all loops together, and the script cache.
+fn scripts(text: &mut Text, cx: &Cx<'_>) {
+    let scripts = &cx.world.scripts;
+    let (vm, (count, cached)) = (scripts.interpreters_len(), scripts.size());
+    text.bytes("used_memory_lua", vm);
+    text.field("used_memory_vm_eval", vm);
+    text.field("used_memory_scripts_eval", cached);
+    text.field("number_of_cached_scripts", count);
+    text.zeros(&["number_of_functions", "number_of_libraries", "used_memory_vm_functions"]);
+    text.bytes("used_memory_vm_total", vm);
     text.field("used_memory_functions", 0);
-    text.bytes("used_memory_scripts", 0);
+    text.bytes("used_memory_scripts", cached as u64);
 }

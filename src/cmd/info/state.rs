@@ -50,7 +50,8 @@ pub fn stats(text: &mut Text, cx: &Cx<'_>) {
     text.ratio("expired_stale_perc", 0.0); // Wheels know what has expired; nothing is sampled.
     text.field("expired_time_cap_reached_count", sum(cx, |stats| &stats.expire_cuts));
     text.field("expire_cycle_cpu_milliseconds", sum(cx, |stats| &stats.expire_ns) / 1_000_000);
-    text.zeros(&["evicted_keys", "evicted_clients", "evicted_scripts"]);
+    text.zeros(&["evicted_keys", "evicted_clients"]);
+    text.field("evicted_scripts", cx.world.scripts.evicted());
     text.zeros(&["total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
     text.field("keyspace_hits", sum(cx, |stats| &stats.hits));
     text.field("keyspace_misses", sum(cx, |stats| &stats.misses));

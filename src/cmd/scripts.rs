@@ -1,0 +1,278 @@
+//! The script cache, and the state of a script that runs too long.
+//!
+//! ```text
+//! World::scripts     SHA ─▶ source, flags: one cache for all loops, under a lock that only EVAL of new scripts and SCRIPT take
+//! Effects::scripts   SHA ─▶ compiled function: each loop's own, filled when a script first runs there
+//! ```
+//! Scripts that only EVAL has brought are evicted beyond `EVAL_MAX`, the one that was used longest ago first, as in Valkey 8:
+//! programs that write values into their scripts would fill the memory. SCRIPT LOAD keeps a script until SCRIPT FLUSH.
+//!
+//! *Busy.* A script that has run for `busy-reply-threshold` lets everybody go on; all but a few commands are refused then
+//! (`attention` makes every command look). Nobody touches data, so the script is as alone as before.
+
+use super::world::REDIS_VERSION;
+use crate::base::ids::LoopId;
+use crate::base::sha1::sha1_hex;
+use crate::base::sync::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use crate::resp::error::{ReplyError, escaped};
+use crate::script::shebang::{self, Flags};
+use crate::script::{Chunk, Interp, Options};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Scripts of EVAL that are kept. Source: Valkey 8.
+const EVAL_MAX: usize = 500;
+/// Bytes that an interpreter may allocate. A script that needs more ends with an error.
+const MEMORY_MAX: usize = 1 << 30;
+
+pub const NO_SCRIPT: ReplyError = ReplyError::text("NOSCRIPT No matching script. Please use EVAL.");
+
+/// 40 lower-case hexadecimal digits.
+pub type Sha = [u8; 40];
+
+/// A script as it was sent.
+pub struct Script {
+    pub sha: Sha,
+    pub source: Box<[u8]>,
+    /// What its first line says; None: it has none, and its commands are judged one by one.
+    pub flags: Option<Flags>,
+    /// Bytes of the first line.
+    header_len: usize,
+    /// SCRIPT LOAD has brought it.
+    is_kept: AtomicBool,
+    is_evicted: AtomicBool,
+    /// When it was last used, in uses of any script.
+    used: AtomicU64,
+}
+
+impl Script {
+    /// Errors: the first line.
+    fn new(sha: Sha, source: &[u8]) -> Result<Script, ReplyError> {
+        let header =
+            shebang::parse(source).map_err(|message| ReplyError::owned(format!("ERR {}", escaped(&message))))?;
+        Ok(Script {
+            sha,
+            source: source.into(),
+            flags: header.flags,
+            header_len: header.len,
+            is_kept: AtomicBool::new(false),
+            is_evicted: AtomicBool::new(false),
+            used: AtomicU64::new(0),
+        })
+    }
+    /// Bytes of memory.
+    fn len(&self) -> usize {
+        size_of::<Script>() + self.source.len()
+    }
+    pub fn name(&self) -> &str {
+        std::str::from_utf8(&self.sha).unwrap_or_default()
+    }
+}
+
+/// What all loops share of scripts.
+pub struct Scripts {
+    cache: Mutex<HashMap<Sha, Arc<Script>>>,
+    /// Goes up when the cache is emptied.
+    era: AtomicU64,
+    uses: AtomicU64,
+    evicted: AtomicU64,
+    /// Bytes that each loop's interpreter has allocated.
+    interpreters: Box<[AtomicU64]>,
+    pub busy: Busy,
+}
+
+impl Scripts {
+    pub fn new(loops: usize) -> Self {
+        Scripts {
+            cache: Mutex::default(),
+            era: AtomicU64::new(1),
+            uses: AtomicU64::new(0),
+            evicted: AtomicU64::new(0),
+            interpreters: (0..loops.max(1)).map(|_| AtomicU64::new(0)).collect(),
+            busy: Busy::default(),
+        }
+    }
+    fn lock(&self) -> MutexGuard<'_, HashMap<Sha, Arc<Script>>> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    pub fn get(&self, sha: &Sha) -> Option<Arc<Script>> {
+        self.lock().get(sha).cloned()
+    }
+    /// Adds a script; the one that is there already wins.
+    fn add(&self, script: Script) -> Arc<Script> {
+        let mut cache = self.lock();
+        if let Some(known) = cache.get(&script.sha) {
+            return known.clone();
+        }
+        let script = Arc::new(script);
+        cache.insert(script.sha, script.clone());
+        self.note_use(&script);
+        let is_fleeting = |script: &Script| !script.is_kept.load(Relaxed);
+        if cache.len() > EVAL_MAX && cache.values().filter(|script| is_fleeting(script)).count() > EVAL_MAX {
+            let oldest =
+                cache.values().filter(|script| is_fleeting(script)).min_by_key(|script| script.used.load(Relaxed));
+            if let Some(oldest) = oldest.cloned() {
+                oldest.is_evicted.store(true, Relaxed);
+                cache.remove(&oldest.sha);
+                self.evicted.fetch_add(1, Relaxed);
+            }
+        }
+        script
+    }
+    fn note_use(&self, script: &Script) {
+        if !script.is_kept.load(Relaxed) {
+            script.used.store(self.uses.fetch_add(1, Relaxed) + 1, Relaxed);
+        }
+    }
+    /// Empties the cache. Each loop gives up what it has compiled, and its interpreter, when it next runs a script.
+    pub fn flush(&self) {
+        self.lock().clear();
+        self.era.fetch_add(1, Relaxed);
+    }
+    /// Number of scripts, and the bytes that they need.
+    pub fn size(&self) -> (usize, usize) {
+        let cache = self.lock();
+        (cache.len(), cache.values().map(|script| script.len()).sum())
+    }
+    pub fn evicted(&self) -> u64 {
+        self.evicted.load(Relaxed)
+    }
+    /// Bytes that all interpreters have allocated.
+    pub fn interpreters_len(&self) -> u64 {
+        self.interpreters.iter().map(|len| len.load(Relaxed)).sum()
+    }
+    pub fn note_interpreter(&self, home: LoopId, len: usize) {
+        self.interpreters[home.0 as usize].store(len as u64, Relaxed);
+    }
+}
+
+/// What a loop has of its own: an interpreter, and what it has compiled.
+#[derive(Default)]
+pub struct LoopScripts {
+    interp: Option<Interp>,
+    compiled: HashMap<Sha, (Chunk, Arc<Script>)>,
+    era: u64,
+}
+
+impl LoopScripts {
+    /// The interpreter, made when it is first needed.
+    pub fn interp(&mut self) -> &mut Interp {
+        self.interp.get_or_insert_with(|| Interp::new(Options { version: REDIS_VERSION, memory_max: MEMORY_MAX }))
+    }
+    /// After SCRIPT FLUSH everything begins anew.
+    fn heed(&mut self, scripts: &Scripts) {
+        let era = scripts.era.load(Relaxed);
+        if self.era != era {
+            *self = LoopScripts { era, ..LoopScripts::default() };
+        }
+    }
+    /// A script of the cache, compiled. None: there is none.
+    /// Cost: a lookup in the loop's own table, if it has run here before.
+    pub fn find(&mut self, scripts: &Scripts, sha: &Sha) -> Option<(Chunk, Arc<Script>)> {
+        self.heed(scripts);
+        if let Some((chunk, script)) = self.compiled.get(sha) {
+            if !script.is_evicted.load(Relaxed) {
+                scripts.note_use(script);
+                return Some((*chunk, script.clone()));
+            }
+            let chunk = *chunk;
+            self.compiled.remove(sha);
+            self.interp().forget(chunk);
+        }
+        let script = scripts.get(sha)?;
+        let chunk = self.compile(&script).ok()?; // It was compiled before it came into the cache.
+        Some(self.keep(scripts, chunk, script))
+    }
+    /// The script with this source, compiled; it comes into the cache if it is new. `keep`: and stays there.
+    /// Errors: its first line; its text.
+    pub fn define(&mut self, scripts: &Scripts, source: &[u8], keep: bool) -> Result<(Chunk, Arc<Script>), ReplyError> {
+        let sha = sha1_hex(source);
+        let found = match self.find(scripts, &sha) {
+            Some(found) => found,
+            None => {
+                let script = Script::new(sha, source)?;
+                script.is_kept.store(keep, Relaxed);
+                let chunk = self.compile(&script)?;
+                self.keep(scripts, chunk, scripts.add(script))
+            }
+        };
+        if keep {
+            found.1.is_kept.store(true, Relaxed);
+        }
+        Ok(found)
+    }
+    fn compile(&mut self, script: &Script) -> Result<Chunk, ReplyError> {
+        self.interp().compile(&script.source[script.header_len..], c"@user_script").map_err(|message| {
+            ReplyError::owned(format!("ERR Error compiling script (new function): {}", escaped(message.as_bytes())))
+        })
+    }
+    fn keep(&mut self, scripts: &Scripts, chunk: Chunk, script: Arc<Script>) -> (Chunk, Arc<Script>) {
+        if self.compiled.len() > scripts.size().0 + EVAL_MAX {
+            let gone: Vec<Chunk> = self
+                .compiled
+                .extract_if(|_, (_, script)| script.is_evicted.load(Relaxed))
+                .map(|(_, it)| it.0)
+                .collect();
+            gone.into_iter().for_each(|chunk| self.interp().forget(chunk));
+        }
+        self.compiled.insert(script.sha, (chunk, script.clone()));
+        (chunk, script)
+    }
+}
+
+/// A script that has run for too long; see the module header.
+#[derive(Default)]
+pub struct Busy {
+    is_on: AtomicBool,
+    /// It was called by FCALL.
+    is_function: AtomicBool,
+    has_written: AtomicBool,
+    is_killed: AtomicBool,
+}
+
+impl Busy {
+    pub fn begin(&self, is_function: bool, has_written: bool) {
+        self.is_function.store(is_function, Relaxed);
+        self.has_written.store(has_written, Relaxed);
+        self.is_killed.store(false, Relaxed);
+        self.is_on.store(true, Relaxed);
+    }
+    pub fn end(&self) {
+        self.is_on.store(false, Relaxed);
+    }
+    pub fn is_on(&self) -> bool {
+        self.is_on.load(Relaxed)
+    }
+    pub fn note_write(&self) {
+        self.has_written.store(true, Relaxed);
+    }
+    pub fn is_killed(&self) -> bool {
+        self.is_killed.load(Relaxed)
+    }
+    /// What commands are refused with.
+    pub fn refusal(&self) -> ReplyError {
+        ReplyError::text(if self.is_function.load(Relaxed) {
+            "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE."
+        } else {
+            "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE."
+        })
+    }
+    /// SCRIPT KILL, or FUNCTION KILL.
+    /// Errors: nothing runs for too long; it has written; it is of the other kind.
+    pub fn kill(&self, is_function: bool) -> Result<(), ReplyError> {
+        if !self.is_on() {
+            return Err(ReplyError::text("NOTBUSY No scripts in execution right now."));
+        }
+        if self.has_written.load(Relaxed) {
+            return Err(ReplyError::text(
+                "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the \
+                 script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.",
+            ));
+        }
+        if self.is_function.load(Relaxed) != is_function {
+            return Err(self.refusal());
+        }
+        self.is_killed.store(true, Relaxed);
+        Ok(())
+    }
+}

@@ -1,0 +1,225 @@
+//! Running a script: what it calls are commands of its client, judged one by one.
+//!
+//! ```text
+//! perform    the interpreter runs the script; its redis.call comes here as `Host::call`
+//! call       the row exists, takes so many arguments, is for scripts, its user may, it may write ─▶ `Turn::run_inside`
+//! interrupt  too long: the other loops go on in busy mode, this loop's clients get turns in between; killed? stopping?
+//! ```
+//! The client's own session serves: the script's SELECT and its protocol are undone at the end.
+
+use super::alone::Others;
+use super::dispatch::Turn;
+use crate::admin::acl::log::Context;
+use crate::admin::acl::selector::Denial;
+use crate::admin::log::{self, Level};
+use crate::base::clock::MonoNs;
+use crate::cmd::alone::ScriptJob;
+use crate::cmd::command::{Command, Flow, flag};
+use crate::cmd::script::patience_ms;
+use crate::cmd::session::{Session, Standing};
+use crate::cmd::{permission, table};
+use crate::resp::args::Args;
+use crate::resp::error::ReplyError;
+use crate::resp::reply::Reply;
+use crate::script::host::{LogLevel, Verdict};
+use crate::script::{Call, Host};
+use std::time::Duration;
+
+const UNKNOWN: ReplyError = ReplyError::text("ERR Unknown Redis command called from script");
+const ARITY: ReplyError = ReplyError::text("ERR Wrong number of args calling Redis command from script");
+const NOT_HERE: ReplyError = ReplyError::text("ERR This Redis command is not allowed from script");
+const READ_ONLY: ReplyError = ReplyError::text("ERR Write commands are not allowed from read-only scripts.");
+const KILLED: &str = "ERR Script killed by user with SCRIPT KILL...";
+const STOPPING: &str = "ERR the server is shutting down";
+
+/// The host of one run.
+struct Stage<'s, 't> {
+    turn: &'s mut Turn<'t>,
+    session: &'s mut Session,
+    others: &'s mut dyn Others,
+    name: &'s str,
+    is_function: bool,
+    is_read_only: bool,
+    /// A write command was let through.
+    has_written: bool,
+    started: MonoNs,
+    patience: Option<Duration>,
+    is_busy: bool,
+}
+
+impl Turn<'_> {
+    /// Runs a script of EVAL.
+    pub(super) fn run_script(
+        &mut self,
+        job: &ScriptJob,
+        session: &mut Session,
+        reply: &mut Reply,
+        others: &mut dyn Others,
+    ) -> Flow {
+        let parts = job.args.parts();
+        let call = Call {
+            chunk: job.chunk,
+            name: job.script.name(),
+            args: Args::of(&parts),
+            first: 3,
+            key_count: job.key_count,
+            is_eval: true,
+            is_watched: patience_ms(self.world).is_some(),
+        };
+        let mut scripts = std::mem::take(&mut self.effects.scripts);
+        self.host(&call, job.is_read_only, session, others, |host| scripts.interp().run(&call, host, reply));
+        self.world.scripts.note_interpreter(session.home, scripts.interp().memory());
+        self.effects.scripts = scripts;
+        Flow::Done
+    }
+
+    /// Lets `run` run a script with a host, and undoes what must not outlive it.
+    pub(super) fn host(
+        &mut self,
+        call: &Call<'_>,
+        is_read_only: bool,
+        session: &mut Session,
+        others: &mut dyn Others,
+        run: impl FnOnce(&mut dyn Host),
+    ) {
+        let (db, denied_blocking) = (session.db, session.denies_blocking);
+        session.denies_blocking = true;
+        session.is_scripted = true;
+        let mut stage = Stage {
+            patience: patience_ms(self.world).map(Duration::from_millis),
+            turn: self,
+            session,
+            others,
+            name: call.name,
+            is_function: !call.is_eval,
+            is_read_only,
+            has_written: false,
+            started: MonoNs::now(),
+            is_busy: false,
+        };
+        run(&mut stage);
+        if stage.is_busy {
+            stage.turn.step_in(stage.session.home); // Before anybody may touch data again.
+            stage.turn.world.scripts.busy.end();
+            stage.turn.world.attention.set_busy(false);
+        }
+        session.is_scripted = false;
+        session.denies_blocking = denied_blocking;
+        if session.db != db {
+            session.select(db);
+        }
+    }
+}
+
+impl Stage<'_, '_> {
+    /// The row of a command that this script may run.
+    /// Errors: why not.
+    fn admit(&mut self, args: &Args<'_>) -> Result<&'static Command, ReplyError> {
+        let row = find(args)?;
+        if row.has(flag::NOSCRIPT) {
+            return Err(self.reject(row, NOT_HERE));
+        }
+        if self.session.standing(&self.turn.world.acl) != Standing::Unrestricted
+            && let Err(denial) = permission::check(self.session.user(), row, args)
+        {
+            permission::note_denial(self.turn.world, self.session, row, args, denial, Context::Lua);
+            let reason = match denial {
+                Denial::Command => permission::explain(self.session.user(), row, args, denial),
+                Denial::Key(_) => "No permissions to access a key".into(),
+                Denial::Channel(_) => "No permissions to access a channel".into(),
+            };
+            return Err(self.reject(row, ReplyError::owned(format!("ERR ACL failure in script: {reason}"))));
+        }
+        if self.is_read_only && row.has(flag::WRITE | flag::MAY_REPLICATE) {
+            return Err(self.reject(row, READ_ONLY));
+        }
+        Ok(row)
+    }
+
+    fn reject(&self, row: &Command, error: ReplyError) -> ReplyError {
+        if let Some(counters) = self.turn.stats.command(row.index) {
+            counters.rejected.add(1);
+        }
+        error
+    }
+
+    /// The script has run for too long: everybody goes on, but may do next to nothing.
+    fn become_busy(&mut self) {
+        let (world, ms) = (self.turn.world, MonoNs::now().since(self.started).as_millis());
+        let command = if self.is_function { "FUNCTION KILL" } else { "SCRIPT KILL" };
+        log::warning(format_args!(
+            "Slow script detected: still in execution after {ms} milliseconds. You can try killing the script using the \
+             {command} command. Script name is: {}.",
+            self.name
+        ));
+        self.is_busy = true;
+        world.scripts.busy.begin(self.is_function, self.has_written);
+        world.attention.set_busy(true);
+        self.turn.step_out(self.session.home);
+    }
+}
+
+/// The row of a command.
+/// Errors: there is none, or it takes another number of arguments.
+fn find(args: &Args<'_>) -> Result<&'static Command, ReplyError> {
+    match table::lookup(args.get(0)) {
+        Some(row) if row.subs.is_empty() && row.accepts(args.count()) => Ok(row),
+        Some(row) if row.subs.is_empty() || args.count() < 2 => Err(ARITY),
+        Some(row) => match table::lookup_sub(row, args.get(1)) {
+            Some(sub) if sub.accepts(args.count()) => Ok(sub),
+            Some(_) => Err(ARITY),
+            None => Err(UNKNOWN),
+        },
+        None => Err(UNKNOWN),
+    }
+}
+
+impl Host for Stage<'_, '_> {
+    fn call(&mut self, args: Args<'_>, reply: &mut Reply) {
+        match self.admit(&args) {
+            Ok(row) => {
+                if row.has(flag::WRITE) && !self.has_written {
+                    self.has_written = true;
+                    self.turn.world.scripts.busy.note_write();
+                }
+                self.turn.run_inside(row, args, self.session, reply, self.others);
+            }
+            Err(error) => self.turn.refuse(reply, &error),
+        }
+    }
+
+    fn may_run(&mut self, args: Args<'_>) -> Option<bool> {
+        let row = find(&args).ok()?;
+        Some(permission::check(self.session.user(), row, &args).is_ok())
+    }
+
+    fn interrupt(&mut self) -> Verdict {
+        if !self.is_busy {
+            let is_over = self.patience.is_some_and(|patience| MonoNs::now().since(self.started) >= patience);
+            if !is_over {
+                return Verdict::GoOn;
+            }
+            self.become_busy();
+        }
+        self.others.turn();
+        match () {
+            _ if self.others.is_stopping() => Verdict::End(STOPPING),
+            _ if self.turn.world.scripts.busy.is_killed() => Verdict::End(KILLED),
+            _ => Verdict::GoOn,
+        }
+    }
+
+    fn log(&mut self, level: LogLevel, line: &[u8]) {
+        let level = match level {
+            LogLevel::Debug => Level::Debug,
+            LogLevel::Verbose => Level::Verbose,
+            LogLevel::Notice => Level::Notice,
+            LogLevel::Warning => Level::Warning,
+        };
+        log::write(level, format_args!("{}", String::from_utf8_lossy(line)));
+    }
+
+    fn count_error(&mut self, code: &str) {
+        self.turn.stats.count_error(code);
+    }
+}
