@@ -29,7 +29,8 @@
 //! 6  exec        may this command run, run it, count it, hand over what it changed
 //! 5  cmd         a row per command that tells everything about it, and its handler; one file per family
 //! 4  script      Lua: an interpreter per loop, and what scripts may do, behind a trait that the server implements
-//!                (and room for transactions, pub/sub, journal, persistence)
+//!    pubsub      who listens to which channels; messages on their way
+//!                (and room for journal, persistence)
 //! 3  keyspace    databases: what a key means; expiry; collections under their locks; the safepoint that stops all loops
 //! 2  ring        the kernel behind one contract: io_uring, or epoll where that is forbidden
 //!    resp        bytes to requests, replies to bytes, error texts
@@ -92,6 +93,7 @@ pub mod table;
 
 pub mod keyspace;
 
+pub mod pubsub;
 pub mod script;
 
 pub mod cmd;

@@ -15,6 +15,7 @@
 // The load generator has no protocol for a model checker, so it may use the standard library's atomics.
 #![allow(clippy::disallowed_types)]
 
+mod audience;
 mod batch;
 mod histogram;
 mod idle;

@@ -57,6 +57,11 @@ pub struct Options {
     #[arg(long)]
     pub command: Option<String>,
 
+    /// Connections that listen to the channel `audience`, for loads that publish to it:
+    /// --command "PUBLISH audience {value}".
+    #[arg(long, default_value_t = 0)]
+    pub audience: usize,
+
     /// Number of different keys.
     #[arg(long, short = 'k', default_value_t = 1_000_000)]
     pub keys: u32,

@@ -26,6 +26,8 @@ pub struct Report {
     pub fill: Option<Fill>,
     pub idle: Option<Idle>,
     pub storm: Option<Storm>,
+    /// Messages that the audience heard in the measured interval.
+    pub heard: Option<u64>,
     pub commands: u64,
     pub seconds: f64,
     pub server_ns_per_command: Option<f64>,
@@ -52,6 +54,7 @@ impl Report {
             fill: None,
             idle: None,
             storm: None,
+            heard: None,
             commands: 0,
             seconds: 0.0,
             server_ns_per_command: None,
@@ -113,6 +116,9 @@ impl Report {
                 println!("server    {ns:.1} CPU ns per command, {:.0} % of a core", share * 100.0)
             }
             _ => println!("server    no process to measure (--server-pid)"),
+        }
+        if let Some(heard) = self.heard {
+            println!("audience  {heard} messages, {:.2} per command", heard as f64 / self.commands as f64);
         }
         println!("client    {:.1} CPU ns per command", self.own_ns_per_command);
         let percentiles = PERCENTILES
@@ -194,6 +200,7 @@ impl Report {
             format!("\"client_ns\":{:.2}", self.own_ns_per_command),
             format!("\"steal_share\":{:.5}", self.steal_share),
             format!("\"rss_bytes\":{}", optional(self.rss_bytes)),
+            format!("\"heard\":{}", optional(self.heard)),
             format!("\"nils\":{}", self.tally.nils),
             format!("\"errors\":{}", self.tally.errors),
             format!("\"first_error\":{}", self.tally.first_error.as_deref().map_or("null".into(), quoted)),

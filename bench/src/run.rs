@@ -9,6 +9,7 @@ use std::{
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::{
+    audience::Audience,
     batch::{Batches, Mix},
     idle,
     keys::{Law, Texts, zipf_draws},
@@ -34,7 +35,7 @@ const SETTLE: Duration = Duration::from_millis(300);
 pub fn run(options: &Options) -> Result<Report, String> {
     options.check()?;
     pin(&options.pin)?;
-    raise_descriptor_limit(options.clients as u64 + SPARE_DESCRIPTORS)?;
+    raise_descriptor_limit((options.clients + options.audience) as u64 + SPARE_DESCRIPTORS)?;
     let pid = options.server_pid.or_else(|| ask_server_pid(options));
     let mut report = Report::new(options, pid);
     if options.fill || options.fill_only {
@@ -142,6 +143,8 @@ fn measure(options: &Options, pid: Option<u32>, report: &mut Report) -> Result<(
     let budget = options.count.map_or(i64::MAX, |count| count as i64);
     let control =
         Control::new(Phase::WarmUp, if options.count.is_some() && options.warm_up == 0.0 { budget } else { i64::MAX });
+    let audience = Audience::begin(options)?;
+    let heard = || audience.as_ref().map(Audience::heard);
     let workers = workers(options, &control)?;
     let threads: Vec<_> = workers.into_iter().map(|worker| thread::spawn(move || worker.run())).collect();
     // A worker that fails ends early; then so does the wait.
@@ -156,17 +159,20 @@ fn measure(options: &Options, pid: Option<u32>, report: &mut Report) -> Result<(
         control.set(Phase::Measure);
         Sample::take(&control, pid)
     };
+    let heard_before = heard();
     if options.count.is_some() {
         wait(Duration::MAX, || threads.iter().all(JoinHandle::is_finished));
     } else {
         wait(Duration::from_secs_f64(options.duration), ended);
     }
     let to = Sample::take(&control, pid);
+    report.heard = heard().zip(heard_before).map(|(after, before)| after - before);
     control.set(Phase::Stop);
     for thread in threads {
         let outcome = thread.join().map_err(|_| "a load thread panicked")??;
         report.add(outcome);
     }
+    audience.map_or(Ok(()), Audience::end)?;
     finish(report, &from, &to);
     report.rss_bytes = pid.and_then(|pid| process::rss_bytes(pid).ok());
     Ok(())

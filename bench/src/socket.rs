@@ -54,6 +54,20 @@ impl Socket {
         Ok(socket)
     }
 
+    /// A greeted, non-blocking connection that has run a command.
+    ///
+    /// **Errors**: as [`Self::open`].
+    pub fn open_after(options: &Options, words: &[&str]) -> Result<Self, String> {
+        let mut socket = Self::connect(options)?;
+        let mut request = greeting(options);
+        request.push(command(words));
+        // A push of RESP3 does not count as a reply: it is read with what comes later.
+        let wanted = request.len() as u64 - u64::from(options.resp3);
+        socket.exchange(&request.concat(), wanted).map_err(|error| format!("{}: {error}", words.join(" ")))?;
+        socket.set_nonblocking().map_err(|error| error.to_string())?;
+        Ok(socket)
+    }
+
     /// Connects without a greeting; the socket blocks.
     fn connect(options: &Options) -> Result<Self, String> {
         if let Some(path) = &options.socket {

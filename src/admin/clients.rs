@@ -65,6 +65,8 @@ pub mod client_flag {
     pub const UNREAD: u32 = 1 << 6;
     /// Between MULTI and EXEC.
     pub const MULTI: u32 = 1 << 7;
+    /// It has subscribed to something.
+    pub const PUBSUB: u32 = 1 << 8;
 }
 
 /// How long a peak is remembered of a client that does nothing. Source: Redis, `PROTO_REPLY_PEAK_RESET_INTERVAL`.
@@ -112,6 +114,8 @@ pub struct ClientInfo {
     row: AtomicU32,
     db: AtomicU32,
     flags: AtomicU32,
+    /// How many channels, shard channels and patterns it has subscribed to.
+    subscriptions: [AtomicU32; 3],
     /// Its wait for something that others bring, if it waits.
     pub wait: WaitWord,
     names: Mutex<Option<Box<Names>>>,
@@ -196,6 +200,7 @@ impl ClientInfo {
             row: AtomicU32::new(NO_ROW),
             db: AtomicU32::new(0),
             flags: AtomicU32::new(0),
+            subscriptions: [const { 0 }; 3].map(AtomicU32::new),
             wait: WaitWord::default(),
             names: Mutex::new(None),
         }
@@ -310,6 +315,13 @@ impl ClientInfo {
     }
     pub fn set_db(&self, db: u32) {
         self.db.store(db, Relaxed);
+    }
+    /// How many channels, shard channels and patterns it has subscribed to.
+    pub fn subscriptions(&self) -> [u32; 3] {
+        [0, 1, 2].map(|space| self.subscriptions[space].load(Relaxed))
+    }
+    pub fn set_subscriptions(&self, counts: [usize; 3]) {
+        self.subscriptions.iter().zip(counts).for_each(|(cell, count)| cell.store(count as u32, Relaxed));
     }
     pub fn has(&self, flag: u32) -> bool {
         self.flags.load(Relaxed) & flag != 0

@@ -7,7 +7,7 @@
 pub struct ClientId(pub u64);
 
 /// An event loop, 0..threads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LoopId(pub u16);
 
 /// A logical database, 0..databases.

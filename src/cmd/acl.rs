@@ -231,6 +231,7 @@ fn acl_load(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
     acl_path(cx)?;
     let gone = permission::load_file(&cx.world.acl, &cx.world.config)
         .map_err(|faults| ReplyError::owned(format!("ERR {faults}")))?;
+    cx.effects.are_users_changed = true;
     cx.reply.ok();
     Ok(close_clients_of(cx, &gone))
 }
@@ -311,6 +312,7 @@ fn acl_setuser(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
             }
         })
     })?;
+    cx.effects.are_users_changed = true;
     cx.reply.ok();
     Ok(Flow::Done)
 }

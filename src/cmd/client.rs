@@ -211,7 +211,7 @@ impl<'a> Filter<'a> {
         self.id.is_none_or(|id| id as u64 == client.id.0)
             && self.addr.is_none_or(|addr| addr == client.endpoints.peer().as_bytes())
             && self.local_addr.is_none_or(|addr| addr == client.endpoints.local().as_bytes())
-            && self.kind.is_none_or(|kind| kind == Kind::Normal)
+            && self.kind.is_none_or(|kind| kind == Kind::of(client))
             && self.user.is_none_or(|user| client.is_user(user))
             && self.age_min_s.is_none_or(|age_min_s| age_s >= age_min_s)
             && !(self.spare_self && client.id == caller.id)
@@ -245,7 +245,7 @@ fn switch(value: &[u8], on: &[u8], off: &[u8]) -> Result<bool, ReplyError> {
     }
 }
 
-/// The kinds of clients that Redis tells apart. Here all are normal ones.
+/// The kinds of clients that Redis tells apart. Here there are two of them.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Normal,
@@ -255,6 +255,9 @@ enum Kind {
 }
 
 impl Kind {
+    fn of(client: &ClientInfo) -> Self {
+        if client.has(client_flag::PUBSUB) { Kind::Pubsub } else { Kind::Normal }
+    }
     fn parse(name: &[u8]) -> Result<Self, ReplyError> {
         match name.to_ascii_lowercase().as_slice() {
             b"normal" => Ok(Kind::Normal),
@@ -271,10 +274,10 @@ impl Kind {
 fn client_list(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let clients = match args.count() {
         2 => open_clients(cx),
-        4 if args.is(2, "type") => match Kind::parse(args.get(3))? {
-            Kind::Normal => open_clients(cx),
-            _ => Vec::new(),
-        },
+        4 if args.is(2, "type") => {
+            let kind = Kind::parse(args.get(3))?;
+            open_clients(cx).into_iter().filter(|client| Kind::of(client) == kind).collect()
+        }
         4.. if args.is(2, "id") => {
             let mut ids = Vec::with_capacity(args.count() - 3);
             for id in args.iter_from(3) {

@@ -3,6 +3,7 @@
 use super::auth::{self, Login};
 use super::command::{Command, Cx, Flow, Handler, acl, cmd, flag};
 use super::database;
+use super::pubsub;
 use super::redact;
 use super::session::{Session, Standing};
 use crate::admin::clients::client_flag;
@@ -23,10 +24,11 @@ pub static ROWS: &[Command] = &[
     row("auth", auth, -2, ENTRANCE | flag::SENTINEL, "1.0.0").secrets(redact::all_from_1),
     row("echo", echo, 2, ALWAYS, "1.0.0"),
     row("hello", hello, -1, ENTRANCE | flag::SENTINEL, "6.0.0").secrets(redact::behind_auth),
-    row("ping", ping, -1, flag::FAST | flag::SENTINEL, "1.0.0")
+    row("ping", ping, -1, flag::FAST | flag::SENTINEL | flag::WHILE_SUBSCRIBED, "1.0.0")
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
-    row("quit", quit, -1, ENTRANCE | flag::UNQUEUED, "1.0.0").deprecated("7.2.0", "just closing the connection"),
-    row("reset", reset, 1, ENTRANCE | flag::UNQUEUED, "6.2.0"),
+    row("quit", quit, -1, ENTRANCE | flag::UNQUEUED | flag::WHILE_SUBSCRIBED, "1.0.0")
+        .deprecated("7.2.0", "just closing the connection"),
+    row("reset", reset, 1, ENTRANCE | flag::UNQUEUED | flag::WHILE_SUBSCRIBED | flag::SUBSCRIBES, "6.2.0"),
     row("select", select, 2, ALWAYS, "1.0.0"),
 ];
 
@@ -135,6 +137,7 @@ pub fn is_word(text: &[u8]) -> bool {
 fn set_protocol(cx: &mut Cx<'_>, proto: Proto) {
     cx.reply.proto = proto;
     cx.session.info.set(client_flag::RESP3, proto == Proto::Resp3);
+    cx.session.settle_subscriptions(&cx.world.pubsub, proto);
 }
 
 /// The reply of HELLO.
@@ -157,10 +160,15 @@ fn introduce(cx: &mut Cx<'_>) {
     reply.array(0);
 }
 
-/// Answers PONG, or the message.
+/// Answers PONG, or the message; in the form of a message where the client can read nothing else.
 /// Shape: `[message]`
 fn ping(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     match args.count() {
+        1 | 2 if cx.session.is_confined() => {
+            cx.reply.array(2);
+            cx.reply.bulk(b"pong");
+            cx.reply.bulk(if args.count() == 2 { args.get(1) } else { b"" });
+        }
         1 => cx.reply.raw(b"+PONG\r\n"),
         2 => cx.reply.bulk(args.get(1)),
         _ => return Err(ReplyError::text("ERR wrong number of arguments for 'ping' command")),
@@ -180,6 +188,7 @@ fn reset(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
         cx.session.set_monitor(false);
         cx.world.attention.remove_monitor(cx.session.home);
     }
+    pubsub::forget_all(cx);
     Session::reset(cx.session, &cx.world.acl);
     set_protocol(cx, Proto::Resp2);
     cx.reply.simple("RESET");

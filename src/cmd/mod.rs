@@ -48,6 +48,7 @@ pub mod module;
 pub mod monitor;
 pub mod object;
 pub mod persistence;
+pub mod pubsub;
 pub mod relocate;
 pub mod replication;
 pub mod scan;

@@ -7,6 +7,10 @@ use crate::admin::acl::Acl;
 use crate::admin::acl::user::{DEFAULT, User};
 use crate::admin::clients::{ClientInfo, Traffic, client_flag};
 use crate::base::ids::{ClientId, DbIndex, LoopId};
+use crate::pubsub::Space;
+use crate::pubsub::registry::Registry;
+use crate::pubsub::subscriptions::Subscriptions;
+use crate::resp::reply::Proto;
 use std::any::Any;
 use std::sync::Arc;
 
@@ -27,7 +31,7 @@ pub enum ReplyMode {
 pub enum Standing {
     /// The user may do everything.
     Unrestricted,
-    /// The user's selectors decide.
+    /// The user's selectors decide, and whether the client is confined.
     Restricted,
     /// Not logged in, and that is needed.
     LoggedOut,
@@ -49,6 +53,12 @@ pub struct Session {
     pub no_touch: bool,
     /// MONITOR: it is shown what others run.
     pub is_monitor: bool,
+    /// What it has subscribed to; None: nothing.
+    pub subs: Option<Box<Subscriptions>>,
+    /// It has subscribed to something and speaks RESP2, in which it could not tell other replies from messages.
+    is_confined: bool,
+    /// What the command at hand has written is no reply but pushes, which CLIENT REPLY does not concern.
+    has_pushed: bool,
     /// Why the command at hand runs again after it was parked; None at its first run.
     pub woken: Option<Woken>,
     /// What the command at hand wants to find again when it runs again (the ids that `$` meant to XREAD).
@@ -83,6 +93,9 @@ impl Session {
             no_evict: false,
             no_touch: false,
             is_monitor: false,
+            subs: None,
+            is_confined: false,
+            has_pushed: false,
             woken: None,
             kept: None,
             blocked: None,
@@ -107,6 +120,9 @@ impl Session {
             no_evict: self.no_evict,
             no_touch: self.no_touch,
             is_monitor: self.is_monitor,
+            subs: None,
+            is_confined: false,
+            has_pushed: false,
             woken: None,
             kept: self.kept.take(),
             blocked: None,
@@ -151,7 +167,7 @@ impl Session {
         let is_login_needed = !default.needs_no_password() || !default.is_enabled();
         self.standing = match () {
             _ if is_login_needed && !self.authenticated => Standing::LoggedOut,
-            _ if self.user.is_unrestricted() => Standing::Unrestricted,
+            _ if self.user.is_unrestricted() && !self.is_confined => Standing::Unrestricted,
             _ => Standing::Restricted,
         };
     }
@@ -192,6 +208,47 @@ impl Session {
     pub fn may_wait(&self) -> bool {
         self.woken != Some(Woken::TimedOut) && !self.denies_blocking
     }
+    /// Has the client subscribed to anything?
+    #[inline]
+    pub fn is_subscribed(&self) -> bool {
+        self.subs.is_some()
+    }
+    /// May the client be sent something that it did not ask for? Messages that wait are handed out before its next command.
+    #[inline]
+    pub fn listens(&self) -> bool {
+        self.subs.is_some()
+    }
+    /// May the client only run what is flagged `WHILE_SUBSCRIBED`?
+    pub fn is_confined(&self) -> bool {
+        self.is_confined
+    }
+    /// Draws the consequences of a change of `subs` or of the protocol.
+    pub fn settle_subscriptions(&mut self, registry: &Registry, proto: Proto) {
+        self.subs.take_if(|subs| subs.is_empty());
+        let is_subscribed = self.subs.is_some();
+        if is_subscribed != self.info.has(client_flag::PUBSUB) {
+            self.info.set(client_flag::PUBSUB, is_subscribed);
+            registry.count_client(is_subscribed);
+        }
+        let counts = self.subs.as_ref().map_or([0; 3], |subs| Space::ALL.map(|space| subs.count(space)));
+        self.info.set_subscriptions(counts);
+        let is_confined = is_subscribed && proto == Proto::Resp2;
+        if is_confined != self.is_confined {
+            (self.is_confined, self.acl_generation) = (is_confined, 0); // The standing follows from it.
+        }
+    }
+    /// May its user, as it is now, listen to all that the client has subscribed to?
+    pub fn may_go_on_listening(&mut self, acl: &Acl) -> bool {
+        self.standing(acl);
+        let Some(subs) = &self.subs else { return true };
+        let is_allowed =
+            |space: Space| subs.all(space).iter().all(|name| self.user.may_hear(name, space == Space::Pattern));
+        Space::ALL.into_iter().all(is_allowed)
+    }
+    /// The command at hand has written pushes: CLIENT REPLY does not drop them.
+    pub fn note_push(&mut self) {
+        self.has_pushed = matches!(self.reply_mode, ReplyMode::Off | ReplyMode::Skip);
+    }
     /// Before a command runs: has the moment come to skip?
     #[inline]
     pub fn before_reply(&mut self) {
@@ -204,10 +261,10 @@ impl Session {
     pub fn wants_reply(&mut self) -> bool {
         match self.reply_mode {
             ReplyMode::On | ReplyMode::SkipNext => true, // The command that asks to skip has written nothing.
-            ReplyMode::Off => false,
+            ReplyMode::Off => std::mem::take(&mut self.has_pushed),
             ReplyMode::Skip => {
                 self.reply_mode = ReplyMode::On;
-                false
+                std::mem::take(&mut self.has_pushed)
             }
         }
     }

@@ -39,6 +39,7 @@ static FAMILIES: &[&[Command]] = &[
     super::monitor::ROWS,
     super::object::ROWS,
     super::persistence::ROWS,
+    super::pubsub::ROWS,
     super::relocate::ROWS,
     super::replication::ROWS,
     super::scan::ROWS,

@@ -20,6 +20,7 @@ use crate::base::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::keyspace::Keyspace;
 use crate::keyspace::safepoint::Safepoint;
 use crate::keyspace::waiters::Waiters;
+use crate::pubsub::registry::Registry;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -40,6 +41,8 @@ pub struct World {
     pub clients: Clients,
     /// Clients whose command waits for a key.
     pub waiters: Waiters<Blocked>,
+    /// Who listens to which channels.
+    pub pubsub: Registry,
     pub acl: Acl,
     pub scripts: Scripts,
     /// Pause and monitors: what every command has to heed.
@@ -103,6 +106,7 @@ impl World {
             stats: (0..boot.loops).map(|_| LoopStats::new(table::row_count())).collect(),
             clients: Clients::new(boot.loops),
             waiters: Waiters::default(),
+            pubsub: Registry::default(),
             acl: Acl::new(permission::catalogue()),
             scripts: Scripts::new(boot.loops),
             attention: Attention::new(boot.loops),

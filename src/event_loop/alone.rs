@@ -61,7 +61,9 @@ impl<E: Engine> EventLoop<E> {
         let mut reply = Reply { proto: conn.reply.proto, ..Reply::default() };
         conn.is_on_stage = true;
         let (world, stats, local) = (self.world, self.stats(), self.local.clone());
+        let desk = self.effects.desk.deputy();
         let (mut effects, mut prng) = (std::mem::take(&mut self.effects), Prng::seeded(self.prng.next_u64()));
+        self.effects.desk = desk;
         let mut turn = Turn {
             watch,
             world,
@@ -79,7 +81,8 @@ impl<E: Engine> EventLoop<E> {
         let flow = turn.play(cue, &mut session, &mut reply, &mut wings);
         self.effects = effects; // What others did in between was handed over by their turns.
         let Some(conn) = self.conns.get(token) else {
-            return session.discard(); // It was closed meanwhile.
+            self.forget_subscriptions(&mut session); // It was closed meanwhile.
+            return session.discard();
         };
         session.traffic.received = conn.session.traffic.received;
         session.traffic.sent = conn.session.traffic.sent;

@@ -8,7 +8,7 @@ use crate::cmd::session::Session;
 use crate::exec::dispatch::Turn;
 use crate::exec::long::Long;
 use crate::resp::parse::Parser;
-use crate::resp::reply::Reply;
+use crate::resp::reply::{Output, Reply};
 use crate::ring::Token;
 
 /// Open ─peer's EOF▶ PeerDone ─last command▶ Draining ─last send▶ closed. QUIT and protocol errors go straight to Draining.
@@ -51,6 +51,8 @@ pub struct Conn {
     pub parser: Parser,
     /// The command that is under way. While there is one, no other of this client runs.
     pub long: Option<Box<Long>>,
+    /// Messages that came while the client is in the middle of a long reply.
+    pub pushed: Option<Box<Output>>,
     /// The command at hand waits for this. While it does, the client is not visited.
     pub wait: Option<Wait>,
     /// When our patience with a peer that does not read ends: it is over its soft limit, or to be closed.
@@ -81,6 +83,7 @@ impl Conn {
             input: Input::new(),
             parser: Parser::default(),
             long: None,
+            pushed: None,
             wait: None,
             patience_until: None,
             alarm_at: None,
@@ -107,6 +110,9 @@ impl Conn {
         let is_forgotten = self.life == Life::Broken && long.is_idle_talk();
         if is_forgotten || turn.go_on(long, &mut self.session, &mut self.reply) == Flow::Done {
             self.long = None;
+            if let Some(pushed) = self.pushed.take() {
+                self.reply.append(*pushed);
+            }
         }
     }
     /// Moves on in life; never back.
@@ -120,7 +126,8 @@ impl Conn {
     }
     /// Bytes that are kept for the peer although they cannot be sent yet.
     pub fn held_len(&self) -> usize {
-        self.long.as_ref().map_or(0, |long| long.held_len())
+        let pushed = self.pushed.as_ref().map_or(0, |pushed| pushed.len());
+        pushed + self.long.as_ref().map_or(0, |long| long.held_len())
     }
     /// Does it own memory for commands that are not complete?
     #[inline]

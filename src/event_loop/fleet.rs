@@ -6,6 +6,7 @@ use crate::base::ids::{ClientId, LoopId};
 use crate::base::sync::{AtomicUsize, Ordering::Relaxed};
 use crate::cmd::blocking::Delivery;
 use crate::cmd::command::Woken;
+use crate::pubsub::desk::Batch;
 use crate::ring::Waker;
 use bytes::Bytes;
 use std::os::fd::OwnedFd;
@@ -28,6 +29,10 @@ pub enum Mail {
     Deliver(Delivery),
     /// Commands to show to the loop's monitors.
     Monitor(Bytes),
+    /// Messages for clients of the loop that listen.
+    Post(Batch),
+    /// Users have changed: close who may not listen any more to what it listens to.
+    UsersChanged,
     /// Look whom the time wakes: a pause was ended.
     Look,
     /// Send what waits, close everything, end.
@@ -67,6 +72,11 @@ impl Fleet {
     /// Sends every loop the mail that `make` gives.
     pub fn broadcast(&self, make: impl Fn() -> Mail) {
         self.seats.iter().for_each(|seat| seat.mailbox.send(make()));
+    }
+    /// Sends every other loop the mail that `make` gives.
+    pub fn tell_others(&self, me: LoopId, make: impl Fn() -> Mail) {
+        let others = self.seats.iter().enumerate().filter(|(index, _)| *index != me.0 as usize);
+        others.for_each(|(_, seat)| seat.mailbox.send(make()));
     }
     /// The loop for a new connection: the one with the fewest, `me` among equals (no hand-over). Counts it there.
     /// Order: Relaxed: two loops that choose at the same moment may choose the same one; the next choice evens it out.

@@ -15,10 +15,11 @@
 
 use super::EventLoop;
 use super::conn::Life;
-use crate::admin::config::{ClientClass, OutputLimit};
+use crate::admin::config::{ClientClass, Config, OutputLimit};
 use crate::admin::log;
 use crate::base::clock::WallMs;
 use crate::cmd::client;
+use crate::cmd::session::Session;
 use crate::ring::{Engine, Token};
 
 /// So much output does not count: under the tightest limit a client is still told what it asks for. Source: Redis, whose
@@ -28,11 +29,29 @@ const UNCOUNTED_LEN: usize = 16 << 10;
 /// How long a connection that is to be closed may leave its last replies unread, without taking any of them.
 pub(super) const DRAIN_PATIENCE_MS: u64 = 20_000;
 
+/// The limits that clients may have, read once for many of them.
+pub(super) struct OutputLimits {
+    normal: OutputLimit,
+    pubsub: OutputLimit,
+}
+
+impl OutputLimits {
+    pub fn of(config: &Config) -> Self {
+        let limit = |class| config.output_limit(class);
+        OutputLimits { normal: limit(ClientClass::Normal), pubsub: limit(ClientClass::PubSub) }
+    }
+    #[inline]
+    fn for_client(&self, session: &Session) -> OutputLimit {
+        if session.is_subscribed() { self.pubsub } else { self.normal }
+    }
+}
+
 impl<E: Engine> EventLoop<E> {
     /// Checks the output of a client that has some. False: it was closed.
     #[inline]
-    pub(super) fn is_within_limits(&mut self, token: Token, limit: OutputLimit, now: WallMs) -> bool {
+    pub(super) fn is_within_limits(&mut self, token: Token, limits: &OutputLimits, now: WallMs) -> bool {
         let Some(conn) = self.conns.get(token) else { return false };
+        let limit = limits.for_client(&conn.session);
         let is_limited = limit.hard != 0 || limit.soft != 0;
         if !is_limited && conn.patience_until.is_none() || conn.life >= Life::Draining {
             return true;
@@ -51,11 +70,11 @@ impl<E: Engine> EventLoop<E> {
 
     /// The limits may have changed: looks at everybody who has output, whether anything is added to it or not.
     pub(super) fn look_at_outputs(&mut self, now: WallMs) {
-        let limit = self.world.config.output_limit(ClientClass::Normal);
+        let limits = OutputLimits::of(&self.world.config);
         let waiting: Vec<Token> =
             self.conns.iter().filter(|conn| conn.output_len() > 0).map(|conn| conn.token).collect();
         for token in waiting {
-            self.is_within_limits(token, limit, now);
+            self.is_within_limits(token, &limits, now);
         }
     }
 

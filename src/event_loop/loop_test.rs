@@ -529,3 +529,24 @@ fn monitors_are_shown_what_runs_until_they_stop_reading() {
     assert!(!rig.is_open(first) && !rig.is_open(second) && rig.is_open(other));
     assert!(!rig.event_loop.world.attention.is_wanted());
 }
+
+#[test]
+fn messages_wait_for_the_end_of_a_long_reply() {
+    let (mut rig, lister) = rig_with_keys(30_000);
+    let publisher = rig.client();
+    rig.feed(lister, &[cmd(&["HELLO", "3"]), cmd(&["SUBSCRIBE", "c"])].concat());
+    let greeting_len = rig.output(lister).len();
+    rig.turn(vec![
+        Event::Bytes(lister, [cmd(&["SORT_RO", "none"]), cmd(&["KEYS", "key:*"]), cmd(&["PING"])].concat()),
+        Event::Bytes(publisher, cmd(&["PUBLISH", "c", "m"])),
+    ]);
+    turns_of_long_command(&mut rig, lister);
+    rig.feed(publisher, &cmd(&["PUBLISH", "c", "n"]));
+    rig.rest();
+    let output = rig.output(lister).split_off(greeting_len);
+    let (listed, behind) = output.split_at(output.find('>').expect("a push"));
+    assert!(listed.starts_with("*0\r\n*30000\r\n") && listed.ends_with("\r\n"), "{:?}", listed.get(..40));
+    let message = ">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nm\r\n";
+    assert!(behind.starts_with(message) && behind.contains("+PONG\r\n"), "{behind}");
+    assert_eq!(rig.output(publisher), ":1\r\n:1\r\n");
+}

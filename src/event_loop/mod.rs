@@ -29,13 +29,13 @@ mod loop_test;
 pub mod mailbox;
 mod monitors;
 mod parked;
+mod post;
 mod send;
 mod slab;
 mod timers;
 mod window;
 
 use crate::admin::clients::{Seen, client_flag};
-use crate::admin::config::ClientClass;
 use crate::admin::params::Id;
 use crate::admin::stats::LoopStats;
 use crate::base::clock::{MonoNs, WallMs};
@@ -52,6 +52,7 @@ use crate::table::Participant;
 use conn::{Conn, Life};
 use fleet::{Fleet, Mail};
 use input::{Arrivals, Input};
+use limits::OutputLimits;
 use parked::Parked;
 use send::Pool;
 use slab::Slab;
@@ -131,7 +132,7 @@ impl<E: Engine> EventLoop<E> {
             seat: Rc::new(Participant::new()),
             local: Rc::new(Local::new(!seed)),
             prng: Prng::seeded(seed),
-            effects: Effects::default(),
+            effects: Effects::of(id),
             is_interrupted: false,
             deadline: None,
             clock: MonoNs::default(),
@@ -260,6 +261,8 @@ impl<E: Engine> EventLoop<E> {
                 Mail::Wake(id, why) => self.wake_id(id, why),
                 Mail::Deliver(delivery) => self.deliver(delivery),
                 Mail::Monitor(lines) => self.show_monitors(&lines),
+                Mail::UsersChanged => self.silence_the_forbidden(),
+                Mail::Post(batch) => self.hand_out_batch(&batch),
                 Mail::Look => {} // Being awake is all: `ring_alarms` looks.
                 Mail::Shutdown => self.drain_all(),
             }
@@ -393,6 +396,9 @@ impl<E: Engine> EventLoop<E> {
                 home => fleet.mailbox(home).send(Mail::Deliver(delivery)),
             }
         }
+        if std::mem::take(&mut self.effects.are_users_changed) {
+            self.tell_of_users();
+        }
         if std::mem::take(&mut self.effects.is_pause_over) {
             fleet.broadcast(|| Mail::Look);
         }
@@ -401,12 +407,13 @@ impl<E: Engine> EventLoop<E> {
 
     /// Sends what waits: one message per client, none while another is in flight. Closes clients that are done.
     fn flush(&mut self, now: WallMs) {
-        let limit = self.world.config.output_limit(ClientClass::Normal);
+        self.post();
+        let limits = OutputLimits::of(&self.world.config);
         let mut dirty = std::mem::take(&mut self.dirty);
         for token in dirty.drain(..) {
             let Some(conn) = self.conns.get(token) else { continue };
             conn.is_dirty = false;
-            if !self.is_within_limits(token, limit, now) {
+            if !self.is_within_limits(token, &limits, now) {
                 continue;
             }
             let Some(conn) = self.conns.get(token) else { continue };
@@ -416,6 +423,7 @@ impl<E: Engine> EventLoop<E> {
             }
             let is_draining = conn.life == Life::Draining;
             if conn.sending_len > 0 {
+                conn.session.info.set_output(conn.output_seen());
                 if is_draining {
                     self.hurry(token, now);
                 }
@@ -447,6 +455,7 @@ impl<E: Engine> EventLoop<E> {
         if conn.session.is_monitor {
             self.world.attention.remove_monitor(self.id);
         }
+        self.forget_subscriptions(&mut conn.session);
         self.engine.close(token);
         self.fleet.leave(self.id);
     }

@@ -126,7 +126,8 @@ impl<E: Engine> EventLoop<E> {
             self.timers.sweep_at = (self.timers.sweep_at + 1) % slots;
             let Some(conn) = self.conns.at(self.timers.sweep_at) else { continue };
             let since = conn.session.info.last_seen();
-            let may_be_silent = conn.wait.is_some() || conn.session.is_monitor || conn.is_ready;
+            let awaits = conn.session.is_monitor || conn.session.is_subscribed();
+            let may_be_silent = conn.wait.is_some() || awaits || conn.is_ready;
             if conn.life == Life::Open && !may_be_silent && now.0.saturating_sub(since.0) > timeout_ms {
                 idle.push(conn.token);
             }

@@ -10,11 +10,12 @@
 
 use super::conn::{Conn, Life};
 use super::input::{Arrivals, Cut, Input, Place};
+use super::post::Hands;
 use super::{EventLoop, OUTPUT_SOFT_MAX, make_dirty, make_ready};
 use crate::base::clock::{MonoNs, WallMs};
 use crate::base::hash::KeyHasher;
 use crate::base::ids::DbIndex;
-use crate::cmd::command::{Command, Flow};
+use crate::cmd::command::{Command, Flow, flag};
 use crate::exec::alone::{Cue, NoOthers};
 use crate::exec::dispatch::Turn;
 use crate::exec::look::Ahead;
@@ -180,6 +181,13 @@ impl Window {
     fn adapt(&mut self, took: Duration) {
         self.cap = if took > LONG { (self.cap / 4).max(1) } else { (self.cap * 2).min(COMMANDS_MAX) };
     }
+}
+
+/// Must the messages that wait be handed out before this command? They stand before the next reply of a client that gets
+/// them, and a client that subscribes or goes gets none that is older, or younger.
+#[cold]
+fn minds_messages(conn: &Conn, item: &Item) -> bool {
+    conn.session.listens() || item.row.is_some_and(|row| row.has(flag::SUBSCRIBES))
 }
 
 /// After so long a turn visits nobody else: replies go out, and arrivals are seen.
@@ -443,7 +451,7 @@ impl<E: Engine> EventLoop<E> {
             if items.is_empty() && stretch.refusal.is_none() && !stretch.is_slice {
                 continue;
             }
-            let Some(conn) = self.conns.get(stretch.token).filter(|conn| conn.may_run()) else { continue };
+            let Some(mut conn) = self.conns.get(stretch.token).filter(|conn| conn.may_run()) else { continue };
             if is_new {
                 self.pool.equip(&mut conn.reply.out);
                 make_dirty(&mut self.dirty, conn);
@@ -458,6 +466,11 @@ impl<E: Engine> EventLoop<E> {
                 continue;
             }
             for (index, item) in items.iter().enumerate().skip(first) {
+                if turn.effects.desk.has_some_here() && minds_messages(conn, item) {
+                    let hands = &mut Hands { conns: &mut self.conns, pool: &mut self.pool, dirty: &mut self.dirty };
+                    hands.hand_out_here(&mut turn.effects.desk);
+                    conn = self.conns.get(stretch.token).expect("nobody is closed here");
+                }
                 let parts = window.parts_of(item, conn.input.at(&item.place, &self.arrivals, &self.engine));
                 let mut flow = turn.run(item.row, &mut conn.session, &mut conn.reply, Args::of(&parts));
                 if flow == Flow::Alone

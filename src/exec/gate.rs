@@ -13,7 +13,8 @@ const NOT_AUTHENTICATED: ReplyError = ReplyError::text("NOAUTH Authentication re
 const NOT_IN_MULTI: ReplyError = ReplyError::text("ERR Command not allowed inside a transaction");
 
 /// The row that shall run: `row` (what `look` found for the first word), or one of its subcommands.
-/// Errors: unknown command or subcommand, arity, authentication, MULTI, permissions; counted as rejected calls where there is a row.
+/// Errors: unknown command or subcommand, arity, authentication, MULTI, permissions, not while subscribed; counted as
+/// rejected calls where there is a row.
 #[inline]
 pub fn admit(
     row: Option<&'static Command>,
@@ -45,6 +46,14 @@ pub fn admit(
         reject(Some(row), stats);
         session.info.set_row(row.index as u32); // The log shows the client with this command.
         return Err(permission::refuse(world, session, row, args, denial));
+    }
+    // 5. A client that awaits messages can read the reply.
+    if session.is_confined() && !row.has(flag::WHILE_SUBSCRIBED) {
+        reject(Some(row), stats);
+        return Err(ReplyError::owned(format!(
+            "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+            row.full_name
+        )));
     }
     Ok(row)
 }

@@ -31,6 +31,38 @@ pub struct Output {
     pub refs: Vec<(usize, Bytes)>,
 }
 
+impl Output {
+    /// Bytes that wait, references included.
+    pub fn len(&self) -> usize {
+        self.buf.len() + self.refs.iter().map(|(_, bytes)| bytes.len()).sum::<usize>()
+    }
+    pub fn is_empty(&self) -> bool {
+        self.buf.is_empty() && self.refs.is_empty()
+    }
+    /// A push that lies in memory as an array of RESP2: only its first byte depends on the protocol.
+    #[inline]
+    pub fn push_copied(&mut self, bytes: &[u8], proto: Proto) {
+        let at = self.buf.len();
+        self.buf.extend_from_slice(bytes);
+        self.buf[at] = push_sigil(proto);
+    }
+    /// The same, sent by reference.
+    pub fn push_shared(&mut self, bytes: &Bytes, proto: Proto) {
+        self.buf.push(push_sigil(proto));
+        self.refs.push((self.buf.len(), bytes.slice(1..)));
+    }
+    /// What was written elsewhere, behind what waits here.
+    pub fn append(&mut self, output: Output) {
+        let at = self.buf.len();
+        self.buf.extend_from_slice(&output.buf);
+        self.refs.extend(output.refs.into_iter().map(|(place, bytes)| (at + place, bytes)));
+    }
+}
+
+fn push_sigil(proto: Proto) -> u8 {
+    if proto == Proto::Resp3 { b'>' } else { b'*' }
+}
+
 /// The reply writer. `proto` decides the form of nulls, maps, sets, doubles, booleans and pushes.
 #[derive(Debug, Default)]
 pub struct Reply {
@@ -42,11 +74,11 @@ impl Reply {
     /// True if nothing waits to be sent.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.out.buf.is_empty() && self.out.refs.is_empty()
+        self.out.is_empty()
     }
     /// Bytes that wait, references included.
     pub fn pending_len(&self) -> usize {
-        self.out.buf.len() + self.out.refs.iter().map(|(_, bytes)| bytes.len()).sum::<usize>()
+        self.out.len()
     }
     #[inline]
     pub fn mark(&self) -> Mark {
@@ -80,9 +112,7 @@ impl Reply {
     }
     /// Replies that were written elsewhere, behind what waits here.
     pub fn append(&mut self, output: Output) {
-        let at = self.out.buf.len();
-        self.out.buf.extend_from_slice(&output.buf);
-        self.out.refs.extend(output.refs.into_iter().map(|(place, bytes)| (at + place, bytes)));
+        self.out.append(output);
     }
     /// Bytes that are already in protocol form, sent by reference.
     pub fn raw_shared(&mut self, bytes: Bytes) {
@@ -348,6 +378,17 @@ mod tests {
         for len in [0, 1, 9, 10, 64, 99, 100, 999, 1000, 4096, 99_999] {
             let text = "x".repeat(len);
             same(|r| r.bulk(text.as_bytes()), &format!("${len}\r\n{text}\r\n"));
+        }
+    }
+
+    #[test]
+    fn pushes_are_fitted_to_the_protocol() {
+        for (proto, expected) in [(Proto::Resp2, "*1\r\n+a\r\n*"), (Proto::Resp3, ">1\r\n+a\r\n>")] {
+            let mut output = Output::default();
+            output.push_copied(b"*1\r\n+a\r\n", proto);
+            output.push_shared(&Bytes::from_static(b"*1\r\n+b\r\n"), proto);
+            assert_eq!(output.buf, expected.as_bytes());
+            assert_eq!(output.refs, [(expected.len(), Bytes::from_static(b"1\r\n+b\r\n"))]);
         }
     }
 

@@ -28,6 +28,7 @@ mod list;
 mod monitor;
 mod pause;
 mod protocol;
+mod pubsub;
 mod scripting;
 mod server;
 mod set;

@@ -100,9 +100,7 @@ impl Selector {
         {
             return Err(Denial::Key(key.at));
         }
-        if !self.all_channels
-            && let Some(channel) = call.channels.iter().find(|channel| !self.allows_channel(channel))
-        {
+        if let Some(channel) = call.channels.iter().find(|channel| !self.allows_channel(channel)) {
             return Err(Denial::Channel(channel.at));
         }
         Ok(())
@@ -112,11 +110,13 @@ impl Selector {
         let Some(given) = call.first_arg else { return false };
         self.first_args.iter().any(|(command, arg)| *command == call.command && arg.eq_ignore_ascii_case(given))
     }
-    fn allows_channel(&self, channel: &Channel<'_>) -> bool {
-        self.channels.iter().any(|allowed| match channel.is_pattern {
-            true => **allowed == *channel.name,
-            false => glob::matches(allowed, channel.name),
-        })
+    /// May this channel be used with a command that is allowed?
+    pub fn allows_channel(&self, channel: &Channel<'_>) -> bool {
+        self.all_channels
+            || self.channels.iter().any(|allowed| match channel.is_pattern {
+                true => **allowed == *channel.name,
+                false => glob::matches(allowed, channel.name),
+            })
     }
     #[inline]
     fn has(&self, command: u16) -> bool {

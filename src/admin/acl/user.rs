@@ -4,7 +4,7 @@
 //! take it over when they see that the registry has changed. So a session checks its commands without any lock.
 
 use super::catalogue::Catalogue;
-use super::selector::{Call, Denial, Selector};
+use super::selector::{Call, Channel, Denial, Selector};
 
 /// The name of the user that every connection begins with.
 pub const DEFAULT: &[u8] = b"default";
@@ -83,6 +83,12 @@ impl User {
         // All are compared: the time does not tell which one is like the given one.
         let known = self.passwords.iter().fold(false, |found, known| found | equal_in_constant_time(known, &given));
         self.enabled && (self.nopass || known)
+    }
+
+    /// May the user go on listening to this? Which selector allows it does not matter.
+    pub fn may_hear(&self, name: &[u8], is_pattern: bool) -> bool {
+        let channel = Channel { at: 0, name, is_pattern };
+        self.selectors.iter().any(|selector| selector.allows_channel(&channel))
     }
 
     /// May this command run? One selector must allow all of it. Of several refusals the one that got furthest counts.

@@ -60,8 +60,11 @@ fn append_identity(out: &mut String, client: &ClientInfo, now: WallMs) {
     out.push_str(" flags=");
     push_flags(out, client);
     field(out, " db=", client.db());
-    let queued = client.multi().0.map_or(-1, |count| count as i64);
-    field(out, " sub=0 psub=0 ssub=0 multi=", queued);
+    let [channels, shards, patterns] = client.subscriptions();
+    field(out, " sub=", channels);
+    field(out, " psub=", patterns);
+    field(out, " ssub=", shards);
+    field(out, " multi=", client.multi().0.map_or(-1, |count| count as i64));
     out.push_str(" watch=0");
 }
 
@@ -126,6 +129,7 @@ fn push_flags(out: &mut String, client: &ClientInfo) {
     let before = out.len();
     let letters = [
         (client_flag::MONITOR, 'O'),
+        (client_flag::PUBSUB, 'P'),
         (client_flag::MULTI, 'x'),
         (client_flag::BLOCKED, 'b'),
         (client_flag::CLOSING, 'c'),

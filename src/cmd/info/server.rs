@@ -78,13 +78,9 @@ pub fn clients(text: &mut Text, cx: &Cx<'_>) {
     text.field("client_recent_max_input_buffer", all.iter().map(|client| client.input_len()).max().unwrap_or(0));
     text.field("client_recent_max_output_buffer", all.iter().map(|client| client.output_len()).max().unwrap_or(0));
     text.field("blocked_clients", cx.world.clients.blocked());
-    text.zeros(&[
-        "tracking_clients",
-        "pubsub_clients",
-        "watching_clients",
-        "clients_in_timeout_table",
-        "total_watched_keys",
-    ]);
+    text.zeros(&["tracking_clients"]);
+    text.field("pubsub_clients", cx.world.pubsub.clients());
+    text.zeros(&["watching_clients", "clients_in_timeout_table", "total_watched_keys"]);
     let (mut keys, mut keys_on_nokey) = (0, 0);
     cx.world.waiters.each_place(|_, mut waiters| {
         keys += 1;

@@ -8,6 +8,7 @@ use crate::base::ids::DbIndex;
 use crate::base::prng::Prng;
 use crate::cmd::command::Cx;
 use crate::keyspace::Keys;
+use crate::pubsub::Space;
 
 /// There is no persistence yet; tools wait for these fields to say that nothing is going on.
 pub fn persistence(text: &mut Text, cx: &Cx<'_>) {
@@ -55,10 +56,11 @@ pub fn stats(text: &mut Text, cx: &Cx<'_>) {
     text.zeros(&["total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
     text.field("keyspace_hits", sum(cx, |stats| &stats.hits));
     text.field("keyspace_misses", sum(cx, |stats| &stats.misses));
+    let names = |space| cx.world.pubsub.names_count(space);
+    text.field("pubsub_channels", names(Space::Channel));
+    text.field("pubsub_patterns", names(Space::Pattern));
+    text.field("pubsubshard_channels", names(Space::Shard));
     text.zeros(&[
-        "pubsub_channels",
-        "pubsub_patterns",
-        "pubsubshard_channels",
         "latest_fork_usec",
         "total_forks",
         "migrate_cached_sockets",

@@ -1,0 +1,143 @@
+//! Messages on their way to clients that did not ask for them just now: see `pubsub`.
+//!
+//! ```text
+//! a command publishes              parcels wait in the loop's desk
+//! before the next command of a     handed out to this loop's clients: each gets a copy, or a reference, behind what
+//! client that listens; turn's end  already waits for it
+//! turn's end                       one mail to each loop for which there is something, before this turn's replies leave
+//! ```
+//! A client that is in the middle of a long reply gets its messages behind that reply.
+
+use super::conn::{Conn, Life};
+use super::fleet::Mail;
+use super::send::Pool;
+use super::slab::Slab;
+use super::{EventLoop, make_dirty};
+use crate::cmd::session::Session;
+use crate::pubsub::desk::{Batch, Content, Desk, Form, Parcel, To};
+use crate::resp::reply::{Output, Proto};
+use crate::ring::{Engine, Token};
+
+/// What handing out changes of a loop.
+pub(super) struct Hands<'l> {
+    pub conns: &'l mut Slab,
+    pub pool: &'l mut Pool,
+    pub dirty: &'l mut Vec<Token>,
+}
+
+impl Hands<'_> {
+    /// Hands out what waits for this loop's own clients.
+    pub fn hand_out_here(&mut self, desk: &mut Desk) {
+        let parcels = desk.take_here();
+        self.hand_out(desk, &parcels, desk.small());
+        desk.handed_out(parcels);
+    }
+
+    /// Hands out parcels in their order. Neighbours for the same subscribers go together: each of these is visited once.
+    fn hand_out(&mut self, desk: &Desk, parcels: &[Parcel], small: &[u8]) {
+        for together in parcels.chunk_by(|a, b| a.to == b.to) {
+            match &together[0].to {
+                To::Subscribers(space, name, last) => {
+                    desk.each_seat(*space, name, *last, |seat| {
+                        let conn = self.conns.at(seat.slot as usize).filter(|conn| seat.is_of(conn.session.id));
+                        give(conn, together, small, self.pool, self.dirty);
+                    });
+                }
+                To::Client(id, slot) => {
+                    let conn = self.conns.at(*slot as usize).filter(|conn| conn.session.id == *id);
+                    give(conn, together, small, self.pool, self.dirty);
+                }
+            }
+        }
+    }
+}
+
+/// Gives a client its messages, those that it can read.
+#[inline]
+fn give(conn: Option<&mut Conn>, parcels: &[Parcel], small: &[u8], pool: &mut Pool, dirty: &mut Vec<Token>) {
+    let Some(conn) = conn.filter(|conn| conn.life < Life::Draining) else { return };
+    pool.equip(&mut conn.reply.out);
+    let proto = conn.reply.proto;
+    for parcel in parcels {
+        let is_readable = match parcel.form {
+            Form::Any => true,
+            Form::Resp3 => proto == Proto::Resp3,
+            Form::Resp2 => proto == Proto::Resp2 && conn.session.is_subscribed(),
+        };
+        if is_readable {
+            push(output_of(conn), parcel.content(small), proto);
+        }
+    }
+    make_dirty(dirty, conn);
+}
+
+/// Where a push is to be written: behind the long reply that the client is in the middle of, if it is.
+#[inline]
+fn output_of(conn: &mut Conn) -> &mut Output {
+    if conn.long.is_some() { conn.pushed.get_or_insert_default() } else { &mut conn.reply.out }
+}
+
+#[inline]
+fn push(output: &mut Output, content: Content<'_>, proto: Proto) {
+    match content {
+        Content::Copied(bytes) => output.push_copied(bytes, proto),
+        Content::Shared(bytes) => output.push_shared(bytes, proto),
+    }
+}
+
+impl<E: Engine> EventLoop<E> {
+    /// Hands out what waits for anybody: here at once, elsewhere by mail.
+    /// Cost: two comparisons if nothing waits.
+    #[inline]
+    pub(super) fn post(&mut self) {
+        if self.effects.desk.has_some() {
+            self.post_all();
+        }
+    }
+
+    fn post_all(&mut self) {
+        self.hands(|hands, desk| hands.hand_out_here(desk));
+        for (home, batch) in self.effects.desk.take_away() {
+            self.fleet.mailbox(home).send(Mail::Post(batch));
+        }
+    }
+
+    /// Hands out what another loop has sent.
+    pub(super) fn hand_out_batch(&mut self, batch: &Batch) {
+        self.hands(|hands, desk| hands.hand_out(desk, &batch.parcels, &batch.small));
+    }
+
+    /// The client is gone, and listens to nothing any more.
+    pub(super) fn forget_subscriptions(&mut self, session: &mut Session) {
+        if let Some(subs) = session.subs.take() {
+            self.effects.desk.forget(&self.world.pubsub, &subs, &session.info);
+            self.world.pubsub.count_client(false);
+        }
+    }
+
+    /// Users have changed: everywhere clients may have lost the right to listen to what they have subscribed to.
+    #[cold]
+    pub(super) fn tell_of_users(&mut self) {
+        if self.world.pubsub.clients() > 0 {
+            self.silence_the_forbidden();
+            self.fleet.tell_others(self.id, || Mail::UsersChanged);
+        }
+    }
+
+    /// Closes the clients of this loop that may not listen any more to what they listen to.
+    pub(super) fn silence_the_forbidden(&mut self) {
+        let acl = &self.world.acl;
+        let mut forbidden = Vec::new();
+        for conn in self.conns.iter().filter(|conn| conn.session.is_subscribed()) {
+            if !conn.session.may_go_on_listening(acl) {
+                forbidden.push(conn.token);
+            }
+        }
+        forbidden.into_iter().for_each(|token| self.close(token));
+    }
+
+    fn hands(&mut self, work: impl FnOnce(&mut Hands<'_>, &mut Desk)) {
+        let EventLoop { conns, pool, dirty, effects, .. } = self;
+        work(&mut Hands { conns, pool, dirty }, &mut effects.desk);
+    }
+}
