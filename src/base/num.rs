@@ -134,6 +134,27 @@ pub fn f64_text(value: f64) -> String {
     text
 }
 
+/// A double with 17 significant digits, zeros at the end left out: what ZSCAN shows of a table.
+/// Source: C's `%.17Lg`; Redis, `ld2string` with LD_STR_AUTO.
+pub fn f64_text_17(value: f64) -> String {
+    if !value.is_finite() || value == 0.0 {
+        return f64_text(value);
+    }
+    let scientific = format!("{value:.16e}");
+    let Some((mantissa, power)) = scientific.split_once('e') else { return scientific };
+    let (power, digits): (i32, String) = (power.parse().unwrap_or(0), mantissa.replace(['.', '-'], ""));
+    let digits = digits.trim_end_matches('0');
+    let (first, rest) = digits.split_at(1);
+    let point = if rest.is_empty() { "" } else { "." };
+    let text = match power {
+        -4..0 => format!("0.{}{digits}", "0".repeat(-power as usize - 1)),
+        0..17 if rest.len() <= power as usize => format!("{digits}{}", "0".repeat(power as usize - rest.len())),
+        0..17 => format!("{}.{}", &digits[..=power as usize], &digits[power as usize + 1..]),
+        _ => format!("{first}{point}{rest}e{}{:02}", if power < 0 { '-' } else { '+' }, power.abs()),
+    };
+    if value < 0.0 { format!("-{text}") } else { text }
+}
+
 /// The shortest decimal digits of a positive double, and the power of ten of the last one.
 fn shortest_digits(value: f64) -> (String, i32) {
     let mut buffer = ryu::Buffer::new();
@@ -264,6 +285,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn seventeen_digits_are_those_of_c() {
+        for (value, text) in [
+            (0.1, "0.10000000000000001"),
+            (1.5, "1.5"),
+            (-3.0, "-3"),
+            (1e300, "1.0000000000000001e+300"),
+            (1e17, "1e+17"),
+            (1e16, "10000000000000000"),
+            (123456.75, "123456.75"),
+            (1e-4, "0.0001"),
+            (-2.5e-5, "-2.5000000000000001e-05"),
+            (5e-324, "4.9406564584124654e-324"),
+            (f64::INFINITY, "inf"),
+            (-0.0, "-0"),
+        ] {
+            assert_eq!(f64_text_17(value), text);
+        }
+    }
     #[test]
     fn doubles_are_printed_as_redis_prints_them() {
         for (value, text) in [

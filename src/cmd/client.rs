@@ -370,8 +370,8 @@ fn client_setinfo(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         return Err(ReplyError::owned(format!("ERR Unrecognized option '{given}'")));
     }
     if !is_word(value) {
-        let option = escaped(&option);
-        let text = format!("ERR {option} cannot contain spaces, newlines or special characters.");
+        let given = escaped(args.get(2));
+        let text = format!("ERR {given} cannot contain spaces, newlines or special characters.");
         return Err(ReplyError::owned(text));
     }
     cx.session.info.rename(|names| {

@@ -77,9 +77,42 @@ pub fn legacy_range(row: &Command, count: usize) -> std::iter::StepBy<std::ops::
 /// Every key argument of `args`, in the order of the specifications.
 /// Errors: `Invalid` if the arguments contradict a specification, or if its keys cannot be known.
 pub fn positions(row: &Command, args: &Args<'_>) -> Result<Vec<KeyAt>, Invalid> {
-    if let Some(find) = row.find_keys {
-        return Ok(find(args));
+    match row.find_keys {
+        Some(find) => Ok(find(args)),
+        None => by_specs(row, args).or_else(|invalid| by_loose_count(row, args).ok_or(invalid)),
     }
+}
+
+/// The keys behind a count that is not quite a number, or that is too large: as many as its first digits say if they are
+/// there, or none; nothing is said of what happens to them. None: no count stands among the arguments.
+/// Source: Redis, `genericGetKeys`, which is asked when the specifications do not fit.
+fn by_loose_count(row: &Command, args: &Args<'_>) -> Option<Vec<KeyAt>> {
+    let counted = |spec: &KeySpec| match (spec.begin, spec.find) {
+        (Begin::Index(pos), Find::Count { num, first, step }) => Some((pos + num, pos + first, step)),
+        _ => None,
+    };
+    let (num, first, step) = row.keys.iter().find_map(counted)?;
+    let (num, first, step) = (num as usize, first as usize, step.max(1) as usize);
+    let count = if num < args.count() { leading_number(args.get(num)) } else { 0 };
+    if count == 0 || count > args.count().saturating_sub(first) / step {
+        return Some(Vec::new());
+    }
+    let destination = row.keys.iter().filter_map(|spec| match (spec.begin, spec.find) {
+        (Begin::Index(pos), Find::Range { .. }) => Some(pos as usize),
+        _ => None,
+    });
+    Some((0..count).map(|index| first + index * step).chain(destination).map(|at| (at, &[][..])).collect())
+}
+
+/// As C's `atoi` reads a number; 0 for what is not positive.
+fn leading_number(text: &[u8]) -> usize {
+    let text = text.trim_ascii_start();
+    let digits = text.strip_prefix(b"+").unwrap_or(text);
+    let len = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    std::str::from_utf8(&digits[..len]).ok().and_then(|digits| digits.parse::<i32>().ok()).unwrap_or(0) as usize
+}
+
+fn by_specs(row: &Command, args: &Args<'_>) -> Result<Vec<KeyAt>, Invalid> {
     let mut found = Vec::new();
     for spec in row.keys.iter().filter(|spec| !spec.flags.contains(&"not_key")) {
         let flags = match row.key_flags {
@@ -238,9 +271,10 @@ mod tests {
     fn counts_and_keywords_find_their_keys() {
         const COUNTED: KeySpec = KeySpec::new(Begin::Index(2), Find::Count { num: 0, first: 1, step: 1 }, ANY);
         assert_eq!(keys_of(&[DESTINATION, COUNTED], "zunionstore d 2 a b weights"), Ok(vec![1, 3, 4]));
-        assert_eq!(keys_of(&[DESTINATION, COUNTED], "zunionstore d 9 a b"), Err(Invalid));
-        assert_eq!(keys_of(&[DESTINATION, COUNTED], "zunionstore d x a b"), Err(Invalid));
-        assert_eq!(keys_of(&[DESTINATION, COUNTED], "zunionstore d 9223372036854775807 a b"), Err(Invalid));
+        assert_eq!(keys_of(&[DESTINATION, COUNTED], "zunionstore d 9 a b"), Ok(vec![]));
+        assert_eq!(keys_of(&[DESTINATION, COUNTED], "zunionstore d x a b"), Ok(vec![]));
+        assert_eq!(keys_of(&[DESTINATION, COUNTED], "zunionstore d 9223372036854775807 a b"), Ok(vec![]));
+        assert_eq!(keys_of(&[DESTINATION, COUNTED], "zunionstore d 02x a b"), Ok(vec![3, 4, 1]));
         const PAIRS: KeySpec = KeySpec::new(Begin::Index(1), Find::Count { num: 0, first: 1, step: 2 }, ANY);
         assert_eq!(keys_of(&[PAIRS], "msetex 2 a 1 b 2 nx"), Ok(vec![2, 4]));
         const STREAMS: KeySpec =

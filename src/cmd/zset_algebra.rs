@@ -295,7 +295,8 @@ fn run(cx: &mut Cx<'_>, args: Args<'_>, operation: Operation, used: Use) -> Resu
     let mut wanted: Vec<(Key<'_>, Access)> = Vec::with_capacity(keys + 1);
     wanted.extend((stored == 1).then(|| (cx.key(&args, 1), Access::Write)));
     wanted.extend((at + 1..=at + keys).map(|index| (cx.key(&args, index), Access::Read)));
-    let limits = limits(cx);
+    // A pack has no negative zero: what is only replied is computed in a table, as in Redis.
+    let limits = if used == Use::Reply { Limits { entries: 0, value: 0 } } else { limits(cx) };
     let (outcome, missing) = cx.keys.with_held(&wanted, |held| {
         let mut sources = match inputs(held, stored, keys) {
             Ok(sources) => sources,

@@ -105,11 +105,15 @@ impl Several {
             _ if args.is(end_at, "max") => End::Max,
             _ => return Err(ReplyError::Syntax),
         };
+        // A COUNT is read, and may be wrong itself, before what follows it is looked at.
         let count = match args.count() - end_at {
             1 => 1,
-            3 if args.is(end_at + 1, "count") => positive(end_at + 2, "ERR count should be greater than 0")?,
+            3.. if args.is(end_at + 1, "count") => positive(end_at + 2, "ERR count should be greater than 0")?,
             _ => return Err(ReplyError::Syntax),
         };
+        if args.count() > end_at + 3 {
+            return Err(ReplyError::Syntax);
+        }
         Ok(Several { first: at + 1, numkeys, end, count })
     }
     pub(super) fn keys<'a>(&self, cx: &Cx<'_>, args: &Args<'a>) -> Vec<Key<'a>> {

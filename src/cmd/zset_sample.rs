@@ -3,10 +3,11 @@
 use super::command::{Cx, Flow};
 use super::scan::ElementScan;
 use super::zset_range::{begin_members, reply_member};
-use crate::base::num::{f64_text, parse_i64};
+use crate::base::num::{f64_text, f64_text_17, parse_i64};
 use crate::base::prng::Prng;
 use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
+use crate::value::object::Collection;
 use crate::value::zset::SortedSet;
 use std::collections::BTreeSet;
 
@@ -116,10 +117,12 @@ pub(super) fn zscan(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError>
     };
     let scan = ElementScan::parse(&args, cursor)?;
     let with_scores = scan.with_values;
+    // Redis prints what lies in a table in another way than what lies in a listpack.
+    let text = if zset.encoding() == "skiplist" { f64_text_17 } else { f64_text };
     scan.run(cx.reply, |cursor, found| {
         zset.scan(cursor, |member, score| {
             if found.offer(member) && with_scores {
-                found.push(f64_text(score).as_bytes());
+                found.push(text(score).as_bytes());
             }
         })
     });

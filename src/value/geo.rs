@@ -127,6 +127,14 @@ impl Cell {
     }
 }
 
+/// The bits of a score that no place has given, as Redis's own conversion takes them on x86-64: modulo 2^64 from -2^63 on,
+/// 2^63 below, 0 from 2^64 on.
+fn wrapped(score: f64) -> u64 {
+    const HALF: f64 = (1u64 << 63) as f64;
+    let signed = |score: f64| if (-HALF..HALF).contains(&score) { score as i64 as u64 } else { 1 << 63 };
+    if score < HALF { signed(score) } else { signed(score - HALF) ^ 1 << 63 }
+}
+
 impl Place {
     /// None: outside of what can be encoded.
     pub fn new(longitude: f64, latitude: f64) -> Option<Self> {
@@ -140,7 +148,7 @@ impl Place {
     }
     /// The middle of the smallest cell with this score.
     pub fn of_score(score: f64) -> Self {
-        let bounds = Cell { bits: score as u64, step: STEP_MAX }.bounds();
+        let bounds = Cell { bits: wrapped(score), step: STEP_MAX }.bounds();
         let middle = |[min, max]: [f64; 2], limit: f64| ((min + max) / 2.0).clamp(-limit, limit);
         Place { longitude: middle(bounds.longitude, LONGITUDE_MAX), latitude: middle(bounds.latitude, LATITUDE_MAX) }
     }

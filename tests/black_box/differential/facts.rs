@@ -33,8 +33,11 @@ pub struct Fact {
     pub arguments: Vec<Argument>,
 }
 
-/// The groups whose commands are run. Those of other types join with their values' comparison in `state`.
-const GROUPS: &[&str] = &["string", "bitmap", "generic", "connection", "server", "list", "stream"];
+/// The groups whose commands work on data.
+pub const DATA: &[&str] =
+    &["string", "bitmap", "generic", "list", "hash", "set", "sorted-set", "stream", "geo", "hyperloglog"];
+/// The other groups whose commands are run.
+const SERVICE: &[&str] = &["connection", "server"];
 
 /// Every command of these groups that the reference documents and ringdb knows, but for those of `LEFT_OUT`.
 pub fn read(reference: &mut Client, ours: &mut Client) -> Vec<Fact> {
@@ -42,7 +45,7 @@ pub fn read(reference: &mut Client, ours: &mut Client) -> Vec<Fact> {
     for (name, doc) in pairs(&reference.run("COMMAND DOCS")) {
         let subcommands = field(&doc, "subcommands").map_or(Vec::new(), |subs| pairs(&subs));
         let group = field(&doc, "group").map_or(String::new(), |group| group.text());
-        if !GROUPS.contains(&group.as_str()) {
+        if !DATA.contains(&group.as_str()) && !SERVICE.contains(&group.as_str()) {
             continue;
         }
         let is_container = !subcommands.is_empty();
@@ -67,7 +70,11 @@ fn knows(client: &mut Client, name: &str) -> bool {
 
 fn arguments(doc: &Value) -> Vec<Argument> {
     let list = field(doc, "arguments").map_or(Vec::new(), |list| list.items());
-    list.iter().map(argument).collect()
+    // A walk in small steps takes them as the hash table lies: a SCAN, which has a cursor, takes all at once.
+    let is_walk = list.iter().any(|doc| field(doc, "name").is_some_and(|name| name.text() == "cursor"));
+    let mut arguments: Vec<Argument> = list.iter().map(argument).collect();
+    arguments.iter_mut().filter(|own| is_walk && own.name == "count").for_each(|count| count.is_optional = false);
+    arguments
 }
 
 fn argument(doc: &Value) -> Argument {
@@ -81,8 +88,7 @@ fn argument(doc: &Value) -> Argument {
     };
     let name = text("name").unwrap_or_default();
     Argument {
-        // A walk in small steps takes them as the hash table lies: SCAN takes all at once.
-        is_optional: has("optional") && name != "count",
+        is_optional: has("optional"),
         name,
         kind,
         token: text("token"),

@@ -1,7 +1,7 @@
 //! Random commands from the facts of COMMAND DOCS: arguments as documented, in the documented order and others, then wrong
 //! in the ways in which clients are wrong: words lost, doubled, swapped, replaced; options twice or against each other.
 
-use super::facts::{Argument, Fact, Kind};
+use super::facts::{Argument, DATA, Fact, Kind};
 use super::known::is_left_out;
 use super::words::Words;
 use crate::harness::Random;
@@ -13,17 +13,22 @@ pub struct Grammar<'a> {
     /// Indexes of facts: those of the data, and those of the server and the connection.
     data: Vec<usize>,
     service: Vec<usize>,
+    /// How many keys this command said it has.
+    announced: Option<usize>,
 }
 
 /// Run once in a few hundred commands, or there would be nothing left to compare.
 const RARE: &[&str] = &["flushall", "flushdb", "swapdb", "reset"];
 
+/// Commands whose reply is random by nature, unless they are asked for nothing or for everything.
+const RANDOM: &[&str] = &["spop", "srandmember", "hrandfield", "zrandmember"];
+
 impl<'a> Grammar<'a> {
     pub fn new(random: Random, facts: &'a [Fact]) -> Self {
-        let is_data = |fact: &Fact| matches!(fact.group.as_str(), "string" | "bitmap" | "generic" | "stream");
+        let is_data = |fact: &Fact| DATA.contains(&fact.group.as_str());
         let common = (0..facts.len()).filter(|&index| !RARE.contains(&facts[index].name.as_str()));
         let (data, service) = common.partition(|&index| is_data(&facts[index]));
-        Grammar { words: Words::new(random), facts, data, service }
+        Grammar { words: Words::new(random), facts, data, service, announced: None }
     }
     /// The next command.
     pub fn command(&mut self) -> Vec<Vec<u8>> {
@@ -50,15 +55,26 @@ impl<'a> Grammar<'a> {
                 let name = RARE[random.below(RARE.len())];
                 self.facts.iter().position(|fact| fact.name == name).unwrap_or(0)
             }
-            42..80 => self.service[random.below(self.service.len())],
+            42..50 => return self.members_of_one_score(),
+            50..88 => self.service[random.below(self.service.len())],
             _ => self.data[random.below(self.data.len())],
         };
         self.make(index)
+    }
+    /// Ranges by member are defined among equal scores only: `zl` has no others.
+    fn members_of_one_score(&mut self) -> Vec<Vec<u8>> {
+        let mut words = vec![b"ZADD".to_vec(), b"zl".to_vec()];
+        for _ in 0..1 + self.words.random.below(4) {
+            words.extend([b"0".to_vec(), self.words.word("zadd", "member", "string")]);
+        }
+        words
     }
     fn make(&mut self, index: usize) -> Vec<Vec<u8>> {
         let facts = self.facts;
         let fact = &facts[index];
         let mut words: Vec<Vec<u8>> = fact.name.split('|').map(|word| word.as_bytes().to_vec()).collect();
+        self.announced = None;
+        self.words.group = DATA.iter().find(|group| **group == fact.group).unwrap_or(&"");
         if matches!(fact.name.as_str(), "command|getkeys" | "command|getkeysandflags" | "acl|dryrun") {
             words.extend((fact.name == "acl|dryrun").then(|| self.words.word(&fact.name, "username", "string")));
             let inner = self.data[self.words.random.below(self.data.len())];
@@ -82,8 +98,21 @@ impl<'a> Grammar<'a> {
         self.tame(&fact.name, &mut words);
         words
     }
-    /// Takes out what depends on a clock: ids that are times, readers that wait.
+    /// Takes out what depends on a clock or on chance: ids that are times, readers that wait, a choice of some of all.
     fn tame(&mut self, command: &str, words: &mut Vec<Vec<u8>>) {
+        if RANDOM.contains(&command) {
+            let count: &[u8] = if self.words.random.percent(25) { b"0" } else { b"1000000" };
+            words.truncate(2);
+            words.push(count.to_vec());
+        }
+        if let Some(at) = key_by_member(words) {
+            words[at] = b"zl".to_vec();
+        }
+        // Equal weights leave the order to chance, which must not be stored.
+        if command == "sort" && words.iter().any(|word| word == b"BY") {
+            let end = words.iter().rposition(|word| word == b"STORE").filter(|&at| at + 2 == words.len());
+            words.truncate(end.unwrap_or(words.len()));
+        }
         for word in words.iter_mut().filter(|word| command == "xadd" && *word == b"*") {
             *word = self.words.new_id();
         }
@@ -96,6 +125,9 @@ impl<'a> Grammar<'a> {
             return;
         }
         let count = if argument.is_multiple { 1 + self.words.random.below(4) } else { 1 };
+        // Mostly as many as were announced.
+        let announced = if matches!(argument.name.as_str(), "key" | "weight") { self.announced } else { None };
+        let count = announced.filter(|_| argument.is_multiple && self.words.random.percent(85)).unwrap_or(count);
         for round in 0..count {
             if round == 0 || argument.is_token_multiple {
                 words.extend(argument.token.as_ref().map(|token| token.as_bytes().to_vec()));
@@ -106,7 +138,14 @@ impl<'a> Grammar<'a> {
                     let parameter = words.last().cloned().unwrap_or_default();
                     words.push(self.words.setting(&parameter));
                 }
-                Kind::Word(kind) => words.push(self.words.word(command, &argument.name, kind)),
+                Kind::Word(kind) => {
+                    let word = self.words.word(command, &argument.name, kind);
+                    if argument.name == "numkeys" {
+                        self.announced = std::str::from_utf8(&word).ok().and_then(|text| text.parse().ok());
+                        self.announced = self.announced.filter(|count| (1..10).contains(count));
+                    }
+                    words.push(word);
+                }
                 Kind::OneOf(choices) => {
                     let choice = self.words.random.below(choices.len());
                     self.expand(command, &choices[choice], words);
@@ -146,6 +185,19 @@ impl<'a> Grammar<'a> {
     }
 }
 
+/// The argument that is the key of a range by member.
+fn key_by_member(words: &[Vec<u8>]) -> Option<usize> {
+    let name = String::from_utf8_lossy(&words[0]).to_lowercase();
+    let is_by_member = || words.iter().any(|word| word.eq_ignore_ascii_case(b"bylex"));
+    let at = match name.as_str() {
+        "zrangestore" if is_by_member() => 2,
+        "zrange" if is_by_member() => 1,
+        name if name.starts_with('z') && name.contains("lex") => 1,
+        _ => return None,
+    };
+    (at < words.len()).then_some(at)
+}
+
 /// Must a damaged command not be run: could it set a deadline that comes while the test runs, or write at an enormous offset?
 fn is_unfit(words: &[Vec<u8>]) -> bool {
     let Some((name, rest)) = words.split_first() else { return true };
@@ -156,6 +208,19 @@ fn is_unfit(words: &[Vec<u8>]) -> bool {
         return true;
     }
     let has = |wanted: &[u8]| rest.iter().any(|word| word.eq_ignore_ascii_case(wanted));
+    // Scores among the equal ones; names behind a NUL, which Redis does not look at.
+    let is_name = name == b"CLIENT" && rest.first().is_some_and(|word| word.to_ascii_lowercase().starts_with(b"set"));
+    if name == b"ZADD" && rest.first().is_some_and(|key| key.eq_ignore_ascii_case(b"zl"))
+        || is_name && rest.iter().any(|word| word.contains(&0))
+    {
+        return true;
+    }
+    if key_by_member(words).is_some_and(|at| !words[at].eq_ignore_ascii_case(b"zl")) {
+        return true;
+    }
+    if RANDOM.iter().any(|random| name.eq_ignore_ascii_case(random.as_bytes())) {
+        return true;
+    }
     if name.starts_with(b"XREAD") && has(b"block") || name == b"XADD" && has(b"*") {
         return true;
     }
@@ -165,7 +230,10 @@ fn is_unfit(words: &[Vec<u8>]) -> bool {
     rest.iter().any(|word| {
         match std::str::from_utf8(word).ok().and_then(|text| text.trim_start_matches('#').parse::<i64>().ok()) {
             Some(number) => {
-                sets_deadline && (1..100_000_000).contains(&number)
+                // An index that Redis cuts to 32 bits, a count that it negates.
+                name == b"LSET" && i32::try_from(number).is_err()
+                    || name == b"LREM" && number == i64::MIN
+                    || sets_deadline && (1..100_000_000).contains(&number)
                     || reaches_far && (100_000..1 << 40).contains(&number)
             }
             None => false,

@@ -20,7 +20,7 @@ use crate::harness::random::{Random, seed};
 use crate::harness::{Client, Engine, Server, Value, engines, request};
 use facts::Fact;
 use grammar::Grammar;
-use known::{Case, KNOWN, KNOWN_OF_7_0, Known};
+use known::{Case, KNOWN, KNOWN_OF_7, KNOWN_OF_7_0, Known};
 use std::net::TcpStream;
 use words::PARAMETERS;
 
@@ -39,6 +39,9 @@ struct Step {
 }
 
 impl Step {
+    fn logs_in(&self) -> bool {
+        [&b"auth"[..], b"hello"].iter().any(|name| self.command[0].eq_ignore_ascii_case(name))
+    }
     fn request(&self) -> Vec<u8> {
         if !self.is_inline {
             return request(&self.command);
@@ -78,6 +81,8 @@ struct Side {
     control: Client,
     /// The parameters' values at the start.
     parameters: Vec<(&'static str, String)>,
+    /// A SORT or ZRANGESTORE was among the steps.
+    has_sorted: bool,
     /// Both servers know users.
     has_users: bool,
 }
@@ -89,7 +94,7 @@ impl Side {
         let value =
             |name: &'static str| Some((name, control.run(&format!("CONFIG GET {name}")).items().get(1)?.text()));
         let parameters = names.filter_map(value).collect();
-        Side { place, clients, control, parameters, has_users: false }
+        Side { place, clients, control, parameters, has_sorted: false, has_users: false }
     }
     /// A clean start: no data, default parameters, no users but the worker, connections as new.
     fn reset(&mut self) {
@@ -108,11 +113,14 @@ impl Side {
         let delete: Vec<[&[u8]; 3]> = strangers.map(|user| [&b"ACL"[..], b"DELUSER", user.bytes()]).collect();
         pipeline(&mut self.control, &delete);
     }
-    /// Runs steps as pipelines of whatever follows each other on one connection. Returns the raw replies; nothing for the
+    /// Runs steps as pipelines of whatever follows each other on one connection; what logs in begins a new one, since Redis 7.2
+    /// leaves it unanswered if it fails while other replies are still to be sent. Returns the raw replies; nothing for the
     /// rest of a pipeline whose connection was closed.
     fn run(&mut self, steps: &[Step]) -> Vec<Vec<u8>> {
         let mut replies = Vec::new();
-        for pipeline in steps.chunk_by(|a, b| a.connection == b.connection) {
+        let converts = |name: &[u8]| name.starts_with(b"sort") || name == b"zrangestore";
+        self.has_sorted = steps.iter().any(|step| converts(&step.command[0].to_ascii_lowercase()));
+        for pipeline in steps.chunk_by(|a, b| a.connection == b.connection && !b.logs_in()) {
             let client = &mut self.clients[pipeline[0].connection];
             client.send(&pipeline.iter().flat_map(Step::request).collect::<Vec<u8>>());
             let mut is_open = true;
@@ -158,8 +166,10 @@ impl Side {
                 at @ 1.. => format!("expires near {}", at.saturating_add(30_000) / 100_000),
                 at => at.to_string(),
             };
-            // Since 7.2 small lists and sets have an encoding more.
-            let encoding = if ["list", "set"].contains(&&**kind) { "any".into() } else { facts[1].to_string() };
+            // Since 7.2 small lists and sets have an encoding more; SORT gives sorted sets another one as it reads
+            // them, ZRANGESTORE by members or scores as it writes them.
+            let is_any = ["list", "set"].contains(&&**kind) || *kind == "zset" && self.has_sorted;
+            let encoding = if is_any { "any".into() } else { facts[1].to_string() };
             let contents = known::in_order(kind, &facts[2]);
             state.push(format!("{db} '{}': {kind} {encoding} {contents} {expires}", key.escape_ascii()));
         }
@@ -208,8 +218,12 @@ impl Pair {
         theirs.parameters.retain(|(name, _)| both(name, &ours));
         ours.has_users = facts.iter().any(|fact| fact.name == "acl|users");
         theirs.has_users = ours.has_users;
-        let is_7_0 = theirs.control.run("INFO server").text().contains("redis_version:7.0.");
-        let known = KNOWN.iter().chain(if is_7_0 { KNOWN_OF_7_0 } else { &[] }).map(|known| (known, 0)).collect();
+        let info = theirs.control.run("INFO server").text();
+        // Redis names no server; Valkey, which does, calls itself 7.2, too.
+        let is = |version| info.contains(version) && !info.contains("server_name:");
+        let of_7_0 = if is("redis_version:7.0.") { KNOWN_OF_7_0 } else { &[] };
+        let of_7 = if is("redis_version:7.") { KNOWN_OF_7 } else { &[] };
+        let known = KNOWN.iter().chain(of_7_0).chain(of_7).map(|known| (known, 0)).collect();
         Pair { ours, theirs, facts, known }
     }
     /// The steps of a round.

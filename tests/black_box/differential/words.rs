@@ -6,6 +6,30 @@ use crate::harness::Random;
 
 const KEYS: &[&[u8]] =
     &[b"a", b"b", b"c", b"key:4", b"", b"\x00\xff\r\n", b"num", b"a-key-that-is-longer-than-forty-four-bytes-is-it"];
+/// Keys that mostly hold the type of a group.
+const KEYS_OF: &[(&str, &[&[u8]])] = &[
+    ("list", &[b"l1", b"l2"]),
+    ("hash", &[b"h1", b"h2"]),
+    ("set", &[b"s1", b"s2", b"s3"]),
+    ("sorted-set", &[b"z1", b"z2", b"z3"]),
+    ("stream", &[b"x1", b"x2"]),
+    ("geo", &[b"g1", b"g2"]),
+    ("hyperloglog", &[b"p1", b"p2"]),
+];
+/// Longitudes and latitudes: cities near each other, the edges of the earth and beyond.
+const PLACES: &[(&[u8], &[u8])] = &[
+    (b"13.361389", b"38.115556"),
+    (b"15.087269", b"37.502669"),
+    (b"13.583333", b"37.316667"),
+    (b"-122.4194", b"37.7749"),
+    (b"0", b"0"),
+    (b"179.999", b"10"),
+    (b"-179.999", b"10"),
+    (b"180", b"85.05112878"),
+    (b"-180", b"-85.05112878"),
+    (b"1e-7", b"-1e-7"),
+    (b"181", b"86"),
+];
 const NUMBERS: &[&[u8]] = &[
     b"0",
     b"1",
@@ -62,6 +86,8 @@ const FLOATS: &[&[u8]] = &[
     b"0x1p3",
 ];
 const PATTERNS: &[&[u8]] = &[b"*", b"?", b"[a-b]", b"k*", b"[^a]", b"\\a", b"*:4", b"", b"[", b"**", b"a*t", b"[b-a]"];
+const SORT_PATTERNS: &[&[u8]] =
+    &[b"#", b"num", b"*", b"h1->v", b"h*->w", b"h*->*", b"*->v", b"a*", b"key:*", b"nosort", b"h1->", b"->v", b"*-key"];
 
 const USERS: &[&[u8]] = &[b"u1", b"u2", b"u3"];
 const RULES: &[&[u8]] = &[
@@ -144,6 +170,10 @@ pub const PARAMETERS: &[(&str, &[&str])] = &[
 /// Makes words.
 pub struct Words {
     pub random: Random,
+    /// The group of the command that words are made for; empty if it does not work on data.
+    pub group: &'static str,
+    /// Where among `PLACES` the last longitude was taken.
+    place: usize,
     /// Each relative deadline is used once: two of the same length could meet in one millisecond on one server only.
     ttl: u64,
     /// The time of the last stream entry: ids only grow.
@@ -152,13 +182,13 @@ pub struct Words {
 
 impl Words {
     pub fn new(random: Random) -> Self {
-        Words { random, ttl: 10_000, entry_ms: 0 }
+        Words { random, group: "", place: 0, ttl: 10_000, entry_ms: 0 }
     }
     /// A word for the argument `name` of this kind (as COMMAND DOCS has them) of `command`.
     pub fn word(&mut self, command: &str, name: &str, kind: &str) -> Vec<u8> {
         let seconds = name.contains("seconds") && !name.contains("milliseconds");
         match (command, name, kind) {
-            (.., "key") => self.random.pick(KEYS).to_vec(),
+            (.., "key") => self.key(),
             (_, "id" | "start" | "end" | "group" | "groupname" | "consumer" | "consumername" | "min-idle-time", _)
             | (_, "threshold", _)
                 if command.starts_with('x') =>
@@ -166,13 +196,28 @@ impl Words {
                 self.of_stream(command, name)
             }
             (.., "pattern") if command == "config|get" => self.parameter(),
+            ("sort" | "sort_ro", "pattern", _) => self.one_of(SORT_PATTERNS),
+            (_, "longitude", _) => {
+                self.place = self.random.below(PLACES.len());
+                PLACES[self.place].0.to_vec()
+            }
+            (_, "latitude", _) => PLACES[self.place].1.to_vec(),
+            (_, "radius" | "width" | "height", _) => self.one_of(&[b"1", b"150", b"200.5", b"5000", b"30000", b"-1"]),
+            (_, "min" | "max" | "start" | "stop", kind) if self.group == "sorted-set" => self.bound(command, kind),
+            ("zrank" | "zrevrank", "withscore", _) => b"withscore".to_vec(),
+            (_, "score" | "increment", _) if self.group == "sorted-set" && self.random.percent(60) => self.score(),
+            (_, "field" | "member" | "element", "string") if self.group != "list" && self.random.percent(85) => {
+                self.few()
+            }
             (.., "pattern") => self.random.pick(PATTERNS).to_vec(),
             (.., "unix-time") => self.deadline(if seconds { "at" } else { "atms" }),
             ("setbit", "value", _) | ("bitpos", "bit", _) => self.one_of(&[b"0", b"1"]),
             ("bitop", "operation", _) => self.one_of(&[b"AND", b"or", b"XOR", b"NOT", b"not"]),
             ("bitfield" | "bitfield_ro", "offset", _) => self.bit_offset(),
             (_, "seconds" | "milliseconds", _) => self.deadline(if seconds { "ttl" } else { "ttlms" }),
-            ("lindex" | "lset", "index", _) => self.small(),
+            ("lindex", "index", _) => self.small(),
+            // What is larger Redis cuts to 32 bits, or negates.
+            ("lset", "index", _) | ("lrem", "count", _) => self.one_of(&[b"0", b"1", b"2", b"-1", b"-2", b"7", b"-7"]),
             ("lrem" | "lpos" | "linsert", "element" | "pivot", _) => self.few(),
             ("rpush" | "lpush" | "lpushx" | "rpushx" | "lset", "element", _) if self.random.percent(70) => self.few(),
             (_, "rank" | "num-matches" | "stop", "integer") => self.small(),
@@ -180,8 +225,8 @@ impl Words {
             (_, "offset", _) => self.offset(),
             (_, "encoding", _) => self.bit_type(),
             (_, "cursor", _) => self.one_of(&[b"0"]),
-            ("scan", "count", _) => b"1000000".to_vec(),
-            ("scan", "type", _) => self.one_of(&[b"string", b"LIST", b"zset"]),
+            ("scan" | "hscan" | "sscan" | "zscan", "count", _) => b"1000000".to_vec(),
+            ("scan", "type", _) => self.one_of(&[b"string", b"LIST", b"zset", b"hash", b"set", b"stream"]),
             (_, "protover", _) => self.one_of(&[b"2", b"3", b"3", b"4", b"0", b"x"]),
             (_, "username", _) if command == "auth" || command == "hello" => {
                 self.one_of(&[b"default", b"worker", b"nobody", b"u1x"])
@@ -194,9 +239,9 @@ impl Words {
             ("client|unblock", "client-id", _) => self.one_of(&[b"99999999", b"0", b"-1"]),
             ("hello", "clientname", _) => b"me".to_vec(), // Where an odd name is noticed belongs to the version.
             (_, "clientname" | "connection-name", _) => {
-                self.one_of(&[b"me", b"", b"with space", b"new\nline", b"\xc3\xa4"])
+                self.random.pick(&[&b"me"[..], b"", b"with space", b"new\nline", b"\xc3\xa4"]).to_vec()
             }
-            (_, "libname" | "libver", _) => self.one_of(&[b"lib", b"1.0", b"a b"]),
+            (_, "libname" | "libver", _) => self.random.pick(&[&b"lib"[..], b"1.0", b"a b"]).to_vec(),
             (_, "numkeys", _) => self.one_of(&[b"1", b"2", b"2", b"0", b"3"]),
             (.., "double") => self.float(),
             (_, "start" | "end" | "len" | "count" | "min-match-len", "integer") => self.small(),
@@ -234,8 +279,31 @@ impl Words {
     pub fn odd(&mut self) -> Vec<u8> {
         self.random.pick(ODD).to_vec()
     }
+    /// A key: mostly one that holds what the group's commands want.
     pub fn key(&mut self) -> Vec<u8> {
-        self.random.pick(KEYS).to_vec()
+        let own = match self.group {
+            "generic" => Some(&KEYS_OF[self.random.below(KEYS_OF.len())]),
+            group => KEYS_OF.iter().find(|(own, _)| *own == group),
+        };
+        match own.filter(|_| self.random.percent(75)) {
+            // A geo set is a sorted set, too.
+            Some(_) if self.group == "geo" && self.random.percent(10) => b"z1".to_vec(),
+            Some((_, keys)) => self.random.pick(keys).to_vec(),
+            None => self.random.pick(KEYS).to_vec(),
+        }
+    }
+    fn score(&mut self) -> Vec<u8> {
+        self.random.pick(&[&b"1"[..], b"2", b"3", b"1.5", b"-2", b"inf", b"-inf", b"2", b"1e300"]).to_vec()
+    }
+    /// One end of a range of ranks, scores or members.
+    fn bound(&mut self, command: &str, kind: &str) -> Vec<u8> {
+        let is_of_members = command.contains("lex");
+        match self.random.below(if kind == "integer" { 2 } else { 10 }) {
+            0 | 1 => self.small(),
+            _ if command.starts_with("zrange") && self.random.percent(10) => self.small(),
+            2..6 if !is_of_members => self.one_of(&[b"-inf", b"+inf", b"(1", b"1", b"(2", b"3", b"(-2", b"inf"]),
+            _ => self.one_of(&[b"-", b"+", b"[v", b"(v", b"[w", b"(100000", b"[", b"("]),
+        }
     }
     fn parameter(&mut self) -> Vec<u8> {
         PARAMETERS[self.random.below(PARAMETERS.len())].0.as_bytes().to_vec()
