@@ -12,6 +12,7 @@ use ringdb::base::words::split_owned;
 use ringdb::cmd::{keyspec, permission, table};
 use ringdb::resp::args::{Arg, Args, Parts};
 use ringdb::resp::parse::{Limits, Parser, ProtocolError, Step};
+use ringdb::script::{Interp, Options};
 use ringdb::value::bitfield::{Field, Overflow};
 use ringdb::value::long_double::{LongDouble, Parsed};
 
@@ -314,4 +315,61 @@ pub fn keyspecs(data: &[u8]) {
         assert!(found.iter().all(|&(index, _)| (1..words.len()).contains(&index)), "{}: {found:?}", row.full_name);
         assert!(found.windows(2).all(|pair| pair[0].0 != pair[1].0), "{}: {found:?}", row.full_name);
     }
+}
+
+/// What a script says about `data`: it must be true. The interpreter is a small one, kept by its thread.
+fn holds(script: &str, data: &[u8]) {
+    thread_local! {
+        static INTERP: Interp = Interp::new(Options { version: "7.2.4", memory_max: 64 << 20 });
+    }
+    let holds = INTERP.with(|interp| {
+        let lua = interp.lua();
+        let text = lua.create_string(data).expect("memory for the input");
+        lua.load(script).call::<bool>(text)
+    });
+    match holds {
+        Ok(holds) => assert!(holds),
+        Err(error) => assert!(error.to_string().contains("not enough memory"), "{error}"),
+    }
+}
+
+/// What can be unpacked can be packed, and means as much again. (The order of pairs may change.)
+pub fn cmsgpack(data: &[u8]) {
+    holds(
+        "local text = ...
+        local ok, values = pcall(function() return {cmsgpack.unpack(text)} end)
+        if not ok then return true end
+        local packed = cmsgpack.pack(values)
+        local ok, again = pcall(cmsgpack.unpack, packed)
+        return not ok or #cmsgpack.pack(again) == #packed",
+        data,
+    );
+}
+
+/// What can be decoded and encoded again means as much the next time.
+pub fn cjson(data: &[u8]) {
+    holds(
+        "local text = ...
+        local ok, value = pcall(cjson.decode, text)
+        if not ok then return true end
+        local ok, json = pcall(cjson.encode, value)
+        return not ok or #cjson.encode(cjson.decode(json)) == #json",
+        data,
+    );
+}
+
+/// A format, up to the first byte 0xff, and bytes: reading ends within them, and where `size` says.
+pub fn structs(data: &[u8]) {
+    holds(
+        "local text = ...
+        local at = text:find('\\255', 1, true) or #text + 1
+        local format, bytes = text:sub(1, at - 1), text:sub(at + 1)
+        local has_size, size = pcall(struct.size, format)
+        local results = {pcall(struct.unpack, format, bytes)}
+        if not results[1] then return true end
+        pcall(struct.pack, format, unpack(results, 2))
+        local next = results[#results]
+        return next <= #bytes + 1 and (not has_size or size == next - 1)",
+        data,
+    );
 }

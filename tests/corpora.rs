@@ -63,3 +63,18 @@ fn keys_of_the_corpus_are_arguments() {
 fn configuration_files_of_the_corpus_mean_the_same_after_they_were_rewritten() {
     replay("config", drive::config);
 }
+
+#[test]
+fn messages_of_the_corpus_mean_the_same_after_they_were_packed() {
+    replay("cmsgpack", drive::cmsgpack);
+}
+
+#[test]
+fn json_of_the_corpus_means_the_same_after_it_was_encoded() {
+    replay("cjson", drive::cjson);
+}
+
+#[test]
+fn structures_of_the_corpus_end_where_their_size_says() {
+    replay("struct", drive::structs);
+}

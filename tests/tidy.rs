@@ -34,6 +34,7 @@ const UNSAFE_ROOMS: &[&str] = &[
     "table.rs",
     "resp/parse.rs",
     "script/state.rs",
+    "script/native.rs",
     "script/run.rs",
     "script/interp.rs",
     "value/block.rs",

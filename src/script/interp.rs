@@ -12,7 +12,7 @@ use super::run::{Buffers, Run, Shared};
 use super::state::{Ended, GLOBALS, Kind, REGISTRY, State};
 use super::to_lua::push_error_line;
 use super::to_reply::{Fields, Writer, until_nul};
-use super::{api, builtins, sandbox};
+use super::{api, bit, builtins, cjson, cmsgpack, sandbox, structs};
 use crate::resp::args::Args;
 use crate::resp::reply::{Proto, Reply};
 use mlua::{Lua, LuaOptions, StdLib, Table, ffi};
@@ -26,7 +26,8 @@ const COLLECT_EVERY: u32 = 50;
 
 /// Libraries beside Lua's own: how each makes its table.
 pub type Library = fn(&Lua) -> mlua::Result<Table>;
-const LIBRARIES: &[(&str, Library)] = &[];
+const LIBRARIES: &[(&str, Library)] =
+    &[("bit", bit::library), ("cjson", cjson::library), ("cmsgpack", cmsgpack::library), ("struct", structs::library)];
 
 /// What an interpreter is made for.
 #[derive(Clone, Copy)]

@@ -20,17 +20,29 @@
 //! - `api`       `redis.*`; `sandbox`: what scripts may not do, and how their errors look; `builtins`: what of Lua we replace
 //! - `to_lua`, `to_reply`  conversions
 //! - `shebang`   `#!lua flags=…`
+//! - `bit`, `cjson`, `cmsgpack`, `structs`  libraries; `native` is how their functions are called, `number` C's numbers
 
 mod api;
+pub mod bit;
 mod builtins;
+pub mod cjson;
+mod cjson_decode;
+mod cjson_encode;
+pub mod cmsgpack;
+mod cmsgpack_decode;
 pub mod host;
 mod interp;
 #[cfg(all(test, not(loom)))]
 mod interp_test;
+#[cfg(all(test, not(loom)))]
+mod libraries_test;
+mod native;
+mod number;
 mod run;
 mod sandbox;
 pub mod shebang;
 mod state;
+pub mod structs;
 mod to_lua;
 mod to_reply;
 

@@ -1,0 +1,8 @@
+//! Formats and bytes of the `struct` library.
+#![no_main]
+
+#[path = "../drive.rs"]
+#[allow(dead_code)]
+mod drive;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| drive::structs(data));
