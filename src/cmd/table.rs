@@ -253,7 +253,7 @@ fn complete(row: &Command, container: Option<&Command>, next_index: &mut u16) ->
     let mut row = *row;
     row.index = *next_index;
     *next_index += 1;
-    row.acl |= implied_categories(row.flags);
+    row.acl |= implied_categories(row.flags, row.acl);
     row.is_light |= row.flags & flag::FAST != 0;
     row.legacy_keys = keyspec::legacy_triple(row.keys);
     row.is_inside = matches!(row.group, "list" | "hash" | "set" | "sorted-set" | "stream" | "geo");
@@ -271,7 +271,9 @@ fn complete(row: &Command, container: Option<&Command>, next_index: &mut u16) ->
 }
 
 /// ACL categories that follow from the flags. Source: Redis, `setImplicitACLCategories`.
-fn implied_categories(flags: u32) -> u32 {
+fn implied_categories(flags: u32, own: u32) -> u32 {
+    // What a script reads is judged command by command.
+    let flags = if own & acl::SCRIPTING != 0 { flags & !flag::READONLY } else { flags };
     let rules = [
         (flag::WRITE, acl::WRITE),
         (flag::READONLY, acl::READ),

@@ -147,7 +147,7 @@ fn sha1hex(state: State) -> i32 {
 
 /// The only argument, which must be a string. None: the error value was pushed.
 fn only_text<'a>(state: State) -> Option<&'a [u8]> {
-    let text = state.bytes(-1).filter(|_| state.top() == 1);
+    let text = if state.top() == 1 { state.bytes(1) } else { None };
     if text.is_none() {
         push_error(state, "wrong number or type of arguments");
     }

@@ -382,3 +382,25 @@ fn table_insert_is_luas() {
     same("local t = {} table.insert(t, 1, 1) table.insert(t, 1, 0) return t", "*2\r\n:0\r\n:1\r\n");
     assert!(Rig::new().eval("table.insert({})").contains("wrong number of arguments to 'insert'"));
 }
+
+#[test]
+fn functions_called_without_arguments_answer_with_errors() {
+    for call in [
+        "redis.error_reply()",
+        "redis.status_reply()",
+        "redis.call()",
+        "redis.sha1hex()",
+        "redis.log()",
+        "redis.setresp()",
+    ] {
+        assert!(Rig::new().eval(&format!("return {call}")).starts_with("-ERR "), "{call}");
+    }
+    for call in
+        ["pcall()", "rawget()", "rawset()", "next()", "pairs()", "setmetatable()", "unpack()", "loadstring()", "load()"]
+    {
+        assert!(
+            Rig::new().eval(&format!("return {call}")).starts_with("-ERR user_script:1: bad argument #1"),
+            "{call}"
+        );
+    }
+}

@@ -31,7 +31,7 @@
 use super::builtins;
 use super::run::Shared;
 use super::state::{GLOBALS, Kind, State};
-use std::ffi::c_void;
+use std::ffi::{CStr, c_void};
 use std::ptr::null_mut;
 
 /// What Lua's libraries bring and scripts do not get.
@@ -78,7 +78,6 @@ pub fn protect(state: State) {
     state.push_native(missing_global, null_mut());
     state.set_field("__index");
     state.set_metatable(globals);
-    protect_strings(state);
     state.push_nil();
     while state.next(globals) {
         // Values of keys that are there may change during the walk. `_G` comes last.
@@ -90,6 +89,10 @@ pub fn protect(state: State) {
         }
         state.pop(1);
     }
+    protect_strings(state, globals);
+    state.push_bytes(b"server");
+    state.push_field(globals, "redis");
+    state.set_raw(globals);
     state.push_copy(globals);
     push_proxy(state);
     state.push_bytes(b"_G");
@@ -100,13 +103,11 @@ pub fn protect(state: State) {
 }
 
 /// The metatable that all strings share: scripts see one that they cannot change. *Raises.*
-fn protect_strings(state: State) {
+fn protect_strings(state: State, globals: i32) {
     state.push_bytes(b"");
     if state.push_metatable(-1) {
         state.push_table(0, 1);
-        state.push_bytes(b"string");
-        state.get_raw(GLOBALS);
-        push_proxy(state);
+        state.push_field(globals, "string");
         state.set_field("__index");
         push_proxy(state);
         state.set_field("__metatable");
@@ -181,13 +182,16 @@ pub fn is_proxy(state: State, index: i32) -> bool {
 #[inline]
 pub fn refuse_proxy(state: State, index: i32) {
     if is_proxy(state, index) {
-        refuse_write(state);
+        state.push_bytes(READ_ONLY.to_bytes()); // Without a position, as when Lua itself refuses a function.
+        state.raise()
     }
 }
 
+const READ_ONLY: &CStr = c"Attempt to modify a readonly table";
+
 /// `__newindex` of proxies. *Raises*, always.
 fn refuse_write(state: State) -> i32 {
-    state.raise_text(c"Attempt to modify a readonly table")
+    state.raise_text(READ_ONLY)
 }
 
 /// `__index` of the globals. *Raises*, always.

@@ -18,7 +18,7 @@ fn scripts_get_keys_and_arguments_and_run_commands() {
         EVAL \"return redis.call('select', 3)\" 0 => OK
         GET n                         => '42'
         EVAL \"return server.call('ping')\" 0 => PONG
-        EVAL \"return redis.call('blpop', 'nothing', 0)\" 0 => (nil)
+        EVAL \"return redis.call('brpoplpush', 'nothing', 'x', 0)\" 0 => *
         COMMAND GETKEYS EVAL \"return 1\" 2 a b c => ['a', 'b']
     ",
     );
