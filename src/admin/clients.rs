@@ -67,6 +67,8 @@ pub mod client_flag {
     pub const MULTI: u32 = 1 << 7;
     /// It has subscribed to something.
     pub const PUBSUB: u32 = 1 << 8;
+    /// A key that it watches was changed.
+    pub const DIRTY: u32 = 1 << 9;
 }
 
 /// How long a peak is remembered of a client that does nothing. Source: Redis, `PROTO_REPLY_PEAK_RESET_INTERVAL`.
@@ -111,6 +113,8 @@ pub struct ClientInfo {
     /// Commands that are queued between MULTI and EXEC, plus 1; 0: there was no MULTI. And the bytes that they need.
     multi_count: AtomicU32,
     multi_len: AtomicU32,
+    /// Keys that it watches.
+    watch_count: AtomicU32,
     row: AtomicU32,
     db: AtomicU32,
     flags: AtomicU32,
@@ -197,6 +201,7 @@ impl ClientInfo {
             slot: AtomicU32::new(0),
             multi_count: AtomicU32::new(0),
             multi_len: AtomicU32::new(0),
+            watch_count: AtomicU32::new(0),
             row: AtomicU32::new(NO_ROW),
             db: AtomicU32::new(0),
             flags: AtomicU32::new(0),
@@ -281,6 +286,13 @@ impl ClientInfo {
             self.multi_count.load(Relaxed).checked_sub(1).map(|count| count as usize),
             self.multi_len.load(Relaxed) as usize,
         )
+    }
+    /// Keys that it watches.
+    pub fn watch_count(&self) -> u32 {
+        self.watch_count.load(Relaxed)
+    }
+    pub fn set_watch_count(&self, count: u32) {
+        self.watch_count.store(count, Relaxed);
     }
     /// Where its loop finds the connection.
     pub fn slot(&self) -> u32 {

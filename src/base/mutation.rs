@@ -99,6 +99,10 @@ pub enum Mutation {
     FillWithoutFence,
     /// waiters: a client joins a queue that was given up.
     JoinDetached,
+    /// watched: no fence between beginning to watch and reading (V2).
+    WatchWithoutFence,
+    /// watched: no fence between changing a key and asking who watches (T2).
+    TouchWithoutFence,
     /// mailbox: no fence in `send` (S2).
     SendWithoutFence,
     /// mailbox: no fence in `prepare_sleep` (L2).

@@ -189,6 +189,7 @@ fn reset(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
         cx.world.attention.remove_monitor(cx.session.home);
     }
     pubsub::forget_all(cx);
+    cx.session.unwatch(&cx.world.watched);
     Session::reset(cx.session, &cx.world.acl);
     set_protocol(cx, Proto::Resp2);
     cx.reply.simple("RESET");

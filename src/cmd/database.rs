@@ -5,6 +5,7 @@
 //! thread of their own, whether SYNC or ASYNC is asked for.
 
 use super::command::{Command, Cx, Flow, acl, cmd, flag};
+use crate::admin::clients::client_flag;
 use crate::base::ids::DbIndex;
 use crate::base::num::parse_i64;
 use crate::resp::args::Args;
@@ -87,7 +88,8 @@ fn check_mode(args: &Args<'_>) -> Result<(), ReplyError> {
 
 fn flush(cx: &mut Cx<'_>, dbs: &[DbIndex]) -> Result<Flow, ReplyError> {
     let (keys, space) = (cx.keys, &cx.world.keyspace);
-    let (count, tables) = cx.stop_others(|_| {
+    let (count, tables) = cx.stop_others(|cx| {
+        dbs.iter().for_each(|&db| mark_watchers(cx, db, None));
         let count: usize = dbs.iter().map(|&db| keys.on(db).count()).sum();
         (count, dbs.iter().filter_map(|db| space.roots.take(db.0 as usize)).collect())
     });
@@ -109,12 +111,23 @@ fn swapdb(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let second = number(2, "ERR invalid second DB index")?;
     let (first, second) = (existing(cx, first)?, existing(cx, second)?);
     let roots = &cx.world.keyspace.roots;
-    cx.stop_others(|_| roots.swap(first.0 as usize, second.0 as usize));
+    cx.stop_others(|cx| {
+        mark_watchers(cx, first, Some(second));
+        mark_watchers(cx, second, Some(first));
+        roots.swap(first.0 as usize, second.0 as usize);
+    });
     [first, second].into_iter().for_each(|db| cx.keys.on(db).changed_all());
     cx.effects.dirty += 1;
     look_again(cx, &[first, second]);
     cx.reply.ok();
     Ok(Flow::Done)
+}
+
+/// All keys of `db` are about to go, or to give way to those of `other`: whoever watches one of them is told.
+fn mark_watchers(cx: &Cx<'_>, db: DbIndex, other: Option<DbIndex>) {
+    let has = |db: DbIndex, key: &[u8]| cx.keys.on(db).has_entry(cx.keys.key(key, 0));
+    let is_there = |key: &[u8]| other.is_some_and(|other| has(other, key));
+    cx.world.watched.touch_all(db, |key| has(db, key), is_there, |client| client.set(client_flag::DIRTY, true));
 }
 
 /// Whoever waits for a key of these databases finds other values there.

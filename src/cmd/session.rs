@@ -7,6 +7,8 @@ use crate::admin::acl::Acl;
 use crate::admin::acl::user::{DEFAULT, User};
 use crate::admin::clients::{ClientInfo, Traffic, client_flag};
 use crate::base::ids::{ClientId, DbIndex, LoopId};
+use crate::keyspace::waiters::Place;
+use crate::keyspace::watched::Watched;
 use crate::pubsub::Space;
 use crate::pubsub::registry::Registry;
 use crate::pubsub::subscriptions::Subscriptions;
@@ -67,6 +69,8 @@ pub struct Session {
     pub blocked: Option<Arc<Blocked>>,
     /// MULTI: commands are queued here until EXEC.
     pub multi: Option<Box<Queue>>,
+    /// WATCH: the keys, none of them twice. What is changed of them marks the client (`client_flag::DIRTY`).
+    pub watching: Option<Box<Vec<Place>>>,
     /// Commands that would wait reply as after a timeout: they are part of a transaction or a script.
     pub denies_blocking: bool,
     /// The command at hand was called by a script.
@@ -100,6 +104,7 @@ impl Session {
             kept: None,
             blocked: None,
             multi: None,
+            watching: None,
             denies_blocking: false,
             is_scripted: false,
             traffic: Traffic::default(),
@@ -127,6 +132,7 @@ impl Session {
             kept: self.kept.take(),
             blocked: None,
             multi: None,
+            watching: None,
             denies_blocking: self.denies_blocking,
             is_scripted: false,
             traffic: Traffic::default(),
@@ -139,8 +145,9 @@ impl Session {
         Session { traffic, reply_mode: self.reply_mode, ..self.deputy() }
     }
     /// The connection is closed: what others keep in the session's name is given up.
-    pub fn discard(mut self) {
+    pub fn discard(mut self, watched: &Watched<ClientInfo>) {
         self.end_multi();
+        self.unwatch(watched);
     }
     /// The generation of users that the session goes by.
     pub fn acl_generation(&self) -> u64 {
@@ -279,6 +286,23 @@ impl Session {
         self.info.set(client_flag::MULTI, false);
         self.info.set_multi(None, 0);
         self.multi.take()
+    }
+    /// WATCH: one more key. `is_stale` tells whether it is past its deadline.
+    pub fn watch(&mut self, watched: &Watched<ClientInfo>, place: Place, is_stale: impl FnOnce() -> bool) {
+        let is_first = self.watching.is_none();
+        let places = self.watching.get_or_insert_default();
+        if !places.contains(&place) {
+            watched.watch(&self.info, &place, is_first, is_stale);
+            places.push(place);
+            self.info.set_watch_count(places.len() as u32);
+        }
+    }
+    /// Watches nothing any more. What was changed until now is forgotten.
+    pub fn unwatch(&mut self, watched: &Watched<ClientInfo>) {
+        let Some(places) = self.watching.take() else { return };
+        watched.forget(&self.info, &places);
+        self.info.set(client_flag::DIRTY, false); // Behind `forget`: nobody marks it any more.
+        self.info.set_watch_count(0);
     }
     /// Names the connection; an empty name takes the name away.
     pub fn set_name(&mut self, name: &[u8]) {

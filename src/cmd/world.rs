@@ -5,7 +5,7 @@ use super::scripts::Scripts;
 use super::{permission, table};
 use crate::admin::acl::Acl;
 use crate::admin::attention::Attention;
-use crate::admin::clients::Clients;
+use crate::admin::clients::{ClientInfo, Clients};
 use crate::admin::config::Config;
 use crate::admin::latency::LatencyMonitor;
 use crate::admin::memory;
@@ -20,6 +20,7 @@ use crate::base::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::keyspace::Keyspace;
 use crate::keyspace::safepoint::Safepoint;
 use crate::keyspace::waiters::Waiters;
+use crate::keyspace::watched::Watched;
 use crate::pubsub::registry::Registry;
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -43,6 +44,8 @@ pub struct World {
     pub waiters: Waiters<Blocked>,
     /// Who listens to which channels.
     pub pubsub: Registry,
+    /// Clients that watch keys.
+    pub watched: Watched<ClientInfo>,
     pub acl: Acl,
     pub scripts: Scripts,
     /// Pause and monitors: what every command has to heed.
@@ -107,6 +110,7 @@ impl World {
             clients: Clients::new(boot.loops),
             waiters: Waiters::default(),
             pubsub: Registry::default(),
+            watched: Watched::default(),
             acl: Acl::new(permission::catalogue()),
             scripts: Scripts::new(boot.loops),
             attention: Attention::new(boot.loops),

@@ -82,7 +82,7 @@ impl<E: Engine> EventLoop<E> {
         self.effects = effects; // What others did in between was handed over by their turns.
         let Some(conn) = self.conns.get(token) else {
             self.forget_subscriptions(&mut session); // It was closed meanwhile.
-            return session.discard();
+            return session.discard(&world.watched);
         };
         session.traffic.received = conn.session.traffic.received;
         session.traffic.sent = conn.session.traffic.sent;

@@ -452,6 +452,7 @@ impl<E: Engine> EventLoop<E> {
         let Some(mut conn) = self.conns.remove(token) else { return };
         self.world.clients.remove(&conn.session.info); // Before the peer can know, and ask who is connected.
         self.parked.forget(&mut conn, self.world);
+        conn.session.unwatch(&self.world.watched);
         if conn.session.is_monitor {
             self.world.attention.remove_monitor(self.id);
         }

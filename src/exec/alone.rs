@@ -9,7 +9,8 @@
 //! timeout, a long one is run to its end, and those who wait for keys are served behind the whole, as in Redis.
 
 use super::dispatch::Turn;
-use super::watch::Place;
+use super::watch::Place as Ran;
+use crate::admin::clients::client_flag;
 use crate::base::clock::MonoNs;
 use crate::base::ids::LoopId;
 use crate::cmd::alone::Alone;
@@ -19,6 +20,7 @@ use crate::cmd::queue::Queue;
 use crate::cmd::resume::{Slice, Step};
 use crate::cmd::session::{ReplyMode, Session, Standing};
 use crate::keyspace::Keys;
+use crate::keyspace::waiters::Place;
 use crate::resp::args::{Args, Parts};
 use crate::resp::reply::{Mark, Reply};
 
@@ -92,7 +94,7 @@ impl Turn<'_> {
             counters.calls.add(1);
             counters.failed.add((reply.out.buf.get(mark) == Some(&b'-')) as u64);
             if let Some(started) = started {
-                let place = Place { world: self.world, stats: self.stats, session };
+                let place = Ran { world: self.world, stats: self.stats, session };
                 self.watch.note_alone(started, cue.row, place);
             }
         }
@@ -112,6 +114,13 @@ impl Turn<'_> {
     /// The commands of a transaction, one after the other.
     fn exec(&mut self, queue: Box<Queue>, session: &mut Session, reply: &mut Reply, others: &mut dyn Others) -> Flow {
         let mark = reply.mark();
+        if session.watching.is_some() && self.is_overtaken(session) {
+            self.effects.spares.put(queue);
+            session.end_multi();
+            reply.null_array();
+            mute(session, reply, mark);
+            return Flow::Done;
+        }
         reply.array(queue.count());
         mute(session, reply, mark);
         session.denies_blocking = true;
@@ -129,6 +138,20 @@ impl Turn<'_> {
         session.end_multi();
         self.effects.spares.put(queue);
         flow
+    }
+
+    /// The client watches nothing any more. Was a key that it has watched changed, or has one expired?
+    #[cold]
+    fn is_overtaken(&self, session: &mut Session) -> bool {
+        let keys = Keys::new(&self.world.keyspace, session.db, self.guard, self.stats, self.local, self.now);
+        let watched = &self.world.watched;
+        let has_expired = |place: &Place| {
+            keys.on(place.db()).is_overdue(keys.key(place.key(), 0)) && !watched.is_stale(&session.info, place)
+        };
+        let is_overtaken =
+            session.info.has(client_flag::DIRTY) || session.watching.iter().flat_map(|it| it.iter()).any(has_expired);
+        session.unwatch(watched);
+        is_overtaken
     }
 
     /// One command of a transaction. Users may have changed since it was queued.
@@ -199,7 +222,7 @@ impl Turn<'_> {
             counters.calls.add(1);
             counters.failed.add(result.is_err() as u64);
             if let Some(started) = started {
-                let place = Place { world: self.world, stats: self.stats, session };
+                let place = Ran { world: self.world, stats: self.stats, session };
                 self.watch.note(started, row, args, place);
             }
         }
@@ -214,6 +237,7 @@ impl Turn<'_> {
     #[cold]
     pub(super) fn abort(&mut self, session: &mut Session, reason: &str) -> crate::resp::error::ReplyError {
         self.effects.spares.extend(session.end_multi());
+        session.unwatch(&self.world.watched);
         let reason = reason.strip_prefix("ERR ").unwrap_or(reason);
         crate::resp::error::ReplyError::owned(format!("EXECABORT Transaction discarded because of: {reason}"))
     }

@@ -4,6 +4,7 @@
 //! be sent goes out with the effects of the turn, in the order in which it was told.
 
 use super::dispatch::Turn;
+use crate::admin::clients::{ClientInfo, client_flag};
 use crate::cmd::command::Effects;
 use crate::cmd::session::Session;
 use crate::cmd::world::World;
@@ -27,8 +28,14 @@ pub fn tell(world: &World, events: &Events, effects: &mut Effects, by: Option<&S
 }
 
 #[cold]
-fn tell_all(_world: &World, events: &Events, _effects: &mut Effects, _by: Option<&Session>) {
+fn tell_all(world: &World, events: &Events, _effects: &mut Effects, _by: Option<&Session>) {
     let log = events.take();
-    for _event in log.iter() {}
+    for event in log.iter() {
+        if event.is_change && !event.is_whole_db {
+            // What concerns whole databases has looked into them beforehand (`cmd::database`).
+            let mark = |client: &ClientInfo| client.set(client_flag::DIRTY, true);
+            world.watched.touch(event.db, event.key, event.name == "expired", mark);
+        }
+    }
     events.put_back(log);
 }

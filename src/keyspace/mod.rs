@@ -16,6 +16,7 @@ pub mod recency;
 pub mod safepoint;
 pub mod types;
 pub mod waiters;
+pub mod watched;
 mod wheel;
 
 use crate::admin::stats::LoopStats;
@@ -193,6 +194,17 @@ impl<'t> Keys<'t> {
             return self.peek(key);
         }
         Some(entry)
+    }
+    /// Is there an entry of `key` that is past its deadline, and not removed yet?
+    pub fn is_overdue(&self, key: Key<'_>) -> bool {
+        self.raw(key).is_some_and(|entry| self.is_dead(entry))
+    }
+    /// Is there an entry of `key`, whether it is past its deadline or not?
+    pub fn has_entry(&self, key: Key<'_>) -> bool {
+        self.raw(key).is_some()
+    }
+    fn raw(&self, key: Key<'_>) -> Option<Entry<'t>> {
+        self.table()?.get(key, self.guard)
     }
     /// Counts keys that a command found and did not find.
     #[inline]

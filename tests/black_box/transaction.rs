@@ -1,6 +1,7 @@
 //! Transactions: what is queued and what is refused, that they run as one, and what becomes of those that do not run.
 
-use crate::harness::check;
+use crate::harness::client::PATIENCE;
+use crate::harness::{Server, check, check_with, engines};
 
 #[test]
 fn commands_between_multi_and_exec_are_queued_and_run_together() {
@@ -24,4 +25,224 @@ fn commands_between_multi_and_exec_are_queued_and_run_together() {
         GET k                         => '2'
     ",
     );
+}
+
+#[test]
+fn a_refused_command_spoils_the_transaction_and_a_failing_one_does_not() {
+    check(
+        "
+        MULTI                         => OK
+        MULTI                         => ERR MULTI calls can not be nested
+        WATCH k                       => ERR WATCH inside MULTI is not allowed
+        SET k 1                       => QUEUED
+        EXEC                          => ['OK'] || [OK]
+        MULTI                         => OK
+        SET k                         => ERR wrong number of arguments for 'set' command
+        SET k 2                       => QUEUED
+        CLIENT LIST                   => QUEUED
+        EXEC                          => EXECABORT Transaction discarded because of previous errors.
+        MULTI                         => OK
+        NOSUCH                        => ERR unknown command 'NOSUCH', with args beginning with: \u{20}
+        EXEC                          => EXECABORT Transaction discarded because of previous errors.
+        MULTI                         => OK
+        SET k 2                       => QUEUED
+        EXEC x                        => EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command
+        EXEC                          => ERR EXEC without MULTI
+        MULTI                         => OK
+        SHUTDOWN NOSAVE               => ERR Command not allowed inside a transaction
+        DISCARD                       => OK
+        GET k                         => '1'
+        MULTI                         => OK
+        SET k 2                       => QUEUED
+        RESET                         => RESET
+        EXEC                          => ERR EXEC without MULTI
+        GET k                         => '1'
+    ",
+    );
+}
+
+#[test]
+fn commands_that_would_wait_reply_as_after_a_timeout() {
+    check(
+        "
+        MULTI                         => OK
+        BLPOP empty 0                 => QUEUED
+        WAIT 1 0                      => QUEUED
+        XREAD BLOCK 0 STREAMS s $     => QUEUED
+        BLMOVE empty other LEFT LEFT 0 => QUEUED
+        BZPOPMIN empty 0              => QUEUED
+        EXEC                          => [(nil), 0, (nil), (nil), (nil)]
+        @b BLPOP q 0                  => (silence)
+        INFO clients                  => (soon) '…blocked_clients:1…'
+        MULTI                         => OK
+        RPUSH q a                     => QUEUED
+        DEL q                         => QUEUED
+        RPUSH q b c                   => QUEUED
+        LRANGE q 0 -1                 => QUEUED
+        EXEC                          => [1, 1, 2, ['b', 'c']]
+        LRANGE q 0 -1                 => ['c']
+    ",
+    );
+}
+
+#[test]
+fn a_watched_key_that_was_changed_makes_exec_do_nothing() {
+    check(
+        "
+        SET k 1                       => OK
+        SADD s m                      => 1
+        SET gone v                    => OK
+        WATCH k                       => OK
+        @b INCR k                     => 2
+        MULTI                         => OK
+        SET k 9                       => QUEUED
+        CLIENT LIST                   => QUEUED
+        EXEC                          => (nil)
+        GET k                         => '2'
+        MULTI                         => OK
+        INCR k                        => QUEUED
+        EXEC                          => [3]
+        WATCH s other                 => OK
+        @b SADD s m                   => 0
+        @b SREM s nobody              => 0
+        @b DEL other                  => 0
+        @b SET k 3                    => OK
+        MULTI                         => OK
+        PING                          => QUEUED
+        EXEC                          => ['PONG'] || [PONG]
+        WATCH gone                    => OK
+        @b DEL gone                   => 1
+        @b SET gone v                 => OK
+        MULTI                         => OK
+        EXEC                          => (nil)
+        WATCH k                       => OK
+        @b SET k 3                    => OK
+        UNWATCH                       => OK
+        MULTI                         => OK
+        EXEC                          => []
+        WATCH k                       => OK
+        SET k 4                       => OK
+        MULTI                         => OK
+        EXEC                          => (nil)
+        WATCH k                       => OK
+        @b SET k 5                    => OK
+        MULTI                         => OK
+        DISCARD                       => OK
+        MULTI                         => OK
+        EXEC                          => []
+        WATCH k k gone                => OK
+        INFO clients                  => '…watching_clients:1…total_watched_keys:2…'
+        CLIENT LIST                   => '…flags=N …multi=-1 watch=2 …'
+        @b SET k 6                    => OK
+        CLIENT LIST                   => '…flags=d …'
+        RESET                         => RESET
+        INFO clients                  => '…watching_clients:0…total_watched_keys:0…'
+    ",
+    );
+}
+
+#[test]
+fn watched_keys_see_their_names_databases_and_deadlines_change() {
+    check(
+        "
+        SET a 1                       => OK
+        WATCH a                       => OK
+        @b FLUSHALL                   => OK
+        MULTI                         => OK
+        EXEC                          => (nil)
+        WATCH a                       => OK
+        @b FLUSHALL                   => OK
+        MULTI                         => OK
+        EXEC                          => []
+        WATCH a                       => OK
+        @b SWAPDB 0 1                 => OK
+        MULTI                         => OK
+        EXEC                          => []
+        SET a 1                       => OK
+        WATCH a                       => OK
+        @b SWAPDB 0 1                 => OK
+        MULTI                         => OK
+        EXEC                          => (nil)
+        @b FLUSHALL                   => OK
+        @b SET from v                 => OK
+        WATCH to                      => OK
+        @b RENAME from to             => OK
+        MULTI                         => OK
+        EXEC                          => (nil)
+        @b SELECT 1                   => OK
+        WATCH to                      => OK
+        @b SET to v                   => OK
+        MULTI                         => OK
+        EXEC                          => []
+        @b SELECT 0                   => OK
+        @b RPUSH list 2 1             => 2
+        WATCH to                      => OK
+        @b SORT list STORE to         => 2
+        MULTI                         => OK
+        EXEC                          => (nil)
+        WATCH to                      => OK
+        @c BLPOP to 0                 => *
+        MULTI                         => OK
+        EXEC                          => (nil)
+        SET t v PX 20                 => OK
+        WATCH t                       => OK
+        @b EXISTS t                   => (soon) 0
+        MULTI                         => OK
+        EXEC                          => (nil)
+        @b DEBUG SET-ACTIVE-EXPIRE 0  => OK
+        SET t v PX 1                  => OK
+        @b PTTL t                     => (soon) -2
+        WATCH t                       => OK
+        MULTI                         => OK
+        EXEC                          => []
+        DEBUG SET-ACTIVE-EXPIRE 1     => OK
+    ",
+    );
+}
+
+#[test]
+fn users_and_pauses_are_looked_at_when_a_transaction_runs() {
+    check_with(
+        &[],
+        "
+        ACL SETUSER bob on >pw ~* +@all      => OK
+        @bob AUTH bob pw                     => OK
+        @bob MULTI                           => OK
+        @bob SET k 1                         => QUEUED
+        @bob INCR k                          => QUEUED
+        ACL SETUSER bob -incr                => OK
+        @bob EXEC                            => ['OK', NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command is no longer allowed for the following reason: no permission to execute the command or subcommand] || [OK, NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command is no longer allowed for the following reason: no permission to execute the command or subcommand]
+        ACL LOG                              => *
+        @bob MULTI                           => OK
+        @bob INCR k                          => NOPERM User bob has no permissions to run the 'incr' command
+        @bob EXEC                            => EXECABORT Transaction discarded because of previous errors.
+        @w MULTI                             => OK
+        @w INCR k                            => QUEUED
+        CLIENT PAUSE 100000 WRITE            => OK
+        @r MULTI                             => OK
+        @r GET k                             => QUEUED
+        @r EXEC                              => ['1']
+        @w EXEC                              => (silence)
+        GET k                                => '1'
+        CLIENT UNPAUSE                       => OK
+        GET k                                => (soon) '2'
+    ",
+    );
+}
+
+#[test]
+fn replies_are_dropped_in_transactions_as_elsewhere() {
+    for &engine in engines() {
+        let server = Server::start_on(engine, &[]);
+        let mut client = server.client();
+        client.send(b"CLIENT REPLY SKIP\r\nMULTI\r\nINCR n\r\nCLIENT REPLY SKIP\r\nEXEC\r\nPING\r\nPING\r\n");
+        let replies = client.replies(3);
+        assert_eq!(replies[0].to_string(), "QUEUED");
+        client.send(b"CLIENT REPLY OFF\r\nMULTI\r\nINCR n\r\nEXEC\r\nCLIENT REPLY ON\r\nGET n\r\n");
+        let rest: Vec<String> =
+            std::iter::from_fn(|| client.reply_within(PATIENCE).ok().map(|reply| reply.to_string()))
+                .take_while(|reply| reply != "'2'")
+                .collect();
+        assert_eq!(rest.last().map(String::as_str), Some("OK"), "{rest:?}");
+    }
 }

@@ -65,7 +65,7 @@ fn append_identity(out: &mut String, client: &ClientInfo, now: WallMs) {
     field(out, " psub=", patterns);
     field(out, " ssub=", shards);
     field(out, " multi=", client.multi().0.map_or(-1, |count| count as i64));
-    out.push_str(" watch=0");
+    field(out, " watch=", client.watch_count());
 }
 
 /// As `SocketAddr` shows itself.
@@ -132,6 +132,7 @@ fn push_flags(out: &mut String, client: &ClientInfo) {
         (client_flag::PUBSUB, 'P'),
         (client_flag::MULTI, 'x'),
         (client_flag::BLOCKED, 'b'),
+        (client_flag::DIRTY, 'd'),
         (client_flag::CLOSING, 'c'),
         (if client.endpoints.is_unix() { u32::MAX } else { 0 }, 'U'),
         (client_flag::NO_EVICT, 'e'),

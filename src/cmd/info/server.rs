@@ -80,7 +80,9 @@ pub fn clients(text: &mut Text, cx: &Cx<'_>) {
     text.field("blocked_clients", cx.world.clients.blocked());
     text.zeros(&["tracking_clients"]);
     text.field("pubsub_clients", cx.world.pubsub.clients());
-    text.zeros(&["watching_clients", "clients_in_timeout_table", "total_watched_keys"]);
+    text.field("watching_clients", cx.world.watched.watcher_count());
+    text.field("clients_in_timeout_table", 0);
+    text.field("total_watched_keys", cx.world.watched.key_count());
     let (mut keys, mut keys_on_nokey) = (0, 0);
     cx.world.waiters.each_place(|_, mut waiters| {
         keys += 1;

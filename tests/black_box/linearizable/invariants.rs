@@ -149,3 +149,60 @@ fn keys_expire_soon_after_their_deadline_although_nobody_asks_for_them() {
         assert!(stats.contains("expired_keys:20000\r\n"), "{stats}");
     }
 }
+
+#[test]
+fn a_sum_that_transactions_keep_is_the_same_at_every_look() {
+    let transfer = |client: &mut Client, turn: usize| {
+        let (from, to, amount) = (turn % 5, (turn * 3 + 1) % 5, 1 + turn % 7);
+        client.send(format!("MULTI\r\nDECRBY a{from} {amount}\r\nINCRBY a{to} {amount}\r\nEXEC\r\n").as_bytes());
+        assert_eq!(client.replies(4)[3].items().len(), 2);
+    };
+    while_writing(
+        &[&transfer, &transfer, &transfer],
+        |client| drop(client.run("MSET a0 100 a1 100 a2 100 a3 100 a4 100")),
+        |client| {
+            let sum = |values: &Value| {
+                values.items().iter().map(|value| value.text().parse::<i64>().expect("a number")).sum::<i64>()
+            };
+            assert_eq!(sum(&client.run("MGET a0 a1 a2 a3 a4")), 500);
+            client.send(b"MULTI\r\nGET a3\r\nGET a0\r\nGET a4\r\nGET a1\r\nGET a2\r\nEXEC\r\n");
+            assert_eq!(sum(&client.replies(7)[6]), 500);
+        },
+    );
+}
+
+#[test]
+fn a_counter_behind_watch_counts_every_success_once() {
+    const INCREMENTS: usize = 300;
+    for &engine in engines() {
+        let server = Server::start_on(engine, &["--threads", "4"]);
+        server.client().run("SET n 0");
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    let mut client = server.client();
+                    (0..INCREMENTS).for_each(|_| increment_watched(&mut client));
+                });
+            }
+            scope.spawn(|| {
+                let mut client = server.client();
+                (0..INCREMENTS).for_each(|_| drop(client.run("INCR n")));
+            });
+        });
+        let mut client = server.client();
+        assert_eq!(client.run("GET n").text(), (4 * INCREMENTS).to_string());
+        assert!(client.run("INFO clients").text().contains("total_watched_keys:0\r\n"));
+    }
+}
+
+/// Adds 1 to a number that nobody else may change meanwhile, as often as it takes.
+fn increment_watched(client: &mut Client) {
+    loop {
+        client.run("WATCH n");
+        let n: i64 = client.run("GET n").text().parse().expect("a number");
+        client.send(format!("MULTI\r\nSET n {}\r\nEXEC\r\n", n + 1).as_bytes());
+        if client.replies(3)[2] != Value::Nil {
+            return;
+        }
+    }
+}

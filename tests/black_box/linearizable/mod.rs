@@ -10,6 +10,8 @@
 
 #[path = "../../../src/base/linearizable.rs"]
 mod checker;
+
+mod appends;
 mod collections;
 mod invariants;
 mod model;
