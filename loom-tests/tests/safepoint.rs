@@ -53,3 +53,25 @@ model! {
         mine.1.with(|cell| assert_eq!(unsafe { *cell }, 2));
     }
 }
+
+model! {
+    /// A safepoint inside a safepoint does not end it.
+    fn an_initiator_is_alone_behind_an_inner_safepoint(bound = 3, caught = [InnerLeaves]) {
+        let mine = shared();
+        let other = mine.clone();
+        let turn = thread::spawn(move || {
+            other.0.leave_kernel(LoopId(1));
+            touch(&other);
+            other.0.poll(LoopId(1));
+            touch(&other);
+            other.0.enter_kernel(LoopId(1));
+        });
+        mine.0.leave_kernel(LoopId(0));
+        mine.0.enter(LoopId(0));
+        mine.0.run(LoopId(0), || touch(&mine));
+        touch(&mine);
+        mine.0.leave(LoopId(0));
+        mine.0.enter_kernel(LoopId(0));
+        turn.join().unwrap();
+    }
+}

@@ -89,6 +89,8 @@ pub enum Mutation {
     LeaveWithoutFence,
     /// safepoint: no fence after the stop (I2).
     StopWithoutFence,
+    /// safepoint: the end of an inner one lets the others go on.
+    InnerLeaves,
     /// wait: claims order nothing.
     ClaimRelaxed,
     /// wait: whoever finds a wait claimed goes away without a note.

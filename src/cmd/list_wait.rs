@@ -73,5 +73,12 @@ pub(super) fn brpoplpush(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyE
 
 fn move_or_wait(cx: &mut Cx<'_>, args: Args<'_>, timeout_at: usize, from: End, to: End) -> Result<Flow, ReplyError> {
     let until = cx.patience(args.get(timeout_at))?;
-    if move_element(cx, &args, from, to)? { Ok(Flow::Done) } else { Ok(wait(cx, &args, 1..2, until)) }
+    if move_element(cx, &args, from, to)? {
+        return Ok(Flow::Done);
+    }
+    if cx.session.denies_blocking {
+        cx.reply.null(); // In a transaction there is no element; after a timeout there is no array.
+        return Ok(Flow::Done);
+    }
+    Ok(wait(cx, &args, 1..2, until))
 }

@@ -10,11 +10,14 @@
 //! other: if W2 comes first, I3 sees RUNNING and waits for the loop's next boundary; if I2 comes first, W3 sees `stop` and
 //! the loop parks. One fence is not enough. Model: loom-tests/tests/safepoint.rs.
 //!
+//! *Inside* a safepoint its loop may enter another one (FLUSHALL in a transaction): it is the same, and only the outermost end
+//! lets the others go on.
+//!
 //! A loop that sleeps in the kernel costs the initiator nothing and is not woken. Waiting is spinning with yields: a
 //! safepoint lasts as long as the longest turn under way, microseconds as a rule.
 
 use crate::base::ids::LoopId;
-use crate::base::mutation::{Mutation, fence_unless};
+use crate::base::mutation::{Mutation, fence_unless, mutated};
 use crate::base::sync::{AtomicBool, AtomicU32, Ordering, spin, thread};
 
 /// Spins before each yield to the scheduler.
@@ -76,7 +79,11 @@ impl Safepoint {
     /// one goes first; the others stand still for it, so entries that the caller has read before must not be used after.
     pub fn run<R>(&self, me: LoopId, work: impl FnOnce() -> R) -> R {
         if self.is_inside(me) {
-            return work();
+            let result = work();
+            if mutated(Mutation::InnerLeaves) {
+                self.leave(me);
+            }
+            return result;
         }
         self.enter(me);
         let result = work(); // I4

@@ -34,7 +34,8 @@ struct Watcher<T> {
     is_stale: bool,
 }
 
-type Shard<T> = Mutex<HashMap<Box<[u8]>, Vec<Watcher<T>>, RandomState>>;
+type Map<T> = HashMap<Box<[u8]>, Vec<Watcher<T>>, RandomState>;
+type Shard<T> = Mutex<Map<T>>;
 
 /// See the module header. `T` is what can be marked.
 pub struct Watched<T> {
@@ -68,7 +69,7 @@ impl<T> Watched<T> {
     pub fn watcher_count(&self) -> usize {
         self.watchers.load(Relaxed)
     }
-    fn shard(&self, key: &[u8]) -> MutexGuard<'_, HashMap<Box<[u8]>, Vec<Watcher<T>>, RandomState>> {
+    fn shard(&self, key: &[u8]) -> MutexGuard<'_, Map<T>> {
         locked(&self.shards[self.hasher.hash_one(key) as usize % SHARDS])
     }
     /// `who` watches this key from now on, in addition to what it watches: V1, V2. `is_first`: it has watched nothing before.
