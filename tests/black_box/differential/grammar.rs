@@ -110,8 +110,9 @@ impl<'a> Grammar<'a> {
         }
         // Equal weights leave the order to chance, which must not be stored.
         if command == "sort" && words.iter().any(|word| word == b"BY") {
-            let end = words.iter().rposition(|word| word == b"STORE").filter(|&at| at + 2 == words.len());
-            words.truncate(end.unwrap_or(words.len()));
+            while let Some(at) = words.iter().position(|word| word == b"STORE") {
+                words.drain(at..(at + 2).min(words.len()));
+            }
         }
         for word in words.iter_mut().filter(|word| command == "xadd" && *word == b"*") {
             *word = self.words.new_id();

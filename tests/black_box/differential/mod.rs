@@ -20,7 +20,7 @@ use crate::harness::random::{Random, seed};
 use crate::harness::{Client, Engine, Server, Value, engines, request};
 use facts::Fact;
 use grammar::Grammar;
-use known::{Case, KNOWN, KNOWN_OF_7, KNOWN_OF_7_0, Known};
+use known::{Case, KNOWN, KNOWN_OF_7, KNOWN_OF_7_0, KNOWN_OF_VALKEY, Known};
 use std::net::TcpStream;
 use words::PARAMETERS;
 
@@ -215,7 +215,8 @@ impl Pair {
         assert!(facts.len() > 50, "only {} commands are known to both", facts.len());
         let both = |name: &str, other: &Side| other.parameters.iter().any(|(own, _)| *own == name);
         ours.parameters.retain(|(name, _)| both(name, &theirs));
-        theirs.parameters.retain(|(name, _)| both(name, &ours));
+        // Defaults belong to the version: both begin with ours.
+        theirs.parameters = ours.parameters.clone();
         ours.has_users = facts.iter().any(|fact| fact.name == "acl|users");
         theirs.has_users = ours.has_users;
         let info = theirs.control.run("INFO server").text();
@@ -223,7 +224,8 @@ impl Pair {
         let is = |version| info.contains(version) && !info.contains("server_name:");
         let of_7_0 = if is("redis_version:7.0.") { KNOWN_OF_7_0 } else { &[] };
         let of_7 = if is("redis_version:7.") { KNOWN_OF_7 } else { &[] };
-        let known = KNOWN.iter().chain(of_7_0).chain(of_7).map(|known| (known, 0)).collect();
+        let of_valkey = if info.contains("server_name:valkey") { KNOWN_OF_VALKEY } else { &[] };
+        let known = KNOWN.iter().chain(of_7_0).chain(of_7).chain(of_valkey).map(|known| (known, 0)).collect();
         Pair { ours, theirs, facts, known }
     }
     /// The steps of a round.
