@@ -13,7 +13,7 @@ fn commands_between_multi_and_exec_are_queued_and_run_together() {
         @b GET k                      => (nil)
         LPUSH k x                     => QUEUED
         GET k                         => QUEUED
-        EXEC                          => ['OK', 2, WRONGTYPE Operation against a key holding the wrong kind of value, '2'] || [OK, 2, WRONGTYPE Operation against a key holding the wrong kind of value, '2']
+        EXEC                          => [OK, 2, WRONGTYPE Operation against a key holding the wrong kind of value, '2']
         @b GET k                      => '2'
         EXEC                          => ERR EXEC without MULTI
         DISCARD                       => ERR DISCARD without MULTI
@@ -35,14 +35,14 @@ fn a_refused_command_spoils_the_transaction_and_a_failing_one_does_not() {
         MULTI                         => ERR MULTI calls can not be nested
         WATCH k                       => ERR WATCH inside MULTI is not allowed
         SET k 1                       => QUEUED
-        EXEC                          => ['OK'] || [OK]
+        EXEC                          => [OK]
         MULTI                         => OK
         SET k                         => ERR wrong number of arguments for 'set' command
         SET k 2                       => QUEUED
         CLIENT LIST                   => QUEUED
         EXEC                          => EXECABORT Transaction discarded because of previous errors.
         MULTI                         => OK
-        NOSUCH                        => ERR unknown command 'NOSUCH', with args beginning with: \u{20}
+        NOSUCH                        => ERR unknown command 'NOSUCH', with args beginning with: …
         EXEC                          => EXECABORT Transaction discarded because of previous errors.
         MULTI                         => OK
         SET k 2                       => QUEUED
@@ -109,7 +109,7 @@ fn a_watched_key_that_was_changed_makes_exec_do_nothing() {
         @b SET k 3                    => OK
         MULTI                         => OK
         PING                          => QUEUED
-        EXEC                          => ['PONG'] || [PONG]
+        EXEC                          => [PONG]
         WATCH gone                    => OK
         @b DEL gone                   => 1
         @b SET gone v                 => OK
@@ -211,7 +211,7 @@ fn users_and_pauses_are_looked_at_when_a_transaction_runs() {
         @bob SET k 1                         => QUEUED
         @bob INCR k                          => QUEUED
         ACL SETUSER bob -incr                => OK
-        @bob EXEC                            => ['OK', NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command is no longer allowed for the following reason: no permission to execute the command or subcommand] || [OK, NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command is no longer allowed for the following reason: no permission to execute the command or subcommand]
+        @bob EXEC                            => [OK, NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command is no longer allowed for the following reason: no permission to execute the command or subcommand]
         ACL LOG                              => *
         @bob MULTI                           => OK
         @bob INCR k                          => NOPERM User bob has no permissions to run the 'incr' command
