@@ -30,6 +30,7 @@
 //! 5  cmd         a row per command that tells everything about it, and its handler; one file per family
 //! 4  script      Lua: an interpreter per loop, and what scripts may do, behind a trait that the server implements
 //!    pubsub      who listens to which channels; messages on their way
+//!    tracking    which clients keep copies of which keys
 //!                (and room for journal, persistence)
 //! 3  keyspace    databases: what a key means; expiry; collections under their locks; the safepoint that stops all loops
 //! 2  ring        the kernel behind one contract: io_uring, or epoll where that is forbidden
@@ -95,6 +96,7 @@ pub mod keyspace;
 
 pub mod pubsub;
 pub mod script;
+pub mod tracking;
 
 pub mod cmd;
 

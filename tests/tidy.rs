@@ -16,7 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["value"],
     &["ring", "resp", "table", "admin"],
     &["keyspace"],
-    &["txn", "pubsub", "journal", "persist", "script"],
+    &["txn", "pubsub", "tracking", "journal", "persist", "script"],
     &["cmd"],
     &["exec"],
     &["event_loop"],

@@ -69,6 +69,10 @@ pub mod client_flag {
     pub const PUBSUB: u32 = 1 << 8;
     /// A key that it watches was changed.
     pub const DIRTY: u32 = 1 << 9;
+    /// It keeps copies of what it reads; by prefixes; the client that it redirects to is gone.
+    pub const TRACKING: u32 = 1 << 10;
+    pub const TRACKING_BROADCAST: u32 = 1 << 11;
+    pub const TRACKING_BROKEN: u32 = 1 << 12;
 }
 
 /// How long a peak is remembered of a client that does nothing. Source: Redis, `PROTO_REPLY_PEAK_RESET_INTERVAL`.
@@ -120,6 +124,8 @@ pub struct ClientInfo {
     flags: AtomicU32,
     /// How many channels, shard channels and patterns it has subscribed to.
     subscriptions: [AtomicU32; 3],
+    /// The client that its invalidations go to; 0: itself.
+    redirect: AtomicU64,
     /// Its wait for something that others bring, if it waits.
     pub wait: WaitWord,
     names: Mutex<Option<Box<Names>>>,
@@ -206,6 +212,7 @@ impl ClientInfo {
             db: AtomicU32::new(0),
             flags: AtomicU32::new(0),
             subscriptions: [const { 0 }; 3].map(AtomicU32::new),
+            redirect: AtomicU64::new(0),
             wait: WaitWord::default(),
             names: Mutex::new(None),
         }
@@ -327,6 +334,13 @@ impl ClientInfo {
     }
     pub fn set_db(&self, db: u32) {
         self.db.store(db, Relaxed);
+    }
+    /// The client that its invalidations go to, 0 for itself; None: it does not track.
+    pub fn redirect(&self) -> Option<u64> {
+        self.has(client_flag::TRACKING).then(|| self.redirect.load(Relaxed))
+    }
+    pub fn set_redirect(&self, client: Option<ClientId>) {
+        self.redirect.store(client.map_or(0, |id| id.0), Relaxed);
     }
     /// How many channels, shard channels and patterns it has subscribed to.
     pub fn subscriptions(&self) -> [u32; 3] {

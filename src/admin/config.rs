@@ -302,6 +302,10 @@ impl Config {
                     b"no".to_vec()
                 }
             }
+            // Redis 7.2 does not show `n` beside `A`.
+            Kind::Events if texts[id.0].starts_with(b"A") => {
+                texts[id.0].iter().copied().filter(|&letter| letter != b'n').collect()
+            }
             Kind::Int { .. } | Kind::Clamped { .. } => number.to_string().into_bytes(),
             Kind::Memory { .. } => (number as u64).to_string().into_bytes(),
             Kind::MemoryOrPercent if number < 0 => format!("{}%", -number).into_bytes(),
@@ -523,9 +527,7 @@ fn parse_events(text: &[u8]) -> Result<Value, Reason> {
     let has = |letter: &u8| text.contains(letter);
     let all = has(&b'A') || ALL.iter().all(has);
     let mut shown = if all { b"A".to_vec() } else { ALL.iter().copied().filter(has).collect() };
-    // Redis 7.2 does not show `n` beside `A`.
-    shown.extend(b"n".iter().filter(|letter| !all && has(letter)));
-    shown.extend(b"KEm".iter().filter(|letter| has(letter)));
+    shown.extend(b"nKEm".iter().filter(|letter| has(letter)));
     Ok(Value::Text(shown))
 }
 

@@ -108,6 +108,8 @@ pub struct Effects {
     pub scripts: LoopScripts,
     /// Who listens to what on this loop, and messages on their way: `desk.publish` and `desk.push_to` from anywhere.
     pub desk: Desk,
+    /// Keys that were changed in this turn, each with the client that did so, if somebody wants changes broadcast.
+    pub broadcast: Vec<(Box<[u8]>, Option<ClientId>)>,
     /// Users have changed: who may not listen any more to what it listens to is to be closed, on all loops.
     pub are_users_changed: bool,
 }

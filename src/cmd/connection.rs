@@ -190,6 +190,7 @@ fn reset(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
     }
     pubsub::forget_all(cx);
     cx.session.unwatch(&cx.world.watched);
+    cx.session.end_tracking(&cx.world.tracking);
     Session::reset(cx.session, &cx.world.acl);
     set_protocol(cx, Proto::Resp2);
     cx.reply.simple("RESET");

@@ -73,7 +73,7 @@ fn keys_of_any_type() {
         RENAME b b =>
         COPY b c => new c, copy_to c
         COPY b c =>
-        COPY b c REPLACE => copy_to c
+        COPY b c REPLACE => new c, copy_to c
         COPY nosuch c => keymiss nosuch
         MOVE c 3 => 3 new c, move_from c, 3 move_to c
         EXPIRE b -1 => del b

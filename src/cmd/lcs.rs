@@ -48,8 +48,9 @@ fn values<'a>(cx: &Cx<'a>, args: &Args<'_>) -> Result<[Option<Str<'a>>; 2], Repl
             (entry.is_some(), string_of(entry))
         })
     });
-    let hits = found.iter().filter(|(present, _)| *present).count() as u64;
-    keys.count_lookups(hits, 2 - hits);
+    let missing = found.iter().enumerate().filter(|(_, (present, _))| !present);
+    let missing: Vec<&[u8]> = missing.map(|(index, _)| args.get(index + 1)).collect();
+    keys.looked_up_all(2, missing.into_iter());
     let no_string = ReplyError::text("ERR The specified keys must contain string values");
     match found {
         [(_, Ok(a)), (_, Ok(b))] => Ok([a, b]),

@@ -39,7 +39,7 @@ fn about(
     args: &Args<'_>,
     tell: impl FnOnce(&mut Cx<'_>, Entry<'_>) -> Result<(), ReplyError>,
 ) -> Result<Flow, ReplyError> {
-    match cx.keys.inspect(cx.key(args, 2)) {
+    match cx.keys.inspect_quietly(cx.key(args, 2)) {
         Some(entry) => tell(cx, entry)?,
         None => cx.reply.null(),
     }

@@ -90,10 +90,11 @@ fn relocate(cx: &mut Cx<'_>, path: &Path<'_>) -> Outcome {
     outcome
 }
 
-/// Tells listeners of both keys. That the destination may be new comes first.
+/// Tells listeners of both keys. First that the destination is new: what it held before went for it, as in Redis.
 fn tell(cx: &Cx<'_>, path: &Path<'_>) {
     let ((from_db, from), (to_db, to)) = (path.from, path.to);
     let (source, destination) = (cx.keys.on(from_db), cx.keys.on(to_db));
+    cx.keys.local.events.note_fresh(to_db, to.bytes);
     destination.touched(to.bytes);
     if !path.is_copy {
         source.changed(from.bytes, Class::GENERIC, path.events[0]);

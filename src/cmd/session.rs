@@ -13,6 +13,7 @@ use crate::pubsub::Space;
 use crate::pubsub::registry::Registry;
 use crate::pubsub::subscriptions::Subscriptions;
 use crate::resp::reply::Proto;
+use crate::tracking::{Own, Tracking};
 use std::any::Any;
 use std::sync::Arc;
 
@@ -57,6 +58,8 @@ pub struct Session {
     pub is_monitor: bool,
     /// What it has subscribed to; None: nothing.
     pub subs: Option<Box<Subscriptions>>,
+    /// How it tracks what it reads, if it does.
+    pub tracking: Option<Box<Own>>,
     /// It has subscribed to something and speaks RESP2, in which it could not tell other replies from messages.
     is_confined: bool,
     /// What the command at hand has written is no reply but pushes, which CLIENT REPLY does not concern.
@@ -98,6 +101,7 @@ impl Session {
             no_touch: false,
             is_monitor: false,
             subs: None,
+            tracking: None,
             is_confined: false,
             has_pushed: false,
             woken: None,
@@ -126,6 +130,7 @@ impl Session {
             no_touch: self.no_touch,
             is_monitor: self.is_monitor,
             subs: None,
+            tracking: None,
             is_confined: false,
             has_pushed: false,
             woken: None,
@@ -223,7 +228,22 @@ impl Session {
     /// May the client be sent something that it did not ask for? Messages that wait are handed out before its next command.
     #[inline]
     pub fn listens(&self) -> bool {
-        self.subs.is_some()
+        self.subs.is_some() || self.tracking.is_some()
+    }
+    /// Ends the client's tracking, if it tracks.
+    pub fn end_tracking(&mut self, tracking: &Tracking) {
+        if let Some(own) = self.tracking.take() {
+            tracking.end(self.id, &own.prefixes);
+            let flags = client_flag::TRACKING | client_flag::TRACKING_BROKEN | client_flag::TRACKING_BROADCAST;
+            self.info.set(flags, false);
+        }
+    }
+    /// A command has run, or the whole of a transaction: CLIENT CACHING was for it alone.
+    #[cold]
+    pub fn settle_caching(&mut self, is_client_command: bool) {
+        if let Some(own) = self.tracking.as_mut().filter(|_| !is_client_command) {
+            own.is_caching_given = false;
+        }
     }
     /// May the client only run what is flagged `WHILE_SUBSCRIBED`?
     pub fn is_confined(&self) -> bool {

@@ -22,6 +22,7 @@ use crate::keyspace::safepoint::Safepoint;
 use crate::keyspace::waiters::Waiters;
 use crate::keyspace::watched::Watched;
 use crate::pubsub::registry::Registry;
+use crate::tracking::Tracking;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -46,6 +47,8 @@ pub struct World {
     pub pubsub: Registry,
     /// Clients that watch keys.
     pub watched: Watched<ClientInfo>,
+    /// Who keeps copies of which keys.
+    pub tracking: Tracking,
     pub acl: Acl,
     pub scripts: Scripts,
     /// Pause and monitors: what every command has to heed.
@@ -111,6 +114,7 @@ impl World {
             waiters: Waiters::default(),
             pubsub: Registry::default(),
             watched: Watched::default(),
+            tracking: Tracking::default(),
             acl: Acl::new(permission::catalogue()),
             scripts: Scripts::new(boot.loops),
             attention: Attention::new(boot.loops),

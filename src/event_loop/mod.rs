@@ -44,7 +44,7 @@ use crate::base::prng::Prng;
 use crate::base::sync::Ordering;
 use crate::cmd::command::Effects;
 use crate::cmd::world::World;
-use crate::exec::{effects, slow, tell};
+use crate::exec::{effects, invalidate, slow, tell};
 use crate::keyspace::{Local, expire};
 use crate::resp::parse::Limits;
 use crate::ring::{Completion, End, Engine, Errno, Filled, Message, Token};
@@ -407,6 +407,7 @@ impl<E: Engine> EventLoop<E> {
 
     /// Sends what waits: one message per client, none while another is in flight. Closes clients that are done.
     fn flush(&mut self, now: WallMs) {
+        invalidate::finish_turn(self.world, &mut self.effects, &mut self.prng);
         self.post();
         let limits = OutputLimits::of(&self.world.config);
         let mut dirty = std::mem::take(&mut self.dirty);
@@ -457,6 +458,7 @@ impl<E: Engine> EventLoop<E> {
             self.world.attention.remove_monitor(self.id);
         }
         self.forget_subscriptions(&mut conn.session);
+        conn.session.end_tracking(&self.world.tracking);
         self.engine.close(token);
         self.fleet.leave(self.id);
     }

@@ -100,6 +100,7 @@ impl Turn<'_> {
         }
         session.traffic.commands += 1;
         self.serve_filled();
+        session.settle_caching(false);
         session.wants_reply(); // CLIENT REPLY SKIP meant this command.
         flow
     }
@@ -188,6 +189,7 @@ impl Turn<'_> {
         let counters = self.stats.command(row.index);
         let is_timed = counters.is_some_and(|counters| self.watch.wants(row, &args, counters));
         let started = is_timed.then(MonoNs::now);
+        let is_remembered = self.remember(row, session, &args);
         let mut cx = Cx {
             keys: Keys::new(&self.world.keyspace, session.db, self.guard, self.stats, self.local, self.now)
                 .no_touch(session.no_touch),
@@ -207,7 +209,7 @@ impl Turn<'_> {
             }
             result = step.map(|_| Flow::Done);
         }
-        self.tell(session);
+        self.tell_of(row, session, &args, is_remembered);
         assert!(!matches!(result, Ok(Flow::Park(_))), "{} waits inside a transaction", row.full_name);
         if self.world.attention.is_wanted() {
             self.show(row, session, args);

@@ -80,6 +80,9 @@ impl Turn<'_> {
         if matches!(flow, Flow::Park(_) | Flow::Alone) {
             return flow; // Nothing has happened yet, and CLIENT REPLY SKIP still means this command.
         }
+        if session.tracking.is_some() && session.multi.is_none() {
+            session.settle_caching(row.is_some_and(|row| row.name == "client"));
+        }
         if !session.wants_reply() {
             reply.truncate(mark);
             self.long.iter_mut().for_each(Long::silence);
@@ -126,6 +129,7 @@ impl Turn<'_> {
         session.info.set_row(row.index as u32);
         let counters = self.stats.command(row.index);
         let is_timed = counters.is_some_and(|counters| self.watch.wants(row, &args, counters));
+        let is_remembered = self.remember(row, session, &args);
         let mut cx = Cx {
             keys: Keys::new(&self.world.keyspace, session.db, self.guard, self.stats, self.local, self.now)
                 .no_touch(session.no_touch),
@@ -138,7 +142,7 @@ impl Turn<'_> {
         let started = is_timed.then(MonoNs::now);
         let result = (row.run)(&mut cx, args);
         let was_woken = cx.session.woken.take().is_some();
-        self.tell(session);
+        self.tell_of(row, session, &args, is_remembered);
         if result == Ok(Flow::Alone) {
             self.cue = self.cue(row, session, args, is_timed);
             return Flow::Alone; // It counts when it is done.

@@ -17,6 +17,7 @@ pub mod alone;
 pub mod dispatch;
 pub mod effects;
 pub mod gate;
+pub mod invalidate;
 pub mod long;
 pub mod look;
 mod script;

@@ -16,6 +16,7 @@
 
 use super::dispatch::Turn;
 use super::watch::Place as Ran;
+use crate::admin::clients::client_flag;
 use crate::admin::wait::Reopened;
 use crate::base::clock::MonoNs;
 use crate::base::sync::MutexGuard;
@@ -162,6 +163,9 @@ impl Turn<'_> {
             counters.calls.add(1);
             counters.failed.add(result.is_err() as u64);
             self.watch.note(started, row, args, Ran { world: self.world, stats: self.stats, session: &session });
+        }
+        if session.info.has(client_flag::TRACKING) {
+            self.disown(row, &session, &args);
         }
         if let Err(error) = result {
             reply.take();

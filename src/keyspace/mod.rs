@@ -181,6 +181,12 @@ impl<'t> Keys<'t> {
         self.looked_up(key.bytes, found.is_some());
         found
     }
+    /// As `inspect`, without an event if there is none (OBJECT).
+    pub fn inspect_quietly(&self, key: Key<'_>) -> Option<Entry<'t>> {
+        let found = self.peek(key);
+        self.count_lookups(found.is_some() as u64, found.is_none() as u64);
+        found
+    }
     /// As `read`, leaving hits, misses and recency alone.
     #[inline]
     pub fn peek(&self, key: Key<'_>) -> Option<Entry<'t>> {

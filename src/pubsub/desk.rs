@@ -222,6 +222,18 @@ impl Desk {
         self.post(client.home, Parcel { to: To::Client(client.id, client.slot()), form, body });
     }
 
+    /// The same to each of several: the bytes are kept once.
+    pub fn push_to_each<'c>(&mut self, clients: impl Iterator<Item = &'c ClientInfo>, form: Form, bytes: &[u8]) {
+        let mut clients = clients.peekable();
+        if clients.peek().is_some() {
+            let body = self.keep(bytes.len(), |out| out.extend_from_slice(bytes));
+            for client in clients {
+                let to = To::Client(client.id, client.slot());
+                self.post(client.home, Parcel { to, form, body: body.clone() });
+            }
+        }
+    }
+
     /// An array of bulk strings.
     fn encode(&mut self, words: &[&[u8]]) -> Body {
         let len: usize = words.iter().map(|word| word.len()).sum();

@@ -37,4 +37,5 @@ mod start_stop;
 mod statistics;
 mod stream;
 mod string;
+mod tracking;
 mod transaction;

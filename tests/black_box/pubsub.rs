@@ -46,7 +46,7 @@ fn output_of_step(client: &mut Client, step: usize) -> Vec<u8> {
 }
 
 #[track_caller]
-fn compare(dialogue: &str) {
+pub fn compare(dialogue: &str) {
     let expected = transcript(&Server::reference(), dialogue);
     for &engine in engines() {
         Server::lease(engine, |server| {

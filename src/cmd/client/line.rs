@@ -104,7 +104,11 @@ fn append_rest(out: &mut String, client: &ClientInfo) {
         let user = if names.user.is_empty() { DEFAULT } else { &names.user };
         out.push_str(" user=");
         out.push_str(&String::from_utf8_lossy(user));
-        field(out, " redir=-1 resp=", if client.has(client_flag::RESP3) { 3 } else { 2 });
+        match client.redirect() {
+            Some(other) => field(out, " redir=", other),
+            None => out.push_str(" redir=-1"),
+        }
+        field(out, " resp=", if client.has(client_flag::RESP3) { 3 } else { 2 });
         out.push_str(" lib-name=");
         out.push_str(&String::from_utf8_lossy(&names.lib_name));
         out.push_str(" lib-ver=");
@@ -133,6 +137,9 @@ fn push_flags(out: &mut String, client: &ClientInfo) {
         (client_flag::MULTI, 'x'),
         (client_flag::BLOCKED, 'b'),
         (client_flag::DIRTY, 'd'),
+        (client_flag::TRACKING, 't'),
+        (client_flag::TRACKING_BROKEN, 'R'),
+        (client_flag::TRACKING_BROADCAST, 'B'),
         (client_flag::CLOSING, 'c'),
         (if client.endpoints.is_unix() { u32::MAX } else { 0 }, 'U'),
         (client_flag::NO_EVICT, 'e'),

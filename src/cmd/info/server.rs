@@ -78,7 +78,7 @@ pub fn clients(text: &mut Text, cx: &Cx<'_>) {
     text.field("client_recent_max_input_buffer", all.iter().map(|client| client.input_len()).max().unwrap_or(0));
     text.field("client_recent_max_output_buffer", all.iter().map(|client| client.output_len()).max().unwrap_or(0));
     text.field("blocked_clients", cx.world.clients.blocked());
-    text.zeros(&["tracking_clients"]);
+    text.field("tracking_clients", cx.world.tracking.count());
     text.field("pubsub_clients", cx.world.pubsub.clients());
     text.field("watching_clients", cx.world.watched.watcher_count());
     text.field("clients_in_timeout_table", 0);

@@ -71,11 +71,12 @@ pub fn stats(text: &mut Text, cx: &Cx<'_>) {
         "active_defrag_key_misses",
         "total_active_defrag_time",
         "current_active_defrag_time",
-        "tracking_total_keys",
-        "tracking_total_items",
-        "tracking_total_prefixes",
-        "unexpected_error_replies",
     ]);
+    let tracking = &cx.world.tracking;
+    text.field("tracking_total_keys", tracking.interests.keys());
+    text.field("tracking_total_items", tracking.interests.items());
+    text.field("tracking_total_prefixes", tracking.prefixes.count());
+    text.zeros(&["unexpected_error_replies"]);
     text.fields(&[
         ("total_error_replies", sum(cx, |stats| &stats.errors)),
         ("dump_payload_sanitizations", 0),

@@ -272,7 +272,11 @@ fn serve_group(
     let Some((name, consumer)) = wanted.group else { return Err(ReplyError::Syntax) };
     let mut shares: SmallVec<[Share; FEW_KEYS]> = SmallVec::new();
     for index in 0..wanted.key_count {
-        if streams.get(index)?.is_none_or(|stream| stream.group(name).is_none()) {
+        let stream = streams.get(index)?;
+        if stream.is_none() && wanted.key_count > 1 {
+            cx.keys.missed(wanted.key(args, index)); // Of a single one its look-up has told.
+        }
+        if stream.is_none_or(|stream| stream.group(name).is_none()) {
             return Err(no_group(wanted.key(args, index), name));
         }
         shares.push(share(wanted.id(args, index))?);
