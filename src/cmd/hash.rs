@@ -4,6 +4,7 @@
 
 use super::command::{Class, Command, Cx, Flow, KeySpec, acl, cmd, flag};
 use super::edit::int;
+use super::gradual::{self, unless_long};
 use super::hash_pick;
 use crate::admin::params::Id;
 use crate::base::num::parse_i64;
@@ -334,33 +335,61 @@ fn hexists(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
 
 /// All names.
 fn hkeys(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
-    let (hash, now) = (look(cx, &args)?, cx.keys.now);
-    cx.reply.array(hash.as_ref().map_or(0, |hash| hash.len(now)));
-    if let Some(hash) = hash {
-        hash.for_each(now, |name, _| reply_piece(cx.reply, name));
-    }
-    Ok(Flow::Done)
+    reply_all(cx, &args, Reply::array, |reply, name, _| reply_piece(reply, name))
 }
 
 /// All values.
 fn hvals(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
-    let (hash, now) = (look(cx, &args)?, cx.keys.now);
-    cx.reply.array(hash.as_ref().map_or(0, |hash| hash.len(now)));
-    if let Some(hash) = hash {
-        hash.for_each(now, |_, value| reply_piece(cx.reply, value));
-    }
-    Ok(Flow::Done)
+    reply_all(cx, &args, Reply::array, |reply, _, value| reply_piece(reply, value))
 }
 
 /// All fields and their values.
 fn hgetall(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
-    let (hash, now) = (look(cx, &args)?, cx.keys.now);
-    cx.reply.map(hash.as_ref().map_or(0, |hash| hash.len(now)));
-    if let Some(hash) = hash {
-        hash.for_each(now, |name, value| {
-            reply_piece(cx.reply, name);
-            reply_piece(cx.reply, value);
-        });
+    reply_all(cx, &args, Reply::map, |reply, name, value| {
+        reply_piece(reply, name);
+        reply_piece(reply, value);
+    })
+}
+
+/// Replies a head for the number of fields, and what `write` says of each.
+#[inline]
+fn reply_all(
+    cx: &mut Cx<'_>,
+    args: &Args<'_>,
+    head: impl Fn(&mut Reply, usize) + Copy,
+    write: impl Fn(&mut Reply, Piece<'_>, Piece<'_>) + Copy + 'static,
+) -> Result<Flow, ReplyError> {
+    let (mark, now) = (cx.reply.mark(), cx.keys.now);
+    let Some(hash) = look(cx, args)? else {
+        head(cx.reply, 0);
+        return Ok(Flow::Done);
+    };
+    head(cx.reply, hash.len(now));
+    let flow = hash.visit(now, |name, value| {
+        write(cx.reply, name, value);
+        unless_long(cx.reply, mark)
+    });
+    if flow.is_continue() {
+        return Ok(Flow::Done);
     }
-    Ok(Flow::Done)
+    drop(hash);
+    cx.reply.truncate(mark);
+    reply_all_gradually(cx, args, head, write)
+}
+
+#[cold]
+fn reply_all_gradually(
+    cx: &mut Cx<'_>,
+    args: &Args<'_>,
+    head: impl Fn(&mut Reply, usize),
+    write: impl Fn(&mut Reply, Piece<'_>, Piece<'_>) + 'static,
+) -> Result<Flow, ReplyError> {
+    let now = cx.keys.now;
+    let opened = cx.keys.open::<Hash>(cx.key(args, 1))?;
+    let Some((snapshot, count)) = opened.map(|mut hash| (hash.snapshot(), hash.len(now))) else {
+        head(cx.reply, 0);
+        return Ok(Flow::Done);
+    };
+    head(cx.reply, count);
+    gradual::begin(cx, snapshot, move |rest, cx| rest.visit_some(now, |name, value| write(cx.reply, name, value)))
 }

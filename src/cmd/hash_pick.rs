@@ -1,6 +1,7 @@
 //! Some fields of a hash: HRANDFIELD and HSCAN.
 
 use super::command::{Cx, Flow};
+use super::gradual::{self, CHOSEN_AT_ONCE, CHOSEN_TOGETHER, Sample};
 use super::hash::{look, reply_piece};
 use super::scan::ElementScan;
 use crate::base::clock::WallMs;
@@ -33,6 +34,10 @@ pub(super) fn hrandfield(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyE
         cx.reply.array(0);
         return Ok(Flow::Done);
     };
+    if wanted.count > CHOSEN_AT_ONCE {
+        drop(hash);
+        return hrandfield_gradually(cx, &args, wanted);
+    }
     if wanted.with_repetitions {
         return Ok(reply_draws(cx, &hash, &wanted));
     }
@@ -78,6 +83,46 @@ impl Wanted {
             reply_piece(reply, value);
         }
     }
+}
+
+/// HRANDFIELD of many.
+/// Cost: different fields are drawn if they are few of all; otherwise a walk over all.
+#[cold]
+fn hrandfield_gradually(cx: &mut Cx<'_>, args: &Args<'_>, wanted: Wanted) -> Result<Flow, ReplyError> {
+    let now = cx.keys.now;
+    let opened = cx.keys.open::<Hash>(cx.key(args, 1))?;
+    let living = opened.map(|mut hash| (hash.snapshot(), hash.len(now))).filter(|&(_, len)| len > 0);
+    let Some((snapshot, len)) = living else {
+        cx.reply.array(0);
+        return Ok(Flow::Done);
+    };
+    let mut left = if wanted.with_repetitions { wanted.count } else { wanted.count.min(len) };
+    wanted.reply_head(cx.reply, left);
+    if !wanted.with_repetitions && !(snapshot.is_table() && left < len / 64) {
+        let mut sample = Sample { wanted: left, left: len };
+        return gradual::begin(cx, snapshot, move |rest, cx| {
+            rest.visit_some(now, |name, value| {
+                if sample.takes(cx.prng) {
+                    wanted.reply(cx.reply, (name, value));
+                }
+            })
+        });
+    }
+    let mut seen = HashSet::new();
+    gradual::begin(cx, snapshot, move |hash, cx| {
+        for _ in 0..CHOSEN_TOGETHER.min(left) {
+            let Some(pair) = hash.random(now, cx.prng) else { return false };
+            if let Piece::Bytes(name) = pair.0
+                && !wanted.with_repetitions
+                && !seen.insert(name.as_ptr().addr())
+            {
+                continue; // A table's names are bytes, each at its own address as long as the snapshot lives.
+            }
+            wanted.reply(cx.reply, pair);
+            left -= 1;
+        }
+        left > 0
+    })
 }
 
 /// Independent draws.

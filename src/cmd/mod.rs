@@ -72,6 +72,7 @@ mod events_test;
 mod geo_search;
 #[cfg(test)]
 mod geo_test;
+mod gradual;
 #[cfg(test)]
 mod hash_expire_test;
 mod hash_pick;

@@ -4,13 +4,13 @@
 //! members and SSCAN are in `set_pick`, what concerns several sets is in `set_combine`.
 
 use super::command::{Begin, Class, Command, Cx, Find, Flow, KeySpec, acl, cmd, flag};
+use super::gradual::{self, unless_long};
 use super::hash::reply_piece;
 use super::{set_combine, set_pick};
 use crate::admin::params::Id;
 use crate::keyspace::objects::Reading;
 use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
-use crate::resp::reply::Reply;
 use crate::value::object::Collection;
 use crate::value::set::{Limits, Set};
 
@@ -147,12 +147,6 @@ pub(super) fn look<'a>(cx: &Cx<'a>, args: &Args<'_>) -> Result<Option<Reading<'a
     Ok(cx.keys.look::<Set>(cx.key(args, 1))?)
 }
 
-/// Replies all members.
-pub(super) fn reply_members(reply: &mut Reply, set: &Set) {
-    reply.set(set.count());
-    set.for_each(|member| reply_piece(reply, member));
-}
-
 /// Prepares a set, which may have been made for this, for `count` members of which `first` is one.
 #[inline]
 pub(super) fn prepare(set: &mut Set, first: &[u8], count: usize, limits: &Limits) {
@@ -227,9 +221,30 @@ fn scard(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
 
 /// Reply all members.
 fn smembers(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
-    match look(cx, &args)? {
-        Some(set) => reply_members(cx.reply, &set),
-        None => cx.reply.set(0),
+    let mark = cx.reply.mark();
+    let Some(set) = look(cx, &args)? else {
+        cx.reply.set(0);
+        return Ok(Flow::Done);
+    };
+    cx.reply.set(set.count());
+    let flow = set.visit(|member| {
+        reply_piece(cx.reply, member);
+        unless_long(cx.reply, mark)
+    });
+    if flow.is_continue() {
+        return Ok(Flow::Done);
     }
-    Ok(Flow::Done)
+    drop(set);
+    cx.reply.truncate(mark);
+    smembers_gradually(cx, &args)
+}
+
+#[cold]
+fn smembers_gradually(cx: &mut Cx<'_>, args: &Args<'_>) -> Result<Flow, ReplyError> {
+    let Some(snapshot) = cx.keys.open::<Set>(cx.key(args, 1))?.map(|mut set| set.snapshot()) else {
+        cx.reply.set(0);
+        return Ok(Flow::Done);
+    };
+    cx.reply.set(snapshot.count());
+    gradual::begin(cx, snapshot, |rest, cx| rest.visit_some(|member| reply_piece(cx.reply, member)))
 }

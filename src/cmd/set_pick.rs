@@ -1,9 +1,10 @@
 //! Some members of a set: SPOP, SRANDMEMBER and SSCAN.
 
 use super::command::{Class, Cx, Flow};
+use super::gradual::{self, CHOSEN_AT_ONCE, CHOSEN_TOGETHER, Sample};
 use super::hash::reply_piece;
 use super::scan::ElementScan;
-use super::set::{look, reply_members};
+use super::set::look;
 use crate::base::num::parse_i64;
 use crate::base::prng::Prng;
 use crate::resp::args::Args;
@@ -38,19 +39,20 @@ fn pop_several(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         return Ok(Flow::Done);
     };
     let popped = count.min(set.count());
+    cx.effects.dirty += popped as u64;
+    cx.reply.set(popped);
     if popped == set.count() {
-        reply_members(cx.reply, &set);
-        set.clear();
-    } else {
-        cx.reply.set(popped);
-        for _ in 0..popped {
-            set.pop_random(cx.prng, |member| reply_piece(cx.reply, member));
-        }
+        let all = std::mem::take(&mut *set);
+        cx.reduced(args.get(1), Class::SET, "spop", true);
+        drop(set);
+        return gradual::begin(cx, all, |rest, cx| rest.visit_some(|member| reply_piece(cx.reply, member)));
+    }
+    for _ in 0..popped {
+        set.pop_random(cx.prng, |member| reply_piece(cx.reply, member));
     }
     if popped > 0 {
-        cx.reduced(args.get(1), Class::SET, "spop", set.is_empty());
+        cx.reduced(args.get(1), Class::SET, "spop", false);
     }
-    cx.effects.dirty += popped as u64;
     Ok(Flow::Done)
 }
 
@@ -79,6 +81,10 @@ pub(super) fn srandmember(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, Reply
         cx.reply.array(0);
         return Ok(Flow::Done);
     };
+    if count.unsigned_abs() as usize > CHOSEN_AT_ONCE {
+        drop(set);
+        return srandmember_gradually(cx, &args, count);
+    }
     if count < 0 {
         reply_draws(cx, &set, count.unsigned_abs() as usize);
         return Ok(Flow::Done);
@@ -87,6 +93,47 @@ pub(super) fn srandmember(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, Reply
     cx.reply.array(picked.len());
     picked.into_iter().for_each(|member| reply_piece(cx.reply, member));
     Ok(Flow::Done)
+}
+
+/// SRANDMEMBER of many: `count` as it was given.
+/// Cost: different members are drawn if they are few of all; otherwise a walk over all.
+#[cold]
+fn srandmember_gradually(cx: &mut Cx<'_>, args: &Args<'_>, count: i64) -> Result<Flow, ReplyError> {
+    let Some(snapshot) = cx.keys.open::<Set>(cx.key(args, 1))?.map(|mut set| set.snapshot()) else {
+        cx.reply.array(0);
+        return Ok(Flow::Done);
+    };
+    let (mut wanted, all) = (count.unsigned_abs() as usize, snapshot.count());
+    let is_distinct = count > 0;
+    if is_distinct {
+        wanted = wanted.min(all);
+    }
+    cx.reply.array(wanted);
+    if is_distinct && !(matches!(snapshot, Set::Table(_)) && wanted < all / 64) {
+        let mut sample = Sample { wanted, left: all };
+        return gradual::begin(cx, snapshot, move |rest, cx| {
+            rest.visit_some(|member| {
+                if sample.takes(cx.prng) {
+                    reply_piece(cx.reply, member);
+                }
+            })
+        });
+    }
+    let mut seen = HashSet::new();
+    gradual::begin(cx, snapshot, move |set, cx| {
+        for _ in 0..CHOSEN_TOGETHER.min(wanted) {
+            let Some(member) = set.random(cx.prng) else { return false };
+            if let Piece::Bytes(bytes) = member
+                && is_distinct
+                && !seen.insert(bytes.as_ptr().addr())
+            {
+                continue; // A table's members are bytes, each at its own address as long as the snapshot lives.
+            }
+            reply_piece(cx.reply, member);
+            wanted -= 1;
+        }
+        wanted > 0
+    })
 }
 
 /// Independent draws.

@@ -2,6 +2,7 @@
 
 use super::command::{Class, Cx, Flow};
 use super::edit::int;
+use super::gradual::{self, unless_long};
 use super::zset::limits;
 use crate::base::num::parse_f64;
 use crate::keyspace::objects::Access;
@@ -10,6 +11,9 @@ use crate::resp::error::{ReplyError, escaped};
 use crate::resp::reply::{Proto, Reply};
 use crate::value::zset::{Cut, SortedSet};
 use std::ops::Range;
+
+/// Members that are replied between two looks at the length of the reply.
+const RANKS_TOGETHER: usize = 256;
 
 /// The error of a command that has too many arguments for what it is asked.
 pub(super) fn wrong_arity(args: &Args<'_>) -> ReplyError {
@@ -203,14 +207,53 @@ pub(super) fn reply_member(reply: &mut Reply, member: &[u8], score: f64, with_sc
 
 fn reply_range(cx: &mut Cx<'_>, args: Args<'_>, by: Option<By>, reverse: Option<bool>) -> Result<Flow, ReplyError> {
     let query = Query::parse(&args, 2, Fixed { by, reverse, stores: false })?;
+    let mark = cx.reply.mark();
     let Some(zset) = cx.keys.look::<SortedSet>(cx.key(&args, 1))? else {
         cx.reply.array(0);
         return Ok(Flow::Done);
     };
-    let ranks = query.ranks(&zset);
+    let mut ranks = query.ranks(&zset);
     begin_members(cx.reply, ranks.len(), query.with_scores);
-    zset.each(ranks, query.reverse, |member, score| reply_member(cx.reply, member, score, query.with_scores));
-    Ok(Flow::Done)
+    while !ranks.is_empty() && unless_long(cx.reply, mark).is_continue() {
+        let part = first_of(&mut ranks, query.reverse);
+        zset.each(part, query.reverse, |member, score| reply_member(cx.reply, member, score, query.with_scores));
+    }
+    if ranks.is_empty() {
+        return Ok(Flow::Done);
+    }
+    drop(zset);
+    cx.reply.truncate(mark);
+    reply_range_gradually(cx, &args, &query)
+}
+
+/// Takes the ranks off `ranks` that are replied before the reply is looked at again.
+#[inline]
+fn first_of(ranks: &mut Range<usize>, reverse: bool) -> Range<usize> {
+    let len = ranks.len().min(RANKS_TOGETHER);
+    if reverse {
+        ranks.end -= len;
+        ranks.end..ranks.end + len
+    } else {
+        ranks.start += len;
+        ranks.start - len..ranks.start
+    }
+}
+
+#[cold]
+fn reply_range_gradually(cx: &mut Cx<'_>, args: &Args<'_>, query: &Query<'_>) -> Result<Flow, ReplyError> {
+    let opened = cx.keys.open::<SortedSet>(cx.key(args, 1))?;
+    let Some(mut zset) = opened else {
+        cx.reply.array(0);
+        return Ok(Flow::Done);
+    };
+    let ranks = query.ranks(&zset);
+    let snapshot = zset.snapshot(ranks);
+    drop(zset);
+    begin_members(cx.reply, snapshot.len(), query.with_scores);
+    let (reverse, with_scores) = (query.reverse, query.with_scores);
+    gradual::begin_parts(cx, snapshot, move |rest, cx| {
+        rest.visit_some(reverse, |member, score| reply_member(cx.reply, member, score, with_scores))
+    })
 }
 
 /// Reply a part of a sorted set.

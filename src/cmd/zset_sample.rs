@@ -1,6 +1,7 @@
 //! Members of a sorted set in no order: random ones, and all of them bit by bit.
 
 use super::command::{Cx, Flow};
+use super::gradual::{self, CHOSEN_AT_ONCE, CHOSEN_TOGETHER, Sample};
 use super::scan::ElementScan;
 use super::zset_range::{begin_members, reply_member};
 use crate::base::num::{f64_text, f64_text_17, parse_i64};
@@ -9,7 +10,7 @@ use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
 use crate::value::object::Collection;
 use crate::value::zset::SortedSet;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// Reply a random member, or several.
 /// Shape:  key [count [WITHSCORES]]       a negative count: with repetitions
@@ -46,6 +47,10 @@ fn several(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         cx.reply.array(0);
         return Ok(Flow::Done);
     };
+    if count.unsigned_abs() as usize > CHOSEN_AT_ONCE {
+        drop(zset);
+        return several_gradually(cx, &args, count, with_scores);
+    }
     let (wanted, len) = (usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX), zset.len());
     let reply = &mut *cx.reply;
     if count < 0 {
@@ -58,6 +63,45 @@ fn several(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let visit = |member: &[u8], score: f64| reply_member(reply, member, score, with_scores);
     distinct(&zset, wanted.min(len), cx.prng, visit);
     Ok(Flow::Done)
+}
+
+/// ZRANDMEMBER of many: `count` as it was given.
+/// Cost: different members are drawn if they are few of all; otherwise a walk over all.
+#[cold]
+fn several_gradually(cx: &mut Cx<'_>, args: &Args<'_>, count: i64, with_scores: bool) -> Result<Flow, ReplyError> {
+    let opened = cx.keys.open::<SortedSet>(cx.key(args, 1))?;
+    let Some(mut zset) = opened else {
+        cx.reply.array(0);
+        return Ok(Flow::Done);
+    };
+    let all = 0..zset.len();
+    let snapshot = zset.snapshot(all);
+    drop(zset);
+    let (is_distinct, len) = (count > 0, snapshot.len());
+    let wanted = count.unsigned_abs() as usize;
+    let mut left = if is_distinct { wanted.min(len) } else { wanted };
+    begin_members(cx.reply, left, with_scores);
+    if is_distinct && left >= len / 64 {
+        let mut sample = Sample { wanted: left, left: len };
+        return gradual::begin_parts(cx, snapshot, move |rest, cx| {
+            rest.visit_some(false, |member, score| {
+                if sample.takes(cx.prng) {
+                    reply_member(cx.reply, member, score, with_scores);
+                }
+            })
+        });
+    }
+    let mut seen = HashSet::new();
+    gradual::begin_parts(cx, snapshot, move |snapshot, cx| {
+        for _ in 0..CHOSEN_TOGETHER.min(left) {
+            let index = cx.prng.below(len as u64) as usize;
+            if !is_distinct || seen.insert(index) {
+                snapshot.visit_one(index, |member, score| reply_member(cx.reply, member, score, with_scores));
+                left -= 1;
+            }
+        }
+        left > 0
+    })
 }
 
 /// Draws members with repetitions.

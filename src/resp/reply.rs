@@ -84,6 +84,11 @@ impl Reply {
     pub fn mark(&self) -> Mark {
         Mark { len: self.out.buf.len(), refs: self.out.refs.len() }
     }
+    /// Bytes that were written since `mark`, without references.
+    #[inline]
+    pub fn len_since(&self, mark: Mark) -> usize {
+        self.out.buf.len() - mark.len
+    }
     /// Cuts back to `mark`.
     pub fn truncate(&mut self, mark: Mark) {
         self.out.buf.truncate(mark.len);

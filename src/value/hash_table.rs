@@ -22,9 +22,12 @@
 
 #![forbid(unsafe_code)]
 
+mod segment;
+
 use crate::base::hash::element_hash;
 use crate::base::prefetch::{prefetch, prefetch_lines};
 use crate::base::prng::Prng;
+use segment::Segment;
 
 /// What can be in a table.
 pub trait Item {
@@ -65,7 +68,7 @@ const DRAWS: usize = 4;
 /// See the module header.
 #[derive(Clone)]
 pub struct HashTable<I> {
-    segments: Vec<Box<[Bucket<I>]>>,
+    segments: Vec<Segment<I>>,
     bucket_count: usize,
     len: usize,
     /// No chain is longer.
@@ -266,11 +269,11 @@ impl<I: Item> HashTable<I> {
     /// Bytes of the table itself, without those of its items.
     /// Cost: a walk over all buckets, or over `samples` of them and an estimate. 0: all.
     pub fn memory(&self, samples: usize) -> usize {
-        let segments: usize = self.segments.iter().map(|segment| size_of_val::<[Bucket<I>]>(segment)).sum();
+        let segments: usize = self.segments.iter().map(|segment| size_of_val(segment.buckets())).sum();
         let seen = if samples == 0 { self.bucket_count } else { self.bucket_count.min(samples) };
         let spills: usize = (0..seen).map(|index| self.bucket(index).spills().count()).sum();
         let spills = (spills * self.bucket_count).checked_div(seen).unwrap_or(0);
-        segments + self.segments.capacity() * size_of::<Box<[Bucket<I>]>>() + spills * size_of::<Spill<I>>()
+        segments + self.segments.capacity() * size_of::<Segment<I>>() + spills * size_of::<Spill<I>>()
     }
 
     /// 2^k: see the module header.
@@ -286,11 +289,11 @@ impl<I: Item> HashTable<I> {
     }
     #[inline]
     fn bucket(&self, index: usize) -> &Bucket<I> {
-        &self.segments[index / SEGMENT][index % SEGMENT]
+        &self.segments[index / SEGMENT].buckets()[index % SEGMENT]
     }
     #[inline]
     fn bucket_mut(&mut self, index: usize) -> &mut Bucket<I> {
-        &mut self.segments[index / SEGMENT][index % SEGMENT]
+        &mut self.segments[index / SEGMENT].buckets_mut()[index % SEGMENT]
     }
 
     /// Prefetches what a lookup of a key with this hash will touch: in step 0 the bucket, in step 1 the items whose tags
@@ -351,7 +354,7 @@ impl<I: Item> HashTable<I> {
         self.len += 1;
         let index = self.index(hash);
         let (mut longest, mut round) = (self.longest, self.round);
-        let (item, chain_len) = self.segments[index / SEGMENT][index % SEGMENT].add(tag_of(hash), item);
+        let (item, chain_len) = self.segments[index / SEGMENT].buckets_mut()[index % SEGMENT].add(tag_of(hash), item);
         note_length(&mut longest, &mut round, chain_len);
         (self.longest, self.round) = (longest, round);
         item
@@ -448,13 +451,13 @@ impl<I: Item> HashTable<I> {
                 self.segments.reserve_exact(self.segments.len().max(1)); // Not the four that a vector begins with.
             }
             let len = if index == 0 { 1 } else { SEGMENT };
-            self.segments.push((0..len).map(|_| Node::new()).collect());
-        } else if index < SEGMENT && index == self.segments[0].len() {
+            self.segments.push(Segment::Own((0..len).map(|_| Node::new()).collect()));
+        } else if index < SEGMENT && index == self.segments[0].buckets().len() {
             // The first segment doubles: few buckets move.
-            let mut buckets = std::mem::take(&mut self.segments[0]).into_vec();
+            let mut buckets = self.segments[0].take();
             buckets.reserve_exact(index);
             buckets.resize_with(2 * index, Node::new);
-            self.segments[0] = buckets.into_boxed_slice();
+            self.segments[0] = Segment::Own(buckets.into_boxed_slice());
         }
     }
     /// Drops the last bucket, which has no items.
@@ -467,9 +470,9 @@ impl<I: Item> HashTable<I> {
                 self.segments.shrink_to(2 * self.segments.len());
             }
         } else if count < SEGMENT && count.is_power_of_two() {
-            let mut buckets = std::mem::take(&mut self.segments[0]).into_vec();
+            let mut buckets = self.segments[0].take();
             buckets.truncate(count);
-            self.segments[0] = buckets.into_boxed_slice();
+            self.segments[0] = Segment::Own(buckets.into_boxed_slice());
         }
     }
 
@@ -491,7 +494,7 @@ impl<I: Item> HashTable<I> {
 
     /// All items, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &I> {
-        self.segments.iter().flat_map(|segment| segment.iter()).flat_map(Bucket::iter)
+        self.segments.iter().flat_map(|segment| segment.buckets()).flat_map(Bucket::iter)
     }
     /// Visits the items of the bucket at `cursor` (0: the first one) and returns the next cursor; 0 at the end. An item that
     /// is there throughout is visited at least once.
@@ -505,6 +508,17 @@ impl<I: Item> HashTable<I> {
         self.bucket(cursor as usize & mask).iter().for_each(visit);
         // Counts up in the bits below the mask's end, the most significant one being the lowest.
         (cursor | !(mask as u64)).reverse_bits().wrapping_add(1).reverse_bits()
+    }
+    /// Visits the items of the last segment, in no order, and drops that segment. False: there were no more. What is left of
+    /// the table is good for this, for `iter` and for being dropped.
+    pub fn visit_some(&mut self, mut visit: impl FnMut(&I)) -> bool {
+        let Some(segment) = self.segments.pop() else { return false };
+        for item in segment.buckets().iter().flat_map(Bucket::iter) {
+            self.len -= 1;
+            visit(item);
+        }
+        self.bucket_count = self.segments.len() * SEGMENT;
+        true
     }
     /// The place of a random item, each as likely as the others: its bucket and its position in the chain.
     /// Cost: about `longest` / (items per bucket) looks at buckets: 2 to 4, rarely 10. They are asked for together, so that
@@ -536,6 +550,15 @@ impl<I: Item> HashTable<I> {
         let popped = self.bucket_mut(index).remove_nth(position);
         self.removed_one();
         popped
+    }
+}
+
+impl<I: Item + Clone> HashTable<I> {
+    /// The table as it is now, to be read while this one goes on. Both share their buckets from here on.
+    /// Cost: a small allocation for every 64 buckets.
+    pub fn snapshot(&mut self) -> Self {
+        let segments = self.segments.iter_mut().map(Segment::share).collect();
+        HashTable { segments, round: None, ..*self }
     }
 }
 

@@ -42,12 +42,22 @@ fn name(number: u64) -> Vec<u8> {
     format!("{number:06}").into_bytes()
 }
 
+/// All pairs of a snapshot, each of which is visited once.
+fn visited<const MASK: u64>(mut snapshot: HashTable<Pair<MASK>>) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut pairs = BTreeMap::new();
+    let mut insert = |item: &Pair<MASK>| assert!(pairs.insert(item.key().to_vec(), item.value().to_vec()).is_none());
+    while snapshot.visit_some(&mut insert) {}
+    assert!(snapshot.is_empty() && snapshot.iter().next().is_none());
+    pairs
+}
+
 /// Runs `events` random operations from `seed` on up to `key_count` keys.
 fn drive<const MASK: u64>(seed: u64, events: usize, key_count: u64) {
     let mut prng = Prng::seeded(seed);
     let mut table: HashTable<Pair<MASK>> = HashTable::new();
     let mut model: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
     let mut is_growing = true;
+    let mut snapshots: Vec<(HashTable<Pair<MASK>>, BTreeMap<Vec<u8>, Vec<u8>>)> = Vec::new();
     for event in 0..events {
         if prng.chance(1, key_count) {
             is_growing = !is_growing;
@@ -83,6 +93,13 @@ fn drive<const MASK: u64>(seed: u64, events: usize, key_count: u64) {
                 assert_eq!(popped.is_none(), model.is_empty(), "seed {seed} event {event}");
                 assert!(popped.is_none_or(|key| model.remove(&key).is_some()), "seed {seed} event {event}");
             }
+            8 if prng.chance(1, 100) => {
+                snapshots.push((table.snapshot(), model.clone()));
+                if snapshots.len() > prng.below(5) as usize {
+                    let (snapshot, model) = snapshots.remove(prng.below(snapshots.len() as u64) as usize);
+                    assert_eq!(visited(snapshot), model, "seed {seed} event {event}");
+                }
+            }
             7 => {
                 table.look_ahead(Pair::<MASK>::hash(&key), prng.below(2) as usize);
                 let random = table.random(&mut prng).map(|item| item.key().to_vec());
@@ -95,6 +112,9 @@ fn drive<const MASK: u64>(seed: u64, events: usize, key_count: u64) {
             }
         }
         assert_eq!(table.len(), model.len(), "seed {seed} event {event}");
+    }
+    for (snapshot, model) in snapshots {
+        assert_eq!(visited(snapshot), model, "seed {seed}");
     }
     for table in [&table, &table.clone()] {
         let all: BTreeMap<_, _> = table.iter().map(|item| (item.key().to_vec(), item.value().to_vec())).collect();

@@ -25,6 +25,7 @@ mod introspection;
 mod keys;
 mod linearizable;
 mod list;
+mod long_reply;
 mod monitor;
 mod pause;
 mod protocol;

@@ -21,6 +21,7 @@ use super::pack::{Pack, Piece};
 use crate::base::clock::WallMs;
 use crate::base::prng::Prng;
 use small::Timed;
+use std::ops::ControlFlow;
 use table::FieldTable;
 
 /// See the module header.
@@ -111,6 +112,43 @@ impl Hash {
             _ => {
                 self.for_each(now, visit);
                 0
+            }
+        }
+    }
+    /// As `for_each`, until `visit` breaks off.
+    #[inline]
+    pub fn visit<'a, B>(
+        &'a self,
+        now: WallMs,
+        mut visit: impl FnMut(Piece<'a>, Piece<'a>) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        let Hash::Table(table) = self else {
+            let mut flow = ControlFlow::Continue(());
+            self.for_each(now, |name, value| {
+                if flow.is_continue() {
+                    flow = visit(name, value);
+                }
+            });
+            return flow;
+        };
+        table.visit(now, |field| visit(Piece::Bytes(field.name()), Piece::Bytes(field.value())))
+    }
+    /// The hash as it is now, to be read while this one goes on. A table is shared, not copied.
+    pub fn snapshot(&mut self) -> Self {
+        match self {
+            Hash::Table(table) => Hash::Table(Box::new(table.snapshot())),
+            small => small.duplicate(),
+        }
+    }
+    /// Visits some fields of a snapshot and forgets them. False: there were no more.
+    pub fn visit_some(&mut self, now: WallMs, mut visit: impl FnMut(Piece<'_>, Piece<'_>)) -> bool {
+        match self {
+            Hash::Table(table) => {
+                table.visit_some(now, |field| visit(Piece::Bytes(field.name()), Piece::Bytes(field.value())))
+            }
+            small => {
+                small.for_each(now, visit);
+                !std::mem::take(small).is_empty()
             }
         }
     }

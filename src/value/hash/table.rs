@@ -11,6 +11,7 @@ use crate::base::clock::WallMs;
 use crate::base::prng::Prng;
 use crate::value::hash_table::{HashTable, Item};
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
 /// See the module header.
 #[derive(Clone, Default)]
@@ -104,6 +105,31 @@ impl FieldTable {
             self.fields.iter().filter(|field| !field.is_dead(now)).for_each(visit);
         }
     }
+    /// As `for_each`, until `visit` breaks off.
+    #[inline]
+    pub(super) fn visit<'a, B>(
+        &'a self,
+        now: WallMs,
+        visit: impl FnMut(&'a Field) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        if self.earliest().is_none_or(|at| at > now) {
+            self.fields.iter().try_for_each(visit)
+        } else {
+            self.fields.iter().filter(|field| !field.is_dead(now)).try_for_each(visit)
+        }
+    }
+    /// The fields as they are now, to be read: whoever changes a snapshot misses the order of the deadlines.
+    pub(super) fn snapshot(&mut self) -> Self {
+        FieldTable { fields: self.fields.snapshot(), deadlines: BTreeSet::new() }
+    }
+    /// Visits some living fields of a snapshot and forgets them. False: there were no more.
+    pub(super) fn visit_some(&mut self, now: WallMs, mut visit: impl FnMut(&Field)) -> bool {
+        self.fields.visit_some(|field| {
+            if !field.is_dead(now) {
+                visit(field);
+            }
+        })
+    }
     pub(super) fn scan(&self, cursor: u64, now: WallMs, mut visit: impl FnMut(&Field)) -> u64 {
         self.fields.scan(cursor, |field| {
             if !field.is_dead(now) {
@@ -118,9 +144,9 @@ impl FieldTable {
                 return Some(field);
             }
         }
-        let living = self.len(now).checked_sub(1)?;
-        let index = prng.below(living as u64 + 1) as usize;
-        self.fields.iter().filter(|field| !field.is_dead(now)).nth(index)
+        let living = || self.fields.iter().filter(|field| !field.is_dead(now)); // `len` is not for snapshots.
+        let count = living().count();
+        (count > 0).then(|| living().nth(prng.below(count as u64) as usize))?
     }
     /// Number of fields, dead ones included.
     pub(super) fn count(&self) -> usize {

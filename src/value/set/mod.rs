@@ -199,6 +199,24 @@ impl Set {
         0
     }
 
+    /// The set as it is now, to be read while this one goes on. A table is shared, not copied.
+    pub fn snapshot(&mut self) -> Self {
+        match self {
+            Set::Table(table) => Set::Table(Box::new(table.snapshot())),
+            small => small.duplicate(),
+        }
+    }
+    /// Visits some members of a snapshot and forgets them. False: there were no more.
+    pub fn visit_some(&mut self, mut visit: impl FnMut(Piece<'_>)) -> bool {
+        match self {
+            Set::Table(table) => table.visit_some(|member| visit(Piece::Bytes(member.key()))),
+            small => {
+                small.for_each(visit);
+                !std::mem::take(small).is_empty()
+            }
+        }
+    }
+
     /// A random member, each as likely as the others. None: there is none.
     #[inline]
     pub fn random(&self, prng: &mut Prng) -> Option<Piece<'_>> {

@@ -9,6 +9,7 @@
 //! back by itself.
 
 mod large;
+mod lent;
 mod member;
 mod small;
 mod tree;
@@ -18,6 +19,7 @@ mod zset_fuzz;
 use super::object::{Collection, ObjectType, look_into};
 use super::pack::Pack;
 use large::Large;
+pub use lent::Snapshot;
 use std::ops::Range;
 
 /// See the module header.
@@ -203,6 +205,13 @@ impl SortedSet {
             SortedSet::Tree(large) => large.each(ranks, reverse, visit),
         }
     }
+    /// The members of `ranks` as they are now, to be read while the set goes on.
+    pub fn snapshot(&mut self, ranks: Range<usize>) -> Snapshot {
+        match self {
+            SortedSet::Pack(pack) => Snapshot::of_pack(pack, ranks),
+            SortedSet::Tree(large) => large.snapshot(ranks),
+        }
+    }
     /// Removes the members of `ranks` and visits each as it goes, in their order or from the last to the first.
     pub fn take(&mut self, ranks: Range<usize>, reverse: bool, mut visit: impl FnMut(&[u8], f64)) {
         match self {
@@ -255,7 +264,7 @@ impl Collection for SortedSet {
     fn pieces(&self) -> usize {
         match self {
             SortedSet::Pack(_) => 1,
-            SortedSet::Tree(large) => large.len(),
+            SortedSet::Tree(large) => large.pieces(),
         }
     }
     fn duplicate(&self) -> Self {

@@ -17,9 +17,11 @@
 
 #![forbid(unsafe_code)]
 
+use super::lent::{Snapshot, Stretch};
 use super::member::Link;
 use std::mem::take;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Entries of a leaf. 32: 512 bytes, a size class; moving half of it costs about as much as one cache miss.
 const LEAF_CAP: usize = 32;
@@ -42,18 +44,26 @@ impl Entry {
     }
 }
 
-enum Node {
+pub(super) enum Node {
     Leaf(Vec<Entry>),
     Inner(Vec<Branch>),
+    /// An inner node above leaves that snapshots read, too. Whoever changes it, or what is below, takes it back first.
+    Lent(Arc<Stretch>),
+}
+
+/// What is in a node.
+enum View<'n> {
+    Leaf(&'n Vec<Entry>),
+    Inner(&'n Vec<Branch>),
 }
 
 /// A node as its parent knows it. It is never empty.
-struct Branch {
+pub(super) struct Branch {
     /// A copy of the lowest entry.
     low: Entry,
     /// Entries below.
     count: usize,
-    node: Node,
+    pub(super) node: Node,
 }
 
 /// See the module header.
@@ -64,16 +74,63 @@ pub struct Tree {
 
 impl Node {
     #[inline]
-    fn len(&self) -> usize {
+    fn view(&self) -> View<'_> {
         match self {
-            Node::Leaf(entries) => entries.len(),
-            Node::Inner(branches) => branches.len(),
+            Node::Leaf(entries) => View::Leaf(entries),
+            Node::Inner(branches) => View::Inner(branches),
+            Node::Lent(stretch) => View::Inner(&stretch.branches),
+        }
+    }
+    /// The node, to be changed.
+    #[inline]
+    fn own(&mut self) -> &mut Self {
+        if let Node::Lent(_) = self {
+            self.take_back();
+        }
+        self
+    }
+    #[cold]
+    fn take_back(&mut self) {
+        if let Node::Lent(stretch) = std::mem::replace(self, Node::Leaf(Vec::new())) {
+            *self = Node::Inner(Stretch::take_back(stretch));
+        }
+    }
+    /// Shares what lies right above leaves and holds any of `ranks` with a snapshot. The first entry here has the rank
+    /// `first`.
+    fn lend(&mut self, first: usize, ranks: &Range<usize>, snapshot: &mut Snapshot) {
+        if let Node::Inner(branches) = self
+            && !matches!(branches[0].node, Node::Leaf(_))
+        {
+            let mut first = first;
+            for branch in branches {
+                if first < ranks.end && first + branch.count > ranks.start {
+                    branch.node.lend(first, ranks, snapshot);
+                }
+                first += branch.count;
+            }
+            return;
+        }
+        let part = ranks.start.max(first) - first..ranks.end.min(first + self.count()) - first;
+        match self {
+            Node::Leaf(entries) => return snapshot.add_entries(&entries[part]),
+            Node::Inner(branches) => *self = Node::Lent(Arc::new(Stretch::of(take(branches)))),
+            Node::Lent(_) => {}
+        }
+        if let Node::Lent(stretch) = self {
+            snapshot.add(stretch.clone(), part);
+        }
+    }
+    #[inline]
+    fn len(&self) -> usize {
+        match self.view() {
+            View::Leaf(entries) => entries.len(),
+            View::Inner(branches) => branches.len(),
         }
     }
     fn cap(&self) -> usize {
         match self {
             Node::Leaf(_) => LEAF_CAP,
-            Node::Inner(_) => INNER_CAP,
+            Node::Inner(_) | Node::Lent(_) => INNER_CAP,
         }
     }
     #[inline]
@@ -81,28 +138,28 @@ impl Node {
         self.len() == self.cap()
     }
     fn count(&self) -> usize {
-        match self {
-            Node::Leaf(entries) => entries.len(),
-            Node::Inner(branches) => branches.iter().map(|branch| branch.count).sum(),
+        match self.view() {
+            View::Leaf(entries) => entries.len(),
+            View::Inner(branches) => branches.iter().map(|branch| branch.count).sum(),
         }
     }
     fn first(&self) -> &Entry {
-        match self {
-            Node::Leaf(entries) => &entries[0],
-            Node::Inner(branches) => &branches[0].low,
+        match self.view() {
+            View::Leaf(entries) => &entries[0],
+            View::Inner(branches) => &branches[0].low,
         }
     }
     fn last(&self) -> &Entry {
-        match self {
-            Node::Leaf(entries) => &entries[entries.len() - 1],
-            Node::Inner(branches) => branches[branches.len() - 1].node.last(),
+        match self.view() {
+            View::Leaf(entries) => &entries[entries.len() - 1],
+            View::Inner(branches) => branches[branches.len() - 1].node.last(),
         }
     }
     /// A node as high as this one, with one entry.
     fn single(&self, entry: Entry) -> Node {
-        let deepest = match self {
-            Node::Leaf(_) => None,
-            Node::Inner(branches) => Some(&branches[0].node),
+        let deepest = match self.view() {
+            View::Leaf(_) => None,
+            View::Inner(branches) => Some(&branches[0].node),
         };
         match deepest {
             None => Node::Leaf(with_cap(LEAF_CAP, [entry])),
@@ -111,19 +168,21 @@ impl Node {
     }
     /// Adds an entry. There is room.
     fn insert(&mut self, entry: Entry) {
-        match self {
+        match self.own() {
             Node::Leaf(entries) => {
                 let at = entries.partition_point(|other| other.is_before(entry.score, entry.link.key()));
                 entries.insert(at, entry);
             }
             Node::Inner(branches) => insert_below(branches, entry),
+            Node::Lent(_) => unreachable!("it was taken back"),
         }
     }
     /// Takes the entry `rank` out. Is the first one another now?
     fn remove(&mut self, rank: usize) -> (Entry, bool) {
-        match self {
+        match self.own() {
             Node::Leaf(entries) => (entries.remove(rank), rank == 0),
             Node::Inner(branches) => remove_below(branches, rank),
+            Node::Lent(_) => unreachable!("it was taken back"),
         }
     }
 }
@@ -131,6 +190,14 @@ impl Node {
 impl Branch {
     fn of(node: Node) -> Self {
         Branch { low: node.first().clone(), count: node.count(), node }
+    }
+    /// The same branches over copies of the same leaves.
+    pub(super) fn duplicate_leaves(branches: &[Branch]) -> Vec<Branch> {
+        let copies = branches.iter().filter_map(|branch| match branch.node.view() {
+            View::Leaf(entries) => Some(Branch::of(Node::Leaf(with_cap(LEAF_CAP, entries.iter().cloned())))),
+            View::Inner(_) => None,
+        });
+        with_cap(INNER_CAP, copies)
     }
 }
 
@@ -224,10 +291,11 @@ fn branch_of(branches: &[Branch], rank: usize) -> (usize, usize) {
 fn spread(branches: &mut Vec<Branch>, from: Range<usize>, to: usize) {
     let first = from.start;
     let (mut entries, mut below) = (Vec::new(), Vec::new());
-    for branch in branches.drain(from) {
-        match branch.node {
-            Node::Leaf(mut items) => entries.append(&mut items),
-            Node::Inner(mut items) => below.append(&mut items),
+    for mut branch in branches.drain(from) {
+        match branch.node.own() {
+            Node::Leaf(items) => entries.append(items),
+            Node::Inner(items) => below.append(items),
+            Node::Lent(_) => unreachable!("it was taken back"),
         }
     }
     let nodes: Vec<Branch> = if below.is_empty() {
@@ -274,7 +342,7 @@ impl Tree {
     pub fn remove(&mut self, rank: usize) -> Entry {
         self.len -= 1;
         let (entry, _) = self.root.remove(rank);
-        while let Node::Inner(branches) = &mut self.root
+        while let Node::Inner(branches) = self.root.own()
             && branches.len() <= 1
         {
             self.root = take(branches).pop().map_or(Node::Leaf(Vec::new()), |only| only.node);
@@ -286,9 +354,9 @@ impl Tree {
     pub fn rank_of(&self, is_before: impl Fn(&Entry) -> bool) -> usize {
         let (mut node, mut rank) = (&self.root, 0);
         loop {
-            match node {
-                Node::Leaf(entries) => return rank + entries.partition_point(is_before),
-                Node::Inner(branches) => {
+            match node.view() {
+                View::Leaf(entries) => return rank + entries.partition_point(is_before),
+                View::Inner(branches) => {
                     let at = branch_at(branches, &is_before);
                     rank += branches[..at].iter().map(|branch| branch.count).sum::<usize>();
                     node = &branches[at].node;
@@ -300,9 +368,9 @@ impl Tree {
     pub fn leaf(&self, rank: usize) -> (&[Entry], usize) {
         let (mut node, mut rank) = (&self.root, rank);
         loop {
-            match node {
-                Node::Leaf(entries) => return (entries, rank),
-                Node::Inner(branches) => {
+            match node.view() {
+                View::Leaf(entries) => return (entries, rank),
+                View::Inner(branches) => {
                     let (at, before) = branch_of(branches, rank);
                     rank -= before;
                     node = &branches[at].node;
@@ -313,13 +381,13 @@ impl Tree {
     /// Gives the entry of `member` another score, if it keeps its place by that and its neighbours are at hand.
     pub fn rescore(&mut self, old: f64, member: &[u8], new: f64) -> bool {
         let is_before = |entry: &Entry| entry.is_before(old, member);
-        let mut node = &mut self.root;
+        let mut node = self.root.own();
         while let Node::Inner(branches) = node {
             // Up to and with the entry itself: it may be the lowest of its branch.
             let at = branches.partition_point(|branch| {
                 is_before(&branch.low) || branch.low.score == old && branch.low.link.key() == member
             });
-            node = &mut branches[at.saturating_sub(1)].node;
+            node = branches[at.saturating_sub(1)].node.own();
         }
         let Node::Leaf(entries) = node else { return false };
         let at = entries.partition_point(is_before);
@@ -349,13 +417,20 @@ impl Tree {
             }
         }
     }
+    /// Adds the entries of `ranks` to a snapshot.
+    /// Cost: a small allocation for some 700 entries.
+    pub fn lend(&mut self, ranks: &Range<usize>, snapshot: &mut Snapshot) {
+        if !ranks.is_empty() {
+            self.root.lend(0, ranks, snapshot);
+        }
+    }
     /// Bytes of the nodes.
     /// Cost: a look at every inner node, one for about a thousand entries.
     pub fn memory(&self) -> usize {
         fn of(node: &Node) -> usize {
-            match node {
-                Node::Leaf(entries) => entries.capacity() * size_of::<Entry>(),
-                Node::Inner(branches) => {
+            match node.view() {
+                View::Leaf(entries) => entries.capacity() * size_of::<Entry>(),
+                View::Inner(branches) => {
                     let leaves = branches.iter().map(|branch| of(&branch.node)).sum::<usize>();
                     branches.capacity() * size_of::<Branch>() + leaves
                 }
@@ -367,15 +442,15 @@ impl Tree {
     #[cfg(test)]
     pub fn check(&self) {
         fn check(node: &Node, is_root: bool) -> (usize, usize) {
-            match node {
-                Node::Leaf(entries) => {
+            match node.view() {
+                View::Leaf(entries) => {
                     assert!(is_root || !entries.is_empty());
                     assert!(entries.len() <= LEAF_CAP);
                     assert!(entries.capacity() == LEAF_CAP || is_root && entries.is_empty(), "{}", entries.capacity());
                     assert!(entries.is_sorted_by(|a, b| a.is_before(b.score, b.link.key())));
                     (entries.len(), 0)
                 }
-                Node::Inner(branches) => {
+                View::Inner(branches) => {
                     assert!(branches.len() <= INNER_CAP && branches.capacity() == INNER_CAP);
                     assert!(!is_root || branches.len() > 1);
                     let below: Vec<_> = branches.iter().map(|branch| check(&branch.node, false)).collect();

@@ -3,8 +3,9 @@
 
 #![forbid(unsafe_code)]
 
-use super::{Change, Cut, Limits, SortedSet};
+use super::{Change, Cut, Limits, Snapshot, SortedSet};
 use crate::base::prng::Prng;
+use crate::value::object::Collection;
 
 /// Members in order.
 #[derive(Default)]
@@ -139,11 +140,50 @@ fn change(set: &mut SortedSet, model: &mut Model, prng: &mut Prng, law: &Law, is
     }
 }
 
+/// Snapshots of a set, and what they must show.
+type Snapshots = Vec<(Snapshot, Vec<(f64, Vec<u8>)>)>;
+
+/// Takes a snapshot of a part, and reads or forgets older ones, some of them only in part.
+fn look_back(set: &mut SortedSet, model: &Model, snapshots: &mut Snapshots, prng: &mut Prng) {
+    let start = prng.below(model.0.len() as u64 + 1) as usize;
+    let end = start + prng.below((model.0.len() - start) as u64 + 1) as usize;
+    snapshots.push((set.snapshot(start..end), model.0[start..end].to_vec()));
+    while snapshots.len() as u64 > prng.below(6) {
+        let (snapshot, expected) = snapshots.swap_remove(prng.below(snapshots.len() as u64) as usize);
+        check_snapshot(snapshot, expected, prng);
+    }
+}
+
+fn check_snapshot(mut snapshot: Snapshot, mut expected: Vec<(f64, Vec<u8>)>, prng: &mut Prng) {
+    assert_eq!(snapshot.len(), expected.len());
+    for _ in 0..expected.len().min(5) {
+        let index = prng.below(expected.len() as u64) as usize;
+        snapshot.visit_one(index, |member, score| assert!(expected[index] == (score, member.to_vec())));
+    }
+    let (reverse, is_short) = (prng.chance(1, 2), prng.chance(1, 4));
+    let mut items = Vec::new();
+    while snapshot.visit_some(reverse, |member, score| items.push((score, member.to_vec()))) {
+        if is_short && prng.chance(1, 2) {
+            return;
+        }
+    }
+    if reverse {
+        expected.reverse();
+    }
+    assert!(items == expected);
+}
+
 fn run(seed: u64, law: &Law, events: usize) {
     let mut prng = Prng::seeded(seed);
     let (mut set, mut model) = (SortedSet::default(), Model::default());
-    let mut is_growing = true;
+    let (mut is_growing, mut snapshots) = (true, Snapshots::new());
     for event in 0..events {
+        if prng.chance(1, 60) {
+            look_back(&mut set, &model, &mut snapshots, &mut prng);
+        }
+        if prng.chance(1, 3000) {
+            set = set.duplicate(); // Snapshots outlive the set that they were taken of.
+        }
         if prng.chance(1, 700) {
             is_growing = !is_growing;
         }

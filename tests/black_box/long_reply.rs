@@ -1,0 +1,121 @@
+//! Long replies of large collections: made in slices, as fast as the client reads, and yet of one instant.
+//!
+//! The replies are longer than what a socket and an output buffer hold, so most of each is still to be made when others
+//! change, and delete, what it shows.
+
+use crate::harness::{Client, Server, engines};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+const COUNT: usize = 40_000;
+
+/// Element `index`, 400 bytes.
+fn element(index: usize) -> String {
+    format!("{index:0400}")
+}
+
+/// Sends `head` with the words that `words` gives for each element, a thousand elements at a time.
+fn fill(client: &mut Client, head: &str, words: impl Fn(usize) -> String) {
+    for from in (0..COUNT).step_by(1000) {
+        let words: Vec<String> = (from..from + 1000).map(&words).collect();
+        client.run(&format!("{head} {}", words.join(" ")));
+    }
+}
+
+/// Begins to read the reply to `command`, lets others `disturb` it, and returns the texts of the whole reply.
+fn read_while(server: &Server, command: &str, disturb: impl FnOnce(&mut Client)) -> Vec<String> {
+    let (mut reader, mut writer) = (server.client(), server.client());
+    reader.send(format!("{command}\r\nPING\r\n").as_bytes());
+    reader.fill(Duration::from_secs(20)).expect("the reply begins");
+    disturb(&mut writer);
+    let texts = reader.reply().items().iter().map(|item| item.text()).collect();
+    assert_eq!(reader.reply().to_string(), "PONG", "{command}");
+    texts
+}
+
+fn all() -> BTreeSet<String> {
+    (0..COUNT).map(element).collect()
+}
+
+#[test]
+fn a_large_set_is_replied_as_it_was() {
+    for &engine in engines() {
+        Server::lease(engine, |server| {
+            let mut client = server.client();
+            fill(&mut client, "SADD s", element);
+            let members = read_while(server, "SMEMBERS s", |writer| {
+                assert_eq!(writer.run(&format!("SREM s {} {}", element(7), element(30_000))).int(), 2);
+                assert_eq!(writer.run("SADD s other").int(), 1);
+            });
+            assert_eq!((members.len(), members.into_iter().collect()), (COUNT, all()));
+            client.run(&format!("SADD s {} {}", element(7), element(30_000)));
+            client.run("SREM s other");
+            let members = read_while(server, "SMEMBERS s", |writer| assert_eq!(writer.run("DEL s").int(), 1));
+            assert_eq!((members.len(), members.into_iter().collect()), (COUNT, all()));
+        });
+    }
+}
+
+#[test]
+fn a_large_hash_is_replied_as_it_was() {
+    for &engine in engines() {
+        Server::lease(engine, |server| {
+            let mut client = server.client();
+            fill(&mut client, "HSET h", |index| format!("{index} {}", element(index)));
+            let disturb = |writer: &mut Client| {
+                writer.run("HDEL h 5 6");
+                writer.run("HSET h 7 changed new field");
+            };
+            let pairs = read_while(server, "HGETALL h", disturb);
+            assert_eq!(pairs.len(), 2 * COUNT);
+            assert!(pairs.chunks(2).all(|pair| element(pair[0].parse().unwrap()) == pair[1]));
+            client.run("HDEL h field");
+            client.run(&format!("HSET h 5 {} 6 {} 7 {}", element(5), element(6), element(7)));
+            let values = read_while(server, "HVALS h", |writer| _ = writer.run("FLUSHALL"));
+            assert_eq!((values.len(), values.into_iter().collect()), (COUNT, all()));
+        });
+    }
+}
+
+#[test]
+fn a_large_sorted_set_is_replied_as_it_was() {
+    for &engine in engines() {
+        Server::lease(engine, |server| {
+            let mut client = server.client();
+            fill(&mut client, "ZADD z", |index| format!("{} {}", index / 3, element(index)));
+            let part = read_while(server, "ZRANGE z 1 -2", |writer| {
+                assert_eq!(writer.run(&format!("ZREM z {}", element(30_000))).int(), 1);
+                assert_eq!(writer.run(&format!("ZADD z 5 {} -1 new", element(20_000))).int(), 1);
+                assert_eq!(writer.run("ZPOPMAX z 2000").items().len(), 4000);
+            });
+            assert!(part.into_iter().eq((1..COUNT - 1).map(element)));
+            client.run("DEL z");
+            fill(&mut client, "ZADD z", |index| format!("{} {}", index / 3, element(index)));
+            let command = format!("ZRANGE z {} 0 BYSCORE REV WITHSCORES", COUNT / 3);
+            let pairs = read_while(server, &command, |writer| assert_eq!(writer.run("DEL z").int(), 1));
+            assert_eq!(pairs.len(), 2 * COUNT);
+            let expected = (0..COUNT).rev().flat_map(|index| [element(index), (index / 3).to_string()]);
+            assert!(pairs.into_iter().eq(expected));
+        });
+    }
+}
+
+/// Replies without an end come at the pace of their reader, and end with it.
+#[test]
+fn countless_random_elements_hurt_nobody() {
+    for &engine in engines() {
+        Server::lease(engine, |server| {
+            let mut client = server.client();
+            client.run("SADD s a b 3");
+            client.run("HSET h f v g w");
+            client.run("ZADD z 1 a 2 b");
+            for command in ["SRANDMEMBER s", "HRANDFIELD h", "ZRANDMEMBER z"] {
+                let mut greedy = server.client();
+                greedy.send(format!("{command} -{}\r\n", i64::MAX).as_bytes());
+                greedy.fill(Duration::from_secs(20)).expect("the reply begins");
+                assert_eq!(client.run("PING").to_string(), "PONG", "{engine:?} {command}");
+                assert_eq!(client.run(&format!("{command} -5000")).items().len(), 5000);
+            }
+        });
+    }
+}
