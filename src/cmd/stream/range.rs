@@ -2,10 +2,11 @@
 
 use super::{int, parse_end, parse_start, reply_array, reply_entry};
 use crate::cmd::command::{Cx, Flow};
+use crate::cmd::gradual::{self, unless_long};
 use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
 use crate::resp::reply::Reply;
-use crate::value::stream::{Entry, Stream};
+use crate::value::stream::{Entry, Stream, StreamId};
 
 /// Reply the number of entries.
 pub(super) fn xlen(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
@@ -39,14 +40,64 @@ fn reply_range(cx: &mut Cx<'_>, args: Args<'_>, is_backwards: bool) -> Result<Fl
         cx.reply.null_array();
         return Ok(Flow::Done);
     }
-    let log = stream.log();
-    let count = count.unwrap_or(u64::MAX).min(log.len()) as usize;
-    if is_backwards {
-        reply_entries(cx.reply, count, log.range_back(start, end));
+    let (log, mark) = (stream.log(), cx.reply.mark());
+    let count = count.unwrap_or(u64::MAX).min(log.len());
+    // Whether it is long is known behind the entry that makes it so.
+    let is_whole = if is_backwards {
+        reply_unless_long(cx.reply, count as usize, log.range_back(start, end))
     } else {
-        reply_entries(cx.reply, count, log.range(start, end));
+        reply_unless_long(cx.reply, count as usize, log.range(start, end))
+    };
+    if is_whole {
+        return Ok(Flow::Done);
     }
-    Ok(Flow::Done)
+    drop(stream);
+    cx.reply.truncate(mark);
+    reply_range_gradually(cx, &args, (start, end), count, is_backwards)
+}
+
+#[cold]
+fn reply_range_gradually(
+    cx: &mut Cx<'_>,
+    args: &Args<'_>,
+    ids: (StreamId, StreamId),
+    max: u64,
+    is_backwards: bool,
+) -> Result<Flow, ReplyError> {
+    let Some(mut stream) = cx.keys.open::<Stream>(cx.key(args, 1))? else {
+        cx.reply.array(0);
+        return Ok(Flow::Done);
+    };
+    let (mut left, snapshot) = (stream.log().count(ids.0, ids.1, max), stream.snapshot(ids.0, ids.1));
+    drop(stream);
+    cx.reply.array(left as usize);
+    gradual::begin(cx, snapshot, move |rest, cx| {
+        let more = rest.visit_some(ids, is_backwards, |entry| {
+            if left > 0 {
+                reply_entry(cx.reply, &entry);
+                left -= 1;
+            }
+            left > 0
+        });
+        more && left > 0
+    })
+}
+
+/// Replies the first `count` entries. False: that is too much for one reply.
+fn reply_unless_long<'l>(reply: &mut Reply, count: usize, entries: impl Iterator<Item = Entry<'l>>) -> bool {
+    let (mark, mut is_long) = (reply.mark(), false);
+    let entries = entries.take(count);
+    reply_array(reply, count, |reply| {
+        let written = entries.take_while(|entry| {
+            is_long = unless_long(reply, mark).is_break();
+            if !is_long {
+                reply_entry(reply, entry);
+            }
+            !is_long
+        });
+        written.count()
+    });
+    !is_long
 }
 
 /// COUNT, which may stand there several times: the last one counts.

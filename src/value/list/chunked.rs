@@ -7,9 +7,10 @@
 
 use super::chunk::Chunk;
 use super::element::Element;
-use super::{End, LISTPACK_OVERHEAD, Limits, remove_from_chunk, walk};
+use super::{End, LISTPACK_OVERHEAD, Limits, List, remove_from_chunk, walk};
 use crate::base::prefetch::prefetch;
-use crate::value::lzf;
+use crate::value::object::Value;
+use crate::value::{drain, lzf};
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -283,19 +284,23 @@ impl Chunked {
         Some(taken)
     }
     /// Removes `count` elements from one end.
-    /// Cost: chunks that go as a whole are freed unread.
+    /// Cost: chunks that go as a whole are freed unread, many of them elsewhere.
     pub fn drop_from(&mut self, end: End, count: usize, limits: &Limits) {
         let mut left = count.min(self.count);
         self.count -= left;
+        let mut gone = VecDeque::new();
         while left > 0 {
             let Some(node) = self.node_at(end) else { break };
             if node.count as usize <= left {
                 left -= node.count as usize;
-                self.take_node(end);
+                gone.extend(self.take_node(end));
             } else {
                 node.change(|chunk| chunk.drop_from(end, left));
                 left = 0;
             }
+        }
+        if gone.len() > 1 {
+            drain::discard(Value::new(List::Chunks(Box::new(Chunked { nodes: gone, count: 0 }))));
         }
         self.settle_ends(limits);
     }

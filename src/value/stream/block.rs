@@ -18,17 +18,76 @@
 
 use super::id::StreamId;
 use crate::base::num::{INT_TEXT_LEN_MAX, parse_i64};
+use std::ops::Deref;
+use std::sync::Arc;
 
 /// The entry is deleted.
 const DELETED: u8 = 1 << 0;
 /// The entry's field names are those of the block.
 const SAME: u8 = 1 << 1;
 
+/// The bytes of a block: its own, or read by snapshots, too. Whoever changes them gets them back or, while a snapshot is at
+/// it, a copy.
+#[derive(Debug)]
+enum Text {
+    Own(Vec<u8>),
+    Lent(Arc<Vec<u8>>),
+}
+
+const _: () = assert!(size_of::<Text>() == size_of::<Vec<u8>>(), "a block is no larger for it");
+
+impl Text {
+    #[inline]
+    fn own(&mut self) -> &mut Vec<u8> {
+        if let Text::Lent(_) = self {
+            self.take_back();
+        }
+        match self {
+            Text::Own(bytes) => bytes,
+            Text::Lent(_) => unreachable!("it was taken back"),
+        }
+    }
+    #[cold]
+    fn take_back(&mut self) {
+        if let Text::Lent(lent) = std::mem::replace(self, Text::Own(Vec::new())) {
+            *self = Text::Own(Arc::try_unwrap(lent).unwrap_or_else(|lent| lent.to_vec()));
+        }
+    }
+    /// A second owner of the same bytes.
+    fn share(&mut self) -> Self {
+        let lent = match std::mem::replace(self, Text::Own(Vec::new())) {
+            Text::Own(bytes) => Arc::new(bytes),
+            Text::Lent(lent) => lent,
+        };
+        *self = Text::Lent(lent.clone());
+        Text::Lent(lent)
+    }
+}
+
+impl Deref for Text {
+    type Target = Vec<u8>;
+
+    #[inline]
+    fn deref(&self) -> &Vec<u8> {
+        match self {
+            Text::Own(bytes) => bytes,
+            Text::Lent(lent) => lent,
+        }
+    }
+}
+
+impl Clone for Text {
+    /// A copy that shares nothing.
+    fn clone(&self) -> Self {
+        Text::Own(self.to_vec())
+    }
+}
+
 /// See the module header.
 #[derive(Clone, Debug)]
 pub struct Block {
     base: StreamId,
-    bytes: Vec<u8>,
+    bytes: Text,
     /// Bytes of Redis's listpack of this block, without those of its two counts.
     listpack_body: u64,
     live: u32,
@@ -98,7 +157,11 @@ impl Block {
             put_text(&mut bytes, name);
             listpack_body += text_len(name);
         }
-        Block { base, bytes, listpack_body, live: 0, dead: 0 }
+        Block { base, bytes: Text::Own(bytes), listpack_body, live: 0, dead: 0 }
+    }
+    /// The same block for a snapshot: both share the bytes from here on.
+    pub fn share(&mut self) -> Self {
+        Block { bytes: self.bytes.share(), ..*self }
     }
 
     /// The id of the first entry that it ever had.
@@ -127,7 +190,7 @@ impl Block {
     }
     /// There will be no further entry.
     pub fn close(&mut self) {
-        self.bytes.shrink_to_fit();
+        self.bytes.own().shrink_to_fit();
     }
 
     /// Adds an entry behind all others.
@@ -148,7 +211,7 @@ impl Block {
         let rest_len = number_len(ms) + number_len(zigzag(seq)) + body_len;
         let entry_len = 1 + number_len(rest_len as u64) + rest_len;
 
-        let bytes = &mut self.bytes;
+        let bytes = self.bytes.own();
         bytes.reserve(entry_len + NUMBER_LEN_MAX);
         bytes.push(if is_same { SAME } else { 0 });
         put_number(bytes, rest_len as u64);
@@ -211,6 +274,12 @@ impl Block {
         }
     }
 
+    /// Number of entries from `start` to `end`, both included, that are not deleted.
+    pub fn live_between(&self, start: StreamId, end: StreamId) -> u64 {
+        let entries = self.entries_from(start).take_while(|entry| entry.id <= end);
+        entries.filter(|entry| !entry.is_deleted()).count() as u64
+    }
+
     /// The entry with this id, if it is there and not deleted.
     pub fn find(&self, id: StreamId) -> Option<Entry<'_>> {
         self.entries_from(id).next().filter(|entry| entry.id == id && !entry.is_deleted())
@@ -224,7 +293,7 @@ impl Block {
     /// Marks an entry of this block as deleted that was not.
     pub fn delete(&mut self, at: Place) {
         assert!(self.bytes[at.0] & DELETED == 0, "an entry is deleted once");
-        self.bytes[at.0] |= DELETED;
+        self.bytes.own()[at.0] |= DELETED;
         self.live -= 1;
         self.dead += 1;
     }

@@ -52,6 +52,10 @@ pub struct Trim {
 pub type MayGo<'a> = &'a mut dyn FnMut(StreamId) -> bool;
 
 impl Log {
+    /// Blocks without counts: to be visited one by one, or freed.
+    pub(super) fn of(blocks: VecDeque<Block>) -> Self {
+        Log { blocks, ..Log::default() }
+    }
     /// Number of entries.
     pub fn len(&self) -> u64 {
         self.len
@@ -165,7 +169,8 @@ impl Log {
 
     /// Removes entries from the front; returns how many. An entry that `may_go` refuses is passed over.
     /// Cost: O(1) per block that goes whole, if nobody is asked.
-    pub fn trim(&mut self, trim: &Trim, mut may_go: Option<MayGo<'_>>) -> u64 {
+    /// Blocks that went whole are moved to `gone`.
+    pub fn trim(&mut self, trim: &Trim, mut may_go: Option<MayGo<'_>>, gone: &mut VecDeque<Block>) -> u64 {
         let (mut removed, mut at) = (0, 0);
         while let Some(block) = self.blocks.get(at) {
             let live = block.live();
@@ -182,7 +187,7 @@ impl Log {
             }
             let Some(may_go) = &mut may_go else {
                 if is_whole {
-                    removed += self.remove_block(at);
+                    removed += self.remove_block(at, gone);
                     continue;
                 }
                 removed += self.trim_block(at, trim.keep, &mut |_| true);
@@ -190,7 +195,7 @@ impl Log {
             };
             removed += self.trim_block(at, trim.keep, may_go);
             match trim.keep {
-                _ if is_whole && self.blocks[at].live() == 0 => _ = self.remove_block(at),
+                _ if is_whole && self.blocks[at].live() == 0 => _ = self.remove_block(at, gone),
                 Keep::From(_) if !is_whole => break,
                 _ => at += 1,
             }
@@ -202,10 +207,45 @@ impl Log {
     }
 
     /// Removes a whole block; returns how many entries it had.
-    fn remove_block(&mut self, at: usize) -> u64 {
-        let live = self.blocks.remove(at).map_or(0, |block| block.live());
+    fn remove_block(&mut self, at: usize, gone: &mut VecDeque<Block>) -> u64 {
+        let Some(block) = self.blocks.remove(at) else { return 0 };
+        let live = block.live();
         self.len -= live;
+        if live > 0 {
+            gone.push_back(block);
+        }
         live
+    }
+
+    /// Number of entries from `start` to `end`, both included; not more than `max`.
+    /// Cost: a look at each block between them, and at the entries of the first and the last one.
+    pub fn count(&self, start: StreamId, end: StreamId, max: u64) -> u64 {
+        if start > end {
+            return 0;
+        }
+        let (first, last) = (self.block_of(start), self.block_of(end));
+        let mut count = 0;
+        for (at, block) in self.blocks.iter().enumerate().take(last + 1).skip(first) {
+            count += match at == first || at == last {
+                true => block.live_between(start, end),
+                false => block.live(),
+            };
+            if count >= max {
+                return max;
+            }
+        }
+        count
+    }
+    /// The blocks that hold the entries from `start` to `end` as they are now, shared from here on.
+    /// Cost: a small allocation per block.
+    pub fn snapshot(&mut self, start: StreamId, end: StreamId) -> Log {
+        let behind = (self.block_of(end) + 1).min(self.blocks.len());
+        let first = self.block_of(start).min(behind);
+        Log::of(self.blocks.range_mut(first..behind).map(Block::share).collect())
+    }
+    /// The next blocks of a snapshot to be visited: from the first on, or from the last on.
+    pub(super) fn take_block(&mut self, is_backwards: bool) -> Option<Block> {
+        if is_backwards { self.blocks.pop_back() } else { self.blocks.pop_front() }
     }
 
     /// Deletes entries of one block; returns how many.

@@ -25,8 +25,9 @@ pub use group::{Claim, Consumer, ConsumerId, Delivery, Group, Pending};
 pub use id::{IdBuffer, IdText, StreamId, c_string};
 pub use log::{BlockLimits, Keep, Log, TooLarge, Trim};
 
-use super::object::{Collection, ObjectType, look_into};
-use std::collections::BTreeMap;
+use super::drain;
+use super::object::{Collection, ObjectType, Value, look_into};
+use std::collections::{BTreeMap, VecDeque};
 
 /// See the module header.
 #[derive(Clone, Debug, Default)]
@@ -106,16 +107,39 @@ impl Stream {
     /// Removes entries from the front; returns how many.
     pub fn trim(&mut self, trim: &Trim, references: References) -> u64 {
         let Parts { log, groups } = &mut *self.0;
-        match references {
-            References::Keep => log.trim(trim, None),
-            References::Respect => log.trim(trim, Some(&mut |id| !is_referenced(groups, id))),
-            References::Delete => log.trim(
-                trim,
-                Some(&mut |id| {
-                    groups.values_mut().for_each(|group| _ = group.acknowledge(id));
-                    true
-                }),
-            ),
+        let mut gone = VecDeque::new();
+        let mut acknowledge = |id| {
+            groups.values_mut().for_each(|group| _ = group.acknowledge(id));
+            true
+        };
+        let removed = match references {
+            References::Keep => log.trim(trim, None, &mut gone),
+            References::Delete => log.trim(trim, Some(&mut acknowledge), &mut gone),
+            References::Respect => log.trim(trim, Some(&mut |id| !is_referenced(groups, id)), &mut gone),
+        };
+        if gone.len() > 1 {
+            discard(Parts { log: Log::of(gone), ..Parts::default() });
+        }
+        removed
+    }
+    /// The entries from `start` to `end` as they are now, to be read while the stream goes on; without groups.
+    pub fn snapshot(&mut self, start: StreamId, end: StreamId) -> Self {
+        Stream(Box::new(Parts { log: self.0.log.snapshot(start, end), groups: BTreeMap::new() }))
+    }
+    /// Visits the next entries of a snapshot that lie between the ids, those of one block, until `visit` says that it is
+    /// enough (false); and forgets them. False: there were no more.
+    pub fn visit_some(
+        &mut self,
+        (start, end): (StreamId, StreamId),
+        is_backwards: bool,
+        mut visit: impl FnMut(Entry<'_>) -> bool,
+    ) -> bool {
+        let Some(block) = self.0.log.take_block(is_backwards) else { return false };
+        let is_meant = |entry: &Entry<'_>| !entry.is_deleted() && entry.id >= start && entry.id <= end;
+        if is_backwards {
+            block.entries().rev().filter(is_meant).all(&mut visit)
+        } else {
+            block.entries().filter(is_meant).all(&mut visit)
         }
     }
 
@@ -145,8 +169,15 @@ impl Stream {
     }
     /// Removes a group with all that is pending in it.
     pub fn remove_group(&mut self, name: &[u8]) -> bool {
-        self.0.groups.remove(name).is_some()
+        let Some(entry) = self.0.groups.remove_entry(name) else { return false };
+        discard(Parts { groups: BTreeMap::from([entry]), ..Parts::default() });
+        true
     }
+}
+
+/// Frees parts of a stream, elsewhere if they are large.
+fn discard(parts: Parts) {
+    drain::discard(Value::new(Stream(Box::new(parts))));
 }
 
 /// Has a group yet to read or to acknowledge this entry? Without a group nobody has done either. Source: Redis 8's
