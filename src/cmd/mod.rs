@@ -97,6 +97,7 @@ mod set_combine;
 mod set_pick;
 #[cfg(test)]
 mod set_test;
+mod sort_gradual;
 #[cfg(test)]
 mod sort_test;
 #[cfg(test)]

@@ -6,13 +6,16 @@
 //! order     by weight, then by element; LIMIT
 //! output    each element, or what GET's patterns lead to; replied, or stored as a list
 //! ```
-//! A pattern leads to keys that no argument names. So with BY, GET or STORE all of it happens at a safepoint, while the
-//! other loops stand still; a plain SORT copies its elements under their lock and sorts them when nobody waits.
+//! A pattern leads to keys that no argument names. So with BY or GET all of it happens at a safepoint, while the other loops
+//! stand still. STORE alone holds the two keys. A plain SORT copies its elements under their lock and sorts them when nobody
+//! waits; many elements are sorted in slices (`sort_gradual`).
 
 use super::command::{Begin, Class, Command, Cx, Find, Flow, KeySpec, acl, cmd, flag};
 use super::edit::int;
 use super::keyspec::sort_keys;
+use super::sort_gradual::{self, Order};
 use super::{list, permission};
+use crate::base::hash::Key;
 use crate::base::num::parse_f64;
 use crate::keyspace::Keys;
 use crate::keyspace::objects::{Access, HeldKeys};
@@ -150,9 +153,9 @@ impl<'a> Plan<'a> {
     fn keeps_order(&self) -> bool {
         matches!(self.by, Some(Pattern::Constant | Pattern::Element))
     }
-    /// Are other keys than that of the elements looked at or written?
-    fn is_plain(&self) -> bool {
-        self.gets.is_empty() && self.store.is_none() && !matches!(self.by, Some(Pattern::Key { .. }))
+    /// Are keys looked at that no argument names?
+    fn has_patterns(&self) -> bool {
+        !self.gets.is_empty() || matches!(self.by, Some(Pattern::Key { .. }))
     }
     /// The part that LIMIT leaves of `count` elements.
     fn part(&self, count: usize) -> Range<usize> {
@@ -204,7 +207,7 @@ enum Weight {
 }
 
 /// A number as C's `strtod` reads a whole string: blanks in front, nothing is 0, a zero byte is the end.
-fn number(text: &[u8]) -> Option<f64> {
+pub(super) fn number(text: &[u8]) -> Option<f64> {
     let text = text.split(|&byte| byte == 0).next().unwrap_or_default();
     match text.trim_ascii_start() {
         [] if text.is_empty() => Some(0.0),
@@ -267,20 +270,21 @@ fn output(plan: &Plan<'_>, keys: &Keys<'_>, elements: Vec<Vec<u8>>) -> Vec<Optio
     elements.into_iter().flat_map(values).collect()
 }
 
-/// Puts the output under held key 0 as a list; removes the key if there is none. Returns the number of changes.
+/// Puts the output under held key `at` as a list; removes the key if there is none. Returns the number of changes.
 fn store(
     held: &mut HeldKeys<'_, '_, '_>,
+    at: usize,
     output: &[Option<Vec<u8>>],
     limits: &Limits,
 ) -> Result<u64, crate::table::Lost> {
     if output.is_empty() {
-        return Ok(held.remove(0)? as u64);
+        return Ok(held.remove(at)? as u64);
     }
     let mut list = List::default();
     let text = |value: &'_ Option<Vec<u8>>| value.clone().unwrap_or_default();
     list.expect(output.iter().flatten().map(Vec::len).sum(), output.len(), limits);
     output.iter().for_each(|value| list.push(End::Back, &text(value), limits));
-    held.put(0, list)?;
+    held.put(at, list)?;
     Ok(output.len() as u64)
 }
 
@@ -300,7 +304,54 @@ fn sort_ro(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
 fn run(cx: &mut Cx<'_>, args: &Args<'_>, is_readonly: bool) -> Result<Flow, ReplyError> {
     let reads_all = permission::may_read_all_keys(cx.session.user(), args);
     let plan = Plan::parse(args, is_readonly, reads_all)?;
-    if plan.is_plain() { execute(cx, args, plan) } else { cx.stop_others(|cx| execute(cx, args, plan)) }
+    if plan.has_patterns() {
+        return cx.stop_others(|cx| execute(cx, args, plan));
+    }
+    if plan.store.is_some() {
+        return execute_and_store(cx, args, plan);
+    }
+    if !plan.keeps_order() {
+        let order = Order { is_alpha: plan.alpha, is_descending: plan.descending };
+        if let Some(flow) = sort_gradual::begin(cx, cx.key(args, 1), order, |count| plan.part(count))? {
+            return Ok(flow);
+        }
+    }
+    execute(cx, args, plan)
+}
+
+/// SORT with STORE and without patterns: the two keys are held, and the elements sorted meanwhile.
+fn execute_and_store(cx: &mut Cx<'_>, args: &Args<'_>, mut plan: Plan<'_>) -> Result<Flow, ReplyError> {
+    let (keys, limits) = (cx.keys, list::limits(cx));
+    let destination = cx.key(args, plan.store.unwrap_or(1));
+    let wanted = [(cx.key(args, 1), Access::Read), (destination, Access::Write)];
+    let (is_found, count, changes) = keys.with_held(&wanted, |held| {
+        let loaded = match load(held) {
+            Ok(loaded) => loaded,
+            Err(wrong) => return Ok(Err(ReplyError::from(wrong))),
+        };
+        let is_found = !loaded.elements.is_empty();
+        let output: Vec<_> = match sorted(&mut plan, &keys, loaded) {
+            Ok(elements) => elements.into_iter().map(Some).collect(),
+            Err(error) => return Ok(Err(error)),
+        };
+        let changes = store(held, 1, &output, &limits)?;
+        Ok(Ok((is_found, output.len(), changes)))
+    })?;
+    keys.looked_up(args.get(1), is_found);
+    Ok(reply_stored(cx, destination, count, changes))
+}
+
+/// Says what became of the destination.
+fn reply_stored(cx: &mut Cx<'_>, destination: Key<'_>, count: usize, changes: u64) -> Flow {
+    if count > 0 {
+        cx.changed(destination.bytes, Class::LIST, "sortstore");
+        cx.effects.filled(cx.keys.db(), destination.bytes);
+    } else if changes > 0 {
+        cx.changed(destination.bytes, Class::GENERIC, "del");
+    }
+    cx.effects.dirty += changes;
+    cx.reply.int(count as i64);
+    Flow::Done
 }
 
 fn execute(cx: &mut Cx<'_>, args: &Args<'_>, mut plan: Plan<'_>) -> Result<Flow, ReplyError> {
@@ -320,14 +371,6 @@ fn execute(cx: &mut Cx<'_>, args: &Args<'_>, mut plan: Plan<'_>) -> Result<Flow,
         return Ok(Flow::Done);
     };
     let (destination, limits) = (cx.key(args, at), list::limits(cx));
-    let changes = keys.with_held(&[(destination, Access::Write)], |held| store(held, &output, &limits));
-    if !output.is_empty() {
-        cx.changed(destination.bytes, Class::LIST, "sortstore");
-        cx.effects.filled(keys.db(), destination.bytes);
-    } else if changes > 0 {
-        cx.changed(destination.bytes, Class::GENERIC, "del");
-    }
-    cx.effects.dirty += changes;
-    cx.reply.int(output.len() as i64);
-    Ok(Flow::Done)
+    let changes = keys.with_held(&[(destination, Access::Write)], |held| store(held, 0, &output, &limits));
+    Ok(reply_stored(cx, destination, output.len(), changes))
 }

@@ -36,6 +36,10 @@ pub fn reset_freed() {
 pub fn discard(value: Value) {
     drop(value);
 }
+#[cfg(loom)]
+pub fn discard_other(other: Box<dyn Send>) {
+    drop(other);
+}
 
 /// Frees `value`, here or on the thread.
 #[cfg(not(loom))]
@@ -43,22 +47,45 @@ pub fn discard(value: Value) {
     if value.pieces() <= PIECES_MAX {
         return drop(value);
     }
-    static SENDER: OnceLock<Sender<Value>> = OnceLock::new();
     PENDING.fetch_add(1, Ordering::Relaxed);
-    if let Err(returned) = SENDER.get_or_init(start).send(value) {
+    if let Err(returned) = sender().send(Load::Value(value)) {
         drop(returned.0);
         PENDING.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
+/// Frees something large that is no collection, on the thread.
 #[cfg(not(loom))]
-fn start() -> Sender<Value> {
+pub fn discard_other(other: Box<dyn Send>) {
+    drop(sender().send(Load::Other(other))); // Without a thread it comes back, and is freed here.
+}
+
+/// What the thread frees.
+#[cfg(not(loom))]
+enum Load {
+    Value(Value),
+    Other(Box<dyn Send>),
+}
+
+#[cfg(not(loom))]
+fn sender() -> &'static Sender<Load> {
+    static SENDER: OnceLock<Sender<Load>> = OnceLock::new();
+    SENDER.get_or_init(start)
+}
+
+#[cfg(not(loom))]
+fn start() -> Sender<Load> {
     let (sender, receiver) = channel();
     let work = move || {
-        for value in receiver {
-            drop::<Value>(value);
-            FREED.fetch_add(1, Ordering::Relaxed);
-            PENDING.fetch_sub(1, Ordering::Relaxed);
+        for load in receiver {
+            match load {
+                Load::Other(other) => drop::<Box<dyn Send>>(other),
+                Load::Value(value) => {
+                    drop::<Value>(value);
+                    FREED.fetch_add(1, Ordering::Relaxed);
+                    PENDING.fetch_sub(1, Ordering::Relaxed);
+                }
+            }
         }
     };
     // Without a thread the receiver is gone, and `send` gives the value back.
