@@ -209,6 +209,10 @@ impl<E: Engine> EventLoop<E> {
                 self.local.expiry.run(expire::Run { space, guard: &guard, all, stats, events, now }, EXPIRE_TIME);
             tell::tell(self.world, events, &mut self.effects, None);
             slow::note_expiry(self.world, took, now);
+            if self.local.events.has_ended() {
+                self.serve_ended(&guard, now);
+                self.hand_over_effects();
+            }
         }
     }
 

@@ -398,6 +398,26 @@ impl<E: Engine> EventLoop<E> {
         None
     }
 
+    /// Serves clients that wait for what has expired.
+    #[cold]
+    pub(super) fn serve_ended(&mut self, guard: &Guard<'_>, now: WallMs) {
+        self.effects.heed(self.world);
+        let mut turn = Turn {
+            watch: &mut Watch::begin(&self.world.config, true),
+            world: self.world,
+            guard,
+            stats: &self.world.stats[self.id.0 as usize],
+            local: &self.local,
+            now,
+            prng: &mut self.prng,
+            effects: &mut self.effects,
+            long: None,
+            cue: None,
+            is_alone: false,
+        };
+        turn.serve_ended();
+    }
+
     /// Runs the window's commands. Returns true if one of them stopped the server.
     #[inline]
     fn run_window(

@@ -25,6 +25,7 @@ use crate::cmd::command::{Command, Cx, Flow, Wait, Woken};
 use crate::cmd::resume::{Slice, Step};
 use crate::cmd::session::Session;
 use crate::keyspace::Keys;
+use crate::keyspace::events::Listener;
 use crate::keyspace::types::Type;
 use crate::keyspace::waiters::{Place, Visited};
 use crate::resp::args::Args;
@@ -46,7 +47,10 @@ impl Turn<'_> {
         let Some(wanted) = self.effects.wanted.take() else { return Flow::Park(wait) };
         let waiters = &self.world.waiters;
         if !waiters.is_heeded() {
-            self.world.safepoint.run(session.home, || waiters.heed());
+            self.world.safepoint.run(session.home, || {
+                waiters.heed();
+                self.world.keyspace.listeners.heed(Listener::Waiting);
+            });
             self.heed();
         }
         let blocked = Arc::new(Blocked::new(self.world.clients.ticket(), wanted, row, args, session, reply.proto));
@@ -69,8 +73,21 @@ impl Turn<'_> {
     /// Cost: one comparison if it has filled nothing, or nobody has ever waited.
     #[inline]
     pub(super) fn serve_filled(&mut self) {
+        if self.local.events.has_ended() {
+            self.note_ended();
+        }
         if !self.effects.fills.is_empty() {
             self.serve_all();
+        }
+    }
+    /// Serves who waits for keys that have expired meanwhile: the consumers of a stream's groups are told that it is gone.
+    pub fn serve_ended(&mut self) {
+        self.serve_filled();
+    }
+    #[cold]
+    fn note_ended(&mut self) {
+        for (db, key) in self.local.events.take_ended() {
+            self.effects.filled(db, &key);
         }
     }
 

@@ -27,6 +27,8 @@ use std::cell::{Cell, RefCell};
 pub enum Listener {
     Watch = 1 << Class::BITS,
     Tracking = 1 << (Class::BITS + 1),
+    /// Clients that wait for keys: they hear of keys that expire, and of nothing else here.
+    Waiting = 1 << (Class::BITS + 2),
 }
 
 /// Who listens, for all loops.
@@ -51,7 +53,7 @@ impl Listeners {
     }
     /// From now on these classes are published.
     pub fn publish(&self, classes: Class) {
-        let keep = Listener::Watch as u32 | Listener::Tracking as u32;
+        let keep = Listener::Watch as u32 | Listener::Tracking as u32 | Listener::Waiting as u32;
         // Two loops that change the parameter do so one after the other, under its lock.
         let _ = self.word.fetch_update(Relaxed, Relaxed, |word| Some(word & keep | classes.bits()));
     }
@@ -125,6 +127,9 @@ pub struct Events {
     log: RefCell<Log>,
     /// Keys that have come into being, of which no event was told yet: theirs comes right before the first other one.
     fresh: RefCell<Vec<(DbIndex, Box<[u8]>)>>,
+    /// Keys that have expired, for those who wait.
+    ended: RefCell<Vec<(DbIndex, Box<[u8]>)>>,
+    has_ended: Cell<bool>,
 }
 
 impl Events {
@@ -133,10 +138,10 @@ impl Events {
     pub fn heed(&self, listeners: &Listeners) {
         self.word.set(listeners.word());
     }
-    /// Does anybody listen?
+    /// Does anybody listen to events?
     #[inline]
     pub fn is_heeded(&self) -> bool {
-        self.word.get() != 0
+        self.word.get() & !(Listener::Waiting as u32) != 0
     }
     #[inline]
     pub fn heeds(&self, listener: Listener) -> bool {
@@ -186,6 +191,23 @@ impl Events {
         if fresh.len() < noted {
             self.log.borrow_mut().push(Event::new(db, key, Class::NEW, "new"));
         }
+    }
+    /// This key has expired.
+    pub fn note_ended(&self, db: DbIndex, key: &[u8]) {
+        if self.heeds(Listener::Waiting) {
+            self.ended.borrow_mut().push((db, key.into()));
+            self.has_ended.set(true);
+        }
+    }
+    /// Have keys expired that somebody may wait for?
+    #[inline]
+    pub fn has_ended(&self) -> bool {
+        self.has_ended.get()
+    }
+    /// Takes the keys that have expired, if somebody may wait for them.
+    pub fn take_ended(&self) -> Vec<(DbIndex, Box<[u8]>)> {
+        self.has_ended.set(false);
+        self.ended.take()
     }
     /// Takes the log, to be given back by `put_back` when it was read.
     pub fn take(&self) -> Log {
@@ -261,6 +283,7 @@ impl Keys<'_> {
     /// `key` was past its deadline and is gone.
     pub(super) fn note_expired(&self, key: &[u8]) {
         self.stats.expired.add(1);
+        self.local.events.note_ended(self.db(), key);
         self.changed(key, Class::EXPIRED, "expired");
     }
 }

@@ -296,6 +296,9 @@ fn remove_dead(run: Run<'_>, table: &Table, key: Key<'_>) -> Option<WallMs> {
     }
     run.stats.expired.add(1);
     run.note(table, key.bytes, Class::EXPIRED, "expired", true);
+    if let Some(db) = run.space.roots.index_of(table.id(), run.guard) {
+        run.events.note_ended(DbIndex(db as u16), key.bytes);
+    }
     run.stats.expire_lag.record(run.stats.era(), run.now.0 - found.0, 1);
     None
 }
