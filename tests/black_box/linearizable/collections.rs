@@ -1,11 +1,12 @@
-//! Histories of collections: pushes, pops and looks of several clients at one list, hash or set, each checked by itself.
+//! Histories of collections: pushes, pops and looks of several clients at one list, hash, set or sorted set, each checked by
+//! itself.
 
 use super::checker::{Model, check};
 use super::model::Call;
 use super::{Round, record, rounds};
 use crate::harness::random::{Random, seed};
 use crate::harness::{Server, Value, engines};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What one key holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -13,6 +14,25 @@ struct Held {
     list: Vec<Vec<u8>>,
     /// Fields and values of a hash; members of a set, with nothing behind them.
     pairs: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Scores and members of a sorted set.
+    ranks: BTreeSet<(i64, Vec<u8>)>,
+}
+
+impl Held {
+    /// Gives a member a score. True: it was not there.
+    fn rank(&mut self, score: i64, member: Vec<u8>) -> bool {
+        let count = self.ranks.len();
+        self.ranks.retain(|(_, other)| *other != member);
+        let is_new = self.ranks.len() == count;
+        self.ranks.insert((score, member));
+        is_new
+    }
+}
+
+/// Members with their scores, as they are replied.
+fn ranked<'r>(ranks: impl IntoIterator<Item = &'r (i64, Vec<u8>)>) -> Value {
+    let both = |(score, member): &(i64, Vec<u8>)| [Value::Bulk(member.clone()), Value::bulk(&score.to_string())];
+    Value::Array(ranks.into_iter().flat_map(both).collect())
 }
 
 struct Collections;
@@ -36,6 +56,14 @@ impl Model for Collections {
             b"SADD" => Value::Int(state.pairs.insert(arg(2), Vec::new()).is_none() as i64),
             b"HDEL" | b"SREM" => Value::Int(state.pairs.remove(&command[2]).is_some() as i64),
             b"SCARD" => Value::Int(state.pairs.len() as i64),
+            b"ZADD" => {
+                let score = String::from_utf8_lossy(&command[2]).parse().expect("a whole score");
+                Value::Int(state.rank(score, arg(3)) as i64)
+            }
+            b"ZPOPMIN" => ranked(&state.ranks.pop_first()),
+            b"ZPOPMAX" => ranked(&state.ranks.pop_last()),
+            b"ZCARD" => Value::Int(state.ranks.len() as i64),
+            b"ZRANGE" => ranked(&state.ranks),
             // The order is the server's business.
             b"HGETALL" => {
                 let pair = |pair: &[Value]| (pair[0].bytes().to_vec(), pair[1].bytes().to_vec());
@@ -70,6 +98,11 @@ fn command(random: &mut Random, key: &str, value: &str) -> String {
         ("h", 1..=5) => format!("HSET {key} {field} {value}"),
         ("h", 6 | 7) => format!("HDEL {key} {field}"),
         ("h", _) => format!("HGETALL {key}"),
+        ("z", 1..=5) => format!("ZADD {key} {} m{field}", random.below(3)),
+        ("z", 6 | 7) => format!("ZPOPMIN {key}"),
+        ("z", 8) => format!("ZPOPMAX {key}"),
+        ("z", 9) => format!("ZCARD {key}"),
+        ("z", _) => format!("ZRANGE {key} 0 -1 WITHSCORES"),
         ("s", 1..=5) => format!("SADD {key} {field}"),
         ("s", 6..=8) => format!("SPOP {key}"),
         ("s", 9) => format!("SREM {key} {field}"),
@@ -79,11 +112,11 @@ fn command(random: &mut Random, key: &str, value: &str) -> String {
 
 #[test]
 fn commands_on_collections_are_linearizable() {
-    let round = Round { clients: 4, commands_per_client: 150, pipeline_max: 5, keys: 3 };
+    let round = Round { clients: 4, commands_per_client: 150, pipeline_max: 5, keys: 4 };
     for &engine in engines() {
         let server = Server::start_on(engine, &["--threads", "4"]);
         for seed in seed("LIN_SEED")..seed("LIN_SEED") + rounds(25) {
-            let keys: Vec<String> = ["l", "h", "s"].iter().map(|kind| format!("{kind}{seed}")).collect();
+            let keys: Vec<String> = ["l", "h", "s", "z"].iter().map(|kind| format!("{kind}{seed}")).collect();
             let history = record(&server, &round, |client| {
                 let mut random = Random::seeded(seed * 64 + client as u64);
                 let one = |i: usize| {
@@ -117,6 +150,12 @@ fn the_checker_rejects_what_no_order_of_collections_explains() {
     assert!(check::<Collections>(&twice).is_err(), "an element is popped twice");
     let missed = [event(0, 1, 2, "SADD s a", Value::Int(1)), event(1, 3, 4, "SPOP s", nil)];
     assert!(check::<Collections>(&missed).is_err(), "a member is there and not found");
+    let popped = [
+        event(0, 1, 2, "ZADD z 1 a", Value::Int(1)),
+        event(0, 3, 4, "ZADD z 2 b", Value::Int(1)),
+        event(1, 5, 6, "ZPOPMIN z", Value::Array(vec![text("b"), text("2")])),
+    ];
+    assert!(check::<Collections>(&popped).is_err(), "not the least is popped");
     let mixed = [
         event(0, 1, 2, "HSET h a 1", Value::Int(1)),
         event(0, 3, 4, "HSET h b 1", Value::Int(1)),
