@@ -25,7 +25,7 @@
 //!
 //! *Time.* A run ends after its budget, to go on in the next turn. Measured: kernel-notes/07-expiry.md.
 
-use super::events::{Event, Events};
+use super::events::{Event, Events, Listener};
 use super::types::Type;
 use super::wheel::{AHEAD_MAX, CHUNK_COUNT, Item, Step, TICK_MS, Tick, Walk, Wheel, tick_after, tick_at};
 use super::{Keyspace, fields};
@@ -296,7 +296,9 @@ fn remove_dead(run: Run<'_>, table: &Table, key: Key<'_>) -> Option<WallMs> {
     }
     run.stats.expired.add(1);
     run.note(table, key.bytes, Class::EXPIRED, "expired", true);
-    if let Some(db) = run.space.roots.index_of(table.id(), run.guard) {
+    if run.events.heeds(Listener::Waiting)
+        && let Some(db) = run.space.roots.index_of(table.id(), run.guard)
+    {
         run.events.note_ended(DbIndex(db as u16), key.bytes);
     }
     run.stats.expire_lag.record(run.stats.era(), run.now.0 - found.0, 1);
