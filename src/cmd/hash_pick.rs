@@ -98,7 +98,8 @@ fn hrandfield_gradually(cx: &mut Cx<'_>, args: &Args<'_>, wanted: Wanted) -> Res
     };
     let mut left = if wanted.with_repetitions { wanted.count } else { wanted.count.min(len) };
     wanted.reply_head(cx.reply, left);
-    if !wanted.with_repetitions && !(snapshot.is_table() && left < len / 64) {
+    let is_drawn = wanted.with_repetitions || snapshot.is_table() && left < len / 64;
+    if !is_drawn {
         let mut sample = Sample { wanted: left, left: len };
         return gradual::begin(cx, snapshot, move |rest, cx| {
             rest.visit_some(now, |name, value| {

@@ -42,6 +42,9 @@ fn name(number: u64) -> Vec<u8> {
     format!("{number:06}").into_bytes()
 }
 
+/// Keys and values.
+type Model = BTreeMap<Vec<u8>, Vec<u8>>;
+
 /// All pairs of a snapshot, each of which is visited once.
 fn visited<const MASK: u64>(mut snapshot: HashTable<Pair<MASK>>) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut pairs = BTreeMap::new();
@@ -57,7 +60,7 @@ fn drive<const MASK: u64>(seed: u64, events: usize, key_count: u64) {
     let mut table: HashTable<Pair<MASK>> = HashTable::new();
     let mut model: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
     let mut is_growing = true;
-    let mut snapshots: Vec<(HashTable<Pair<MASK>>, BTreeMap<Vec<u8>, Vec<u8>>)> = Vec::new();
+    let mut snapshots: Vec<(HashTable<Pair<MASK>>, Model)> = Vec::new();
     for event in 0..events {
         if prng.chance(1, key_count) {
             is_growing = !is_growing;

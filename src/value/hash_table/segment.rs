@@ -17,10 +17,12 @@ pub(super) enum Segment<I> {
 
 const _: () = assert!(size_of::<Segment<Box<u8>>>() == 16, "no more than the buckets' address and number");
 
+type CopyOf<I> = fn(&[Bucket<I>]) -> Box<[Bucket<I>]>;
+
 pub(super) struct Lent<I> {
     buckets: Box<[Bucket<I>]>,
     /// Copies items: known where they are lent, so that tables of other items can do without.
-    copy: fn(&[Bucket<I>]) -> Box<[Bucket<I>]>,
+    copy: CopyOf<I>,
 }
 
 impl<I> Segment<I> {
