@@ -92,7 +92,7 @@ fn the_cache_keeps_what_was_loaded_or_run() {
         SCRIPT EXISTS 59b6ab2fbe0ee4b25733de0f62e6cda4899ef8e9 x => [1, 0]
         SCRIPT SHOW 59b6ab2fbe0ee4b25733de0f62e6cda4899ef8e9 => 'return 7'
         SCRIPT SHOW x                 => NOSCRIPT No matching script. Please use EVAL.
-        INFO memory                   => '…number_of_cached_scripts:1\r\n…'
+        INFO memory                   => '…number_of_cached_scripts:1…'
         SCRIPT LOAD \"return return\" => ERR Error compiling script (new function): user_script:1: unexpected symbol near 'return'
         SCRIPT FLUSH maybe            => ERR SCRIPT FLUSH only support SYNC|ASYNC option
         SCRIPT FLUSH ASYNC            => OK
@@ -141,6 +141,7 @@ fn monitors_see_the_script_and_then_its_commands() {
     let (mut monitor, mut client) = (server.client(), server.client());
     assert_eq!(monitor.run("MONITOR").to_string(), "OK");
     client.run("EVAL \"redis.call('set', 'k', 'v') return redis.call('get', 'k')\" 0");
+    assert!(monitor.reply().to_string().contains("] \"EVAL\" \"redis.call("));
     assert!(monitor.reply().to_string().contains("[0 lua] \"set\" \"k\" \"v\""));
     assert!(monitor.reply().to_string().contains("[0 lua] \"get\" \"k\""));
     assert!(client.run("INFO commandstats").text().contains("cmdstat_get:calls=1,"));
