@@ -35,6 +35,8 @@ pub struct Conn {
     pub ready_since: MonoNs,
     /// In the loop's list of connections that may have something to send.
     pub is_dirty: bool,
+    /// In the loop's list of connections that have messages to be sent.
+    pub is_due: bool,
     /// Reception is paused: too much waits to be run or to be sent.
     pub is_paused: bool,
     /// Has commands that wait until its replies are read.
@@ -73,6 +75,7 @@ impl Conn {
             is_ready: false,
             ready_since: MonoNs::default(),
             is_dirty: false,
+            is_due: false,
             is_paused: false,
             is_stalled: false,
             is_roomy: false,

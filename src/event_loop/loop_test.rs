@@ -1,6 +1,7 @@
 //! Tests of the event loop on an engine without a kernel: what arrives when is written down, and time passes when a test
 //! says so. Only how much a slice of a long command gets done is up to the machine.
 
+use super::post::DUE_LEN_MAX;
 use super::*;
 use crate::admin::clients::Endpoints;
 use crate::base::hash::KeyHasher;
@@ -549,4 +550,24 @@ fn messages_wait_for_the_end_of_a_long_reply() {
     let message = ">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nm\r\n";
     assert!(behind.starts_with(message) && behind.contains("+PONG\r\n"), "{behind}");
     assert_eq!(rig.output(publisher), ":1\r\n:1\r\n");
+}
+
+#[test]
+fn a_message_to_many_is_sent_in_turns_and_what_comes_meanwhile_goes_with_it() {
+    let mut rig = Rig::new();
+    let listeners: Vec<Token> = (0..150).map(|_| rig.client()).collect();
+    let publisher = rig.client();
+    listeners.iter().for_each(|&token| rig.feed(token, &cmd(&["SUBSCRIBE", "c"])));
+    let greeting = rig.output(listeners[0]);
+    let count = |rig: &Rig| listeners.iter().filter(|&&token| rig.output(token).len() > greeting.len()).count();
+    rig.feed(publisher, &cmd(&["PUBLISH", "c", "1"]));
+    assert_eq!((rig.output(publisher), count(&rig)), (":150\r\n".into(), LISTENERS_PER_TURN));
+    rig.feed(publisher, &cmd(&["PUBLISH", "c", "2"]));
+    assert_eq!((rig.output(publisher), count(&rig)), (":150\r\n".repeat(2), 2 * LISTENERS_PER_TURN));
+    rig.feed(publisher, &cmd(&["PUBLISH", "c", &"x".repeat(DUE_LEN_MAX)]));
+    assert_eq!(count(&rig), 150, "whoever has much to get is sent it at once");
+    rig.rest();
+    let message = |text: &str| format!("*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n${}\r\n{text}\r\n", text.len());
+    let all = greeting.clone() + &message("1") + &message("2") + &message(&"x".repeat(DUE_LEN_MAX));
+    assert!(listeners.iter().all(|&token| rig.output(token) == all));
 }

@@ -12,7 +12,8 @@
 //!
 //! A turn is bounded. A client's visit ends after 256 commands or 100 µs; what is left of its input waits at the back of
 //! the next turn's list. After 2 ms those who were not visited yet wait for the next turn, as its first. A client that does
-//! not read its replies is neither run nor read beyond `OUTPUT_SOFT_MAX`. A command that takes longer than a slice of
+//! not read its replies is neither run nor read beyond `OUTPUT_SOFT_MAX`. Clients that have nothing but messages to get are sent
+//! them in turns, 64 of them in each. A command that takes longer than a slice of
 //! 200 µs and can be interrupted goes on in the next turns (`cmd::resume`). A client is sent 256 KiB per turn.
 
 #![forbid(unsafe_code)]
@@ -70,6 +71,9 @@ const OUTPUT_SOFT_MAX: usize = 1 << 20;
 const BACKLOG_MAX: usize = 64 << 10;
 /// Time for removing what has expired, per turn: no client waits longer for it.
 const EXPIRE_TIME: Duration = Duration::from_micros(250);
+/// Clients that are sent nothing but messages in one turn. 64: some 250 µs of the kernel's work, as long as a slice of a long
+/// command. A message to ten thousand subscribers holds nobody up, and what is published meanwhile goes with it.
+const LISTENERS_PER_TURN: usize = 64;
 /// How long a loop that stops waits for its clients to take their last replies.
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 
@@ -91,6 +95,8 @@ pub struct EventLoop<E: Engine> {
     later: Vec<Token>,
     /// Clients that may have something to send.
     dirty: Vec<Token>,
+    /// Clients that have only messages to be sent, which may wait for some turns.
+    listeners_due: VecDeque<Token>,
     pool: Pool,
     timers: Timers,
     parked: Parked,
@@ -125,6 +131,7 @@ impl<E: Engine> EventLoop<E> {
             ready: Vec::new(),
             later: Vec::new(),
             dirty: Vec::new(),
+            listeners_due: VecDeque::new(),
             pool: Pool::default(),
             timers: Timers::default(),
             parked: Parked::default(),
@@ -225,7 +232,8 @@ impl<E: Engine> EventLoop<E> {
     /// Submits everything and sleeps until there is something to do.
     fn wait(&mut self, now: WallMs) -> io::Result<()> {
         let (mailbox, safepoint) = (self.fleet.mailbox(self.id), &self.world.safepoint);
-        let sleeps = self.ready.is_empty() && self.guests.is_empty() && mailbox.prepare_sleep();
+        let is_idle = self.ready.is_empty() && self.guests.is_empty() && self.listeners_due.is_empty();
+        let sleeps = is_idle && mailbox.prepare_sleep();
         let timeout = if sleeps { self.sleep_time(now) } else { Duration::ZERO };
         if sleeps {
             self.seat.rest(); // Garbage does not wait for this loop to wake up again.
@@ -416,40 +424,51 @@ impl<E: Engine> EventLoop<E> {
         let limits = OutputLimits::of(&self.world.config);
         let mut dirty = std::mem::take(&mut self.dirty);
         for token in dirty.drain(..) {
-            let Some(conn) = self.conns.get(token) else { continue };
-            conn.is_dirty = false;
-            if !self.is_within_limits(token, &limits, now) {
-                continue;
-            }
-            let Some(conn) = self.conns.get(token) else { continue };
-            if conn.life == Life::Broken && !conn.is_ready {
-                self.close(token);
-                continue;
-            }
-            let is_draining = conn.life == Life::Draining;
-            if conn.sending_len > 0 {
-                conn.session.info.set_output(conn.output_seen());
-                if is_draining {
-                    self.hurry(token, now);
-                }
-                continue; // `on_sent` brings it back here.
-            }
-            if !conn.reply.is_empty() {
-                let pending_len = conn.reply.pending_len();
-                let message = send::message(&mut conn.reply.out, pending_len);
-                conn.sending_len = message.len();
-                self.engine.send(token, message);
-                if is_draining {
-                    self.hurry(token, now);
-                }
-                continue;
-            }
-            self.pool.put(conn.reply.take().buf);
-            if conn.life == Life::Draining {
-                self.close(token);
+            if let Some(conn) = self.conns.get(token) {
+                conn.is_dirty = false;
+                self.flush_one(token, &limits, now);
             }
         }
         self.dirty = dirty; // Its room is used again.
+        for _ in 0..self.listeners_due.len().min(LISTENERS_PER_TURN) {
+            let Some(token) = self.listeners_due.pop_front() else { break };
+            if let Some(conn) = self.conns.get(token) {
+                conn.is_due = false;
+                self.flush_one(token, &limits, now);
+            }
+        }
+    }
+
+    fn flush_one(&mut self, token: Token, limits: &OutputLimits, now: WallMs) {
+        if !self.is_within_limits(token, limits, now) {
+            return;
+        }
+        let Some(conn) = self.conns.get(token) else { return };
+        if conn.life == Life::Broken && !conn.is_ready {
+            return self.close(token);
+        }
+        let is_draining = conn.life == Life::Draining;
+        if conn.sending_len > 0 {
+            conn.session.info.set_output(conn.output_seen());
+            if is_draining {
+                self.hurry(token, now);
+            }
+            return; // `on_sent` brings it back here.
+        }
+        if !conn.reply.is_empty() {
+            let pending_len = conn.reply.pending_len();
+            let message = send::message(&mut conn.reply.out, pending_len);
+            conn.sending_len = message.len();
+            self.engine.send(token, message);
+            if is_draining {
+                self.hurry(token, now);
+            }
+            return;
+        }
+        self.pool.put(conn.reply.take().buf);
+        if is_draining {
+            self.close(token);
+        }
     }
 
     /// Ends a connection at once.

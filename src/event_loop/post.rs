@@ -6,6 +6,8 @@
 //! client that listens; turn's end  already waits for it
 //! turn's end                       one mail to each loop for which there is something, before this turn's replies leave
 //! ```
+//! Handing out is cheap, sending is not: `flush` sends to some of those who have nothing but messages in each turn.
+//!
 //! A client that is in the middle of a long reply gets its messages behind that reply.
 
 use super::conn::{Conn, Life};
@@ -17,12 +19,23 @@ use crate::cmd::session::Session;
 use crate::pubsub::desk::{Batch, Content, Desk, Form, Parcel, To};
 use crate::resp::reply::{Output, Proto};
 use crate::ring::{Engine, Token};
+use std::collections::VecDeque;
+
+/// A client that has more messages than this, or large ones, is sent them in this turn: no more is kept for the sake of the
+/// other clients, however much is published.
+pub(super) const DUE_LEN_MAX: usize = 4 << 10;
 
 /// What handing out changes of a loop.
 pub(super) struct Hands<'l> {
     pub conns: &'l mut Slab,
+    pub tray: Tray<'l>,
+}
+
+/// Where buffers come from, and where clients are noted that are to be sent something: in this turn, or in one of the next.
+pub(super) struct Tray<'l> {
     pub pool: &'l mut Pool,
     pub dirty: &'l mut Vec<Token>,
+    pub due: &'l mut VecDeque<Token>,
 }
 
 impl Hands<'_> {
@@ -40,35 +53,43 @@ impl Hands<'_> {
                 To::Subscribers(space, name, last) => {
                     desk.each_seat(*space, name, *last, |seat| {
                         let conn = self.conns.at(seat.slot as usize).filter(|conn| seat.is_of(conn.session.id));
-                        give(conn, together, small, self.pool, self.dirty);
+                        self.tray.give(conn, together, small);
                     });
                 }
                 To::Client(id, slot) => {
                     let conn = self.conns.at(*slot as usize).filter(|conn| conn.session.id == *id);
-                    give(conn, together, small, self.pool, self.dirty);
+                    self.tray.give(conn, together, small);
                 }
             }
         }
     }
 }
 
-/// Gives a client its messages, those that it can read.
-#[inline]
-fn give(conn: Option<&mut Conn>, parcels: &[Parcel], small: &[u8], pool: &mut Pool, dirty: &mut Vec<Token>) {
-    let Some(conn) = conn.filter(|conn| conn.life < Life::Draining) else { return };
-    pool.equip(&mut conn.reply.out);
-    let proto = conn.reply.proto;
-    for parcel in parcels {
-        let is_readable = match parcel.form {
-            Form::Any => true,
-            Form::Resp3 => proto == Proto::Resp3,
-            Form::Resp2 => proto == Proto::Resp2 && conn.session.is_subscribed(),
-        };
-        if is_readable {
-            push(output_of(conn), parcel.content(small), proto);
+impl Tray<'_> {
+    /// Gives a client its messages, those that it can read.
+    #[inline]
+    fn give(&mut self, conn: Option<&mut Conn>, parcels: &[Parcel], small: &[u8]) {
+        let Some(conn) = conn.filter(|conn| conn.life < Life::Draining) else { return };
+        self.pool.equip(&mut conn.reply.out);
+        let proto = conn.reply.proto;
+        for parcel in parcels {
+            let is_readable = match parcel.form {
+                Form::Any => true,
+                Form::Resp3 => proto == Proto::Resp3,
+                Form::Resp2 => proto == Proto::Resp2 && conn.session.is_subscribed(),
+            };
+            if is_readable {
+                push(output_of(conn), parcel.content(small), proto);
+            }
+        }
+        let may_wait = conn.reply.out.buf.len() < DUE_LEN_MAX && conn.reply.out.refs.is_empty();
+        if !may_wait {
+            make_dirty(self.dirty, conn);
+        } else if !conn.is_due && !conn.is_dirty {
+            conn.is_due = true;
+            self.due.push_back(conn.token);
         }
     }
-    make_dirty(dirty, conn);
 }
 
 /// Where a push is to be written: behind the long reply that the client is in the middle of, if it is.
@@ -137,7 +158,7 @@ impl<E: Engine> EventLoop<E> {
     }
 
     fn hands(&mut self, work: impl FnOnce(&mut Hands<'_>, &mut Desk)) {
-        let EventLoop { conns, pool, dirty, effects, .. } = self;
-        work(&mut Hands { conns, pool, dirty }, &mut effects.desk);
+        let EventLoop { conns, pool, dirty, listeners_due: due, effects, .. } = self;
+        work(&mut Hands { conns, tray: Tray { pool, dirty, due } }, &mut effects.desk);
     }
 }

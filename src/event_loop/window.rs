@@ -10,7 +10,7 @@
 
 use super::conn::{Conn, Life};
 use super::input::{Arrivals, Cut, Input, Place};
-use super::post::Hands;
+use super::post::{Hands, Tray};
 use super::{EventLoop, OUTPUT_SOFT_MAX, make_dirty, make_ready};
 use crate::base::clock::{MonoNs, WallMs};
 use crate::base::hash::KeyHasher;
@@ -487,8 +487,9 @@ impl<E: Engine> EventLoop<E> {
             }
             for (index, item) in items.iter().enumerate().skip(first) {
                 if turn.effects.desk.has_some_here() && minds_messages(conn, item) {
-                    let hands = &mut Hands { conns: &mut self.conns, pool: &mut self.pool, dirty: &mut self.dirty };
-                    hands.hand_out_here(&mut turn.effects.desk);
+                    let due = &mut self.listeners_due;
+                    let tray = Tray { pool: &mut self.pool, dirty: &mut self.dirty, due };
+                    Hands { conns: &mut self.conns, tray }.hand_out_here(&mut turn.effects.desk);
                     conn = self.conns.get(stretch.token).expect("nobody is closed here");
                 }
                 let parts = window.parts_of(item, conn.input.at(&item.place, &self.arrivals, &self.engine));
