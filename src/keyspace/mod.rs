@@ -299,7 +299,9 @@ impl<'t> Keys<'t> {
             fresh.clear();
             due.clear();
             new_hashes.clear();
-            for index in 0..keys.len() {
+            let mut n = 0;
+            while let Some(index) = txn.distinct(n) {
+                n += 1;
                 if txn.old(index).is_some_and(|entry| self.is_dead(entry))
                     && may_expire
                     && matches!(txn.decision(index), Change::Keep)
@@ -309,7 +311,8 @@ impl<'t> Keys<'t> {
                 }
             }
             let result = f(txn);
-            for (index, (table, key)) in tables.iter().enumerate() {
+            for index in (0..).map_while(|n| txn.distinct(n)) {
+                let (table, key) = &tables[index];
                 if let Change::Put(new) = txn.decision(index)
                     && Type::of(new.view()) == Type::Hash
                 {
