@@ -1,6 +1,7 @@
 //! Layer 0: what every layer may use and what knows nothing of Redis or of the kernel's rings.
 
 pub mod clock;
+pub mod crc64;
 pub mod glob;
 pub mod hash;
 pub mod heap;

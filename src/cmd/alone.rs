@@ -19,6 +19,8 @@ pub enum Alone {
     Exec(Box<Queue>),
     /// EVAL and EVALSHA.
     Script(Box<ScriptJob>),
+    /// FCALL.
+    Function(Box<FunctionJob>),
 }
 
 /// A script and what it is called with.
@@ -32,12 +34,23 @@ pub struct ScriptJob {
     pub is_read_only: bool,
 }
 
+/// A function and what it is called with.
+pub struct FunctionJob {
+    /// The function as this loop has loaded it.
+    pub chunk: Chunk,
+    pub name: Box<str>,
+    /// The whole command; the first key is argument 3.
+    pub args: OwnedArgs,
+    pub key_count: usize,
+    pub is_read_only: bool,
+}
+
 impl Alone {
     /// May it let others run before it is done? Then nothing of the loop may be borrowed meanwhile.
     pub fn may_yield(&self) -> bool {
         match self {
             Alone::Exec(queue) => queue.may_yield(),
-            Alone::Script(_) => true,
+            Alone::Script(_) | Alone::Function(_) => true,
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use super::alone::Alone;
 use super::blocking::{Delivery, Fills, Wanted};
+use super::functions::LoopFunctions;
 use super::keyspec::KeyAt;
 use super::queue::Spares;
 use super::redact::Secrets;
@@ -106,6 +107,8 @@ pub struct Effects {
     pub spares: Spares,
     /// Scripts as this loop has compiled them.
     pub scripts: LoopScripts,
+    /// Libraries as this loop has loaded them.
+    pub functions: LoopFunctions,
     /// Who listens to what on this loop, and messages on their way: `desk.publish` and `desk.push_to` from anywhere.
     pub desk: Desk,
     /// Keys that were changed in this turn, each with the client that did so, if somebody wants changes broadcast.

@@ -24,6 +24,8 @@ static FAMILIES: &[&[Command]] = &[
     super::database::ROWS,
     super::debug::ROWS,
     super::expire::ROWS,
+    super::fcall::ROWS,
+    super::function::ROWS,
     super::geo::ROWS,
     super::hash::ROWS,
     super::hyperloglog::ROWS,

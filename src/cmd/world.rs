@@ -1,6 +1,7 @@
 //! `World`: everything that is shared by all loops, in one place that handlers can reach.
 
 use super::blocking::Blocked;
+use super::functions::Functions;
 use super::scripts::Scripts;
 use super::{permission, table};
 use crate::admin::acl::Acl;
@@ -51,6 +52,7 @@ pub struct World {
     pub tracking: Tracking,
     pub acl: Acl,
     pub scripts: Scripts,
+    pub functions: Functions,
     /// Pause and monitors: what every command has to heed.
     pub attention: Attention,
     /// Samples for the rates in INFO; one loop's timer calls `rates.sample`.
@@ -117,6 +119,7 @@ impl World {
             tracking: Tracking::default(),
             acl: Acl::new(permission::catalogue()),
             scripts: Scripts::new(boot.loops),
+            functions: Functions::new(boot.loops),
             attention: Attention::new(boot.loops),
             rates: Rates::default(),
             slowlog: SlowLog::default(),

@@ -82,7 +82,7 @@ impl Turn<'_> {
     pub fn play(&mut self, cue: Cue, session: &mut Session, reply: &mut Reply, others: &mut dyn Others) -> Flow {
         self.step_in(session.home);
         let started = cue.is_timed.then(MonoNs::now);
-        let (mark, is_script) = (reply.out.buf.len(), matches!(cue.job, Alone::Script(_)));
+        let (mark, is_script) = (reply.out.buf.len(), matches!(cue.job, Alone::Script(_) | Alone::Function(_)));
         if is_script {
             self.effects.monitor_lines.extend_from_slice(&cue.line);
         }
@@ -109,6 +109,7 @@ impl Turn<'_> {
         match job {
             Alone::Exec(queue) => self.exec(queue, session, reply, others),
             Alone::Script(job) => self.run_script(&job, session, reply, others),
+            Alone::Function(job) => self.run_function(&job, session, reply, others),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::admin::acl::log::Context;
 use crate::admin::acl::selector::Denial;
 use crate::admin::log::{self, Level};
 use crate::base::clock::MonoNs;
-use crate::cmd::alone::ScriptJob;
+use crate::cmd::alone::{FunctionJob, ScriptJob};
 use crate::cmd::command::{Command, Flow, flag};
 use crate::cmd::script::patience_ms;
 use crate::cmd::session::{Session, Standing};
@@ -30,6 +30,7 @@ const ARITY: ReplyError = ReplyError::text("ERR Wrong number of args calling Red
 const NOT_HERE: ReplyError = ReplyError::text("ERR This Redis command is not allowed from script");
 const READ_ONLY: ReplyError = ReplyError::text("ERR Write commands are not allowed from read-only scripts.");
 const KILLED: &str = "ERR Script killed by user with SCRIPT KILL...";
+const FUNCTION_KILLED: &str = "ERR Script killed by user with FUNCTION KILL...";
 const STOPPING: &str = "ERR the server is shutting down";
 
 /// The host of one run.
@@ -70,6 +71,31 @@ impl Turn<'_> {
         self.host(&call, job.is_read_only, session, others, |host| scripts.interp().run(&call, host, reply));
         self.world.scripts.note_interpreter(session.home, scripts.interp().memory());
         self.effects.scripts = scripts;
+        Flow::Done
+    }
+
+    /// Runs a function of FCALL.
+    pub(super) fn run_function(
+        &mut self,
+        job: &FunctionJob,
+        session: &mut Session,
+        reply: &mut Reply,
+        others: &mut dyn Others,
+    ) -> Flow {
+        let parts = job.args.parts();
+        let call = Call {
+            chunk: job.chunk,
+            name: &job.name,
+            args: Args::of(&parts),
+            first: 3,
+            key_count: job.key_count,
+            is_eval: false,
+            is_watched: patience_ms(self.world).is_some(),
+        };
+        let mut functions = std::mem::take(&mut self.effects.functions);
+        self.host(&call, job.is_read_only, session, others, |host| functions.interp().run(&call, host, reply));
+        self.world.functions.note_interpreter(session.home, functions.interp().memory());
+        self.effects.functions = functions;
         Flow::Done
     }
 
@@ -204,8 +230,9 @@ impl Host for Stage<'_, '_> {
         self.others.turn();
         match () {
             _ if self.others.is_stopping() => Verdict::End(STOPPING),
-            _ if self.turn.world.scripts.busy.is_killed() => Verdict::End(KILLED),
-            _ => Verdict::GoOn,
+            _ if !self.turn.world.scripts.busy.is_killed() => Verdict::GoOn,
+            _ if self.is_function => Verdict::End(FUNCTION_KILLED),
+            _ => Verdict::End(KILLED),
         }
     }
 

@@ -68,7 +68,7 @@ fn version_number(version: &str) -> u32 {
 }
 
 /// Raises `{err = "ERR …"}`.
-fn fail(state: State, message: &str) -> ! {
+pub(super) fn fail(state: State, message: &str) -> ! {
     push_error(state, message);
     state.raise()
 }

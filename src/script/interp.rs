@@ -8,6 +8,7 @@
 //! script pays for a whole cycle.
 
 use super::host::{Host, Verdict};
+use super::register::{self, Registered};
 use super::run::{Buffers, Run, Shared};
 use super::state::{Ended, GLOBALS, Kind, REGISTRY, State};
 use super::to_lua::push_error_line;
@@ -42,6 +43,13 @@ pub struct Options {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Chunk(c_int);
 
+impl Chunk {
+    /// What `State::keep` has kept.
+    pub(super) fn of(kept: c_int) -> Self {
+        Chunk(kept)
+    }
+}
+
 /// What a script is called with.
 #[derive(Clone, Copy)]
 pub struct Call<'a> {
@@ -67,6 +75,8 @@ enum Task {
     Compile(*const [u8], *const CStr),
     Forget(c_int),
     Run(*const Call<'static>),
+    MakeLoader,
+    Load(*const [u8]),
     CollectAll,
 }
 
@@ -94,6 +104,8 @@ struct Desk {
     /// The real globals, and what scripts see of them.
     globals: Cell<c_int>,
     environment: Cell<c_int>,
+    /// What stands for the globals while a library of functions is loaded.
+    loader: Cell<c_int>,
     /// What `Compile` made.
     compiled: Cell<c_int>,
     /// An error line that the verdict on the running script gave.
@@ -110,6 +122,35 @@ impl Interp {
         interp
     }
 
+    /// As `new`, for libraries of functions: see `load`.
+    pub fn for_functions(options: Options) -> Interp {
+        let interp = Interp::open(options);
+        assert_eq!(interp.work(Task::MakeLoader), Ended::Well, "memory for a new interpreter");
+        interp.protect();
+        interp
+    }
+
+    /// Loads a library, whose first line has become empty: what it has registered.
+    /// Errors: the message, without a code. Whatever it had registered is forgotten.
+    pub fn load(&mut self, source: &[u8], host: &mut dyn Host) -> Result<Vec<Registered>, String> {
+        let (mut buffers, mut out) = (std::mem::take(&mut self.buffers), Reply::default());
+        let mut run = Run { host, buffers: &mut buffers, out: &mut out, name: "" };
+        self.shared.ended.set(None);
+        self.shared.shared.begin(&mut run);
+        self.shared.shared.loading.begin();
+        let ended = self.work(Task::Load(source));
+        self.shared.shared.end();
+        buffers.tidy();
+        self.buffers = buffers;
+        let registered = self.shared.shared.loading.end();
+        if ended == Ended::Well {
+            return Ok(registered);
+        }
+        let message = self.take_error();
+        registered.iter().for_each(|function| self.forget(function.chunk));
+        Err(message)
+    }
+
     /// As `new`, but globals can still be changed: until `protect`.
     pub fn open(options: Options) -> Interp {
         let parts = StdLib::TABLE | StdLib::STRING | StdLib::MATH | StdLib::OS;
@@ -124,6 +165,7 @@ impl Interp {
             fields: Cell::new(Fields::default()),
             globals: Cell::new(0),
             environment: Cell::new(0),
+            loader: Cell::new(0),
             compiled: Cell::new(0),
             ended: Cell::new(None),
             collects: Cell::new(false),
@@ -273,9 +315,58 @@ fn work(state: State) -> i32 {
         Task::Forget(kept) => state.forget(kept),
         // SAFETY: `Interp::run` borrows it during the call.
         Task::Run(call) => run(state, desk, unsafe { &*call }),
+        Task::MakeLoader => {
+            register::push_loader(state, &desk.shared);
+            desk.loader.set(state.keep());
+        }
+        // SAFETY: `Interp::load` borrows it during the call.
+        Task::Load(source) => load(state, desk, unsafe { &*source }),
         Task::CollectAll => state.collect_all(),
     }
     0
+}
+
+/// Compiles a library and runs it, seeing nothing but the loader. *Raises* a text if it fails.
+fn load(state: State, desk: &Desk, source: &[u8]) {
+    if builtins::load(state, source, b"@user_function") == Ended::Badly {
+        raise_prefixed(state, "Error compiling function: ");
+    }
+    show(state, desk.environment.get(), desk.loader.get());
+    state.set_hook(hook, HOOK_EVERY);
+    let ended = state.call(0, 0, 0);
+    state.set_hook(hook, 0);
+    show(state, desk.environment.get(), desk.globals.get());
+    if ended == Ended::Well {
+        return;
+    }
+    if state.kind(-1) == Kind::Table {
+        state.push_field(-1, "err");
+        raise_prefixed(state, "Error registering functions: ");
+    }
+    raise_prefixed(state, "Error registering functions: ERR ");
+}
+
+/// Raises the text on top behind another. *Raises.*
+fn raise_prefixed(state: State, prefix: &str) -> ! {
+    if !matches!(state.kind(-1), Kind::String | Kind::Number) {
+        state.push_bytes(b"(error object)");
+    }
+    state.push_bytes(prefix.as_bytes());
+    state.insert(-2);
+    state.concat(2);
+    state.raise()
+}
+
+/// Makes what was kept as `table` visible through the environment. *Raises.*
+fn show(state: State, environment: c_int, table: c_int) {
+    state.reserve(4);
+    state.push_kept(environment);
+    if state.push_metatable(-1) {
+        state.push_kept(table);
+        state.set_field("__index");
+        state.pop(1);
+    }
+    state.pop(1);
 }
 
 fn set_up(state: State, desk: &Desk, options: &Options) {

@@ -19,7 +19,7 @@
 //! - `run`       what one run of a script has: its host, its buffers
 //! - `api`       `redis.*`; `sandbox`: what scripts may not do, and how their errors look; `builtins`: what of Lua we replace
 //! - `to_lua`, `to_reply`  conversions
-//! - `shebang`   `#!lua flags=…`
+//! - `shebang`   `#!lua flags=…`; `register`: what libraries of functions tell; `payload`: FUNCTION DUMP's bytes
 //! - `bit`, `cjson`, `cmsgpack`, `structs`  libraries; `native` is how their functions are called, `number` C's numbers
 
 mod api;
@@ -38,6 +38,8 @@ mod interp_test;
 mod libraries_test;
 mod native;
 mod number;
+pub mod payload;
+mod register;
 mod run;
 mod sandbox;
 pub mod shebang;
@@ -48,3 +50,4 @@ mod to_reply;
 
 pub use host::Host;
 pub use interp::{Call, Chunk, Interp, Options};
+pub use register::{BAD_NAME, Registered, is_name};

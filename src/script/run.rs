@@ -2,6 +2,7 @@
 
 use super::builtins::Next;
 use super::host::{Host, LogLevel};
+use super::register::Loading;
 use super::state::State;
 use crate::resp::args::{Arg, Args, LARGE, Parts};
 use crate::resp::reply::{Proto, Reply};
@@ -20,13 +21,20 @@ pub struct Shared {
     /// The run under way, or null.
     current: Cell<*mut Run<'static>>,
     pub random: Cell<u64>,
+    /// The library that is being loaded.
+    pub loading: Loading,
     pub next: Cell<Next>,
 }
 
 impl Default for Shared {
     fn default() -> Self {
         // What `lrand48` starts from.
-        Shared { current: Cell::new(null_mut()), random: Cell::new(0x1234_abcd_330e), next: Cell::default() }
+        Shared {
+            current: Cell::new(null_mut()),
+            random: Cell::new(0x1234_abcd_330e),
+            next: Cell::default(),
+            loading: Loading::default(),
+        }
     }
 }
 

@@ -195,7 +195,7 @@ fn refuse_write(state: State) -> i32 {
 }
 
 /// `__index` of the globals. *Raises*, always.
-fn missing_global(state: State) -> i32 {
+pub(super) fn missing_global(state: State) -> i32 {
     if !matches!(state.kind(2), Kind::String | Kind::Number) {
         state.raise_text(c"Second argument to luaProtectedTableError must be a string or number");
     }

@@ -97,6 +97,10 @@ impl State {
             _ => Kind::Other,
         }
     }
+    pub fn is_function(self, index: c_int) -> bool {
+        // SAFETY: the state lives.
+        unsafe { ffi::lua_type(self.0, index) == ffi::LUA_TFUNCTION }
+    }
     #[inline]
     pub fn boolean(self, index: c_int) -> bool {
         // SAFETY: the state lives.

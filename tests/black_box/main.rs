@@ -18,6 +18,7 @@ mod connection;
 mod differential;
 mod expiry;
 mod fairness;
+mod functions;
 mod geo;
 mod hash;
 mod hyperloglog;

@@ -60,8 +60,11 @@ fn scripts(text: &mut Text, cx: &Cx<'_>) {
     text.field("used_memory_vm_eval", vm);
     text.field("used_memory_scripts_eval", cached);
     text.field("number_of_cached_scripts", count);
-    text.zeros(&["number_of_functions", "number_of_libraries", "used_memory_vm_functions"]);
-    text.bytes("used_memory_vm_total", vm);
-    text.field("used_memory_functions", 0);
-    text.bytes("used_memory_scripts", cached as u64);
+    let (functions, catalogue) = (&cx.world.functions, cx.world.functions.catalogue());
+    text.field("number_of_functions", catalogue.function_count());
+    text.field("number_of_libraries", catalogue.libraries().len());
+    text.field("used_memory_vm_functions", functions.interpreters_len());
+    text.bytes("used_memory_vm_total", vm + functions.interpreters_len());
+    text.field("used_memory_functions", functions.memory());
+    text.bytes("used_memory_scripts", (cached + functions.memory()) as u64);
 }
