@@ -11,6 +11,8 @@
 //! So a writer pays for a copy of each stretch that it hits, a slow reader keeps at most as much as the set had, and
 //! nobody waits longer than it takes to go through one stretch.
 
+#![forbid(unsafe_code)]
+
 use super::large::Large;
 use super::member::Member;
 use super::tree::{Branch, Entry, Node};
