@@ -287,12 +287,14 @@ impl Host for Loader {
     fn count_error(&mut self, _: &str) {}
 }
 
+/// A library in an interpreter, with its functions as they were loaded there.
+type Loaded = (Arc<Library>, Vec<Registered>);
+
 /// What a loop has of its own: an interpreter, and the libraries in it.
 #[derive(Default)]
 pub struct LoopFunctions {
     interp: Option<Interp>,
-    /// Name of a library ─▶ it, and its functions as they were loaded here.
-    loaded: HashMap<Box<[u8]>, (Arc<Library>, Vec<Registered>)>,
+    loaded: HashMap<Box<[u8]>, Loaded>,
     catalogue: Arc<Catalogue>,
     era: u64,
 }

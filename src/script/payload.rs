@@ -57,7 +57,7 @@ fn write_string(out: &mut Vec<u8>, bytes: &[u8]) {
 fn write_len(out: &mut Vec<u8>, len: usize) {
     match len {
         ..0x40 => out.push(len as u8),
-        ..0x4000 => out.extend_from_slice(&[0x40 | (len >> 8) as u8, len as u8]),
+        0x40..0x4000 => out.extend_from_slice(&[0x40 | (len >> 8) as u8, len as u8]),
         len => match u32::try_from(len) {
             Ok(len) => {
                 out.push(0x80);

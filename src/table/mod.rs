@@ -205,20 +205,11 @@ impl Table {
     }
 
     /// The object of an entry whose hash may be `hash`: a guess, for those who want to prefetch what it refers to. Only the
-    /// group's home line is looked at.
+    /// group's home line is looked at, and not while its shard is being moved: a moved group keeps the words that it had.
     #[inline]
-    pub fn object_near<'g>(&self, hash: u64, _guard: &'g Guard<'_>) -> Option<&'g Object> {
+    pub fn object_near<'g>(&self, hash: u64, guard: &'g Guard<'_>) -> Option<&'g Object> {
         let generation = self.shard(hash).generation();
-        let home = generation.line(generation.group_of(hash));
-        // Acquire: pairs with the CAS or store that published the word: what it points to is initialised. That it may be
-        // uncommitted does no harm: such an entry is retired, never freed at once.
-        let words = home.slots.iter().map(|slot| Word(slot.load(Ordering::Acquire)));
-        let word = words.fold(Word::EMPTY, |found, word| if word.matches(hash) { word } else { found });
-        if word.is_empty() || word.is_record() {
-            return None;
-        }
-        // SAFETY: a matching word is live, and was loaded under the caller's guard.
-        unsafe { word.as_entry() }.object()
+        probe::glance(generation, hash, guard)?.object()
     }
 
     /// Looks `key` up in whichever generation it lives; on a miss, tells the head that it was missed under.

@@ -21,6 +21,7 @@
 //! Proofs: loom-tests/tests/insert.rs, overflow.rs, transfer.rs.
 
 use super::bundle::{self, Bundle};
+use super::entry::Entry;
 use super::group::{GROUP_LINES, Generation, GroupHead, LINE_SLOTS, Line};
 use super::reclaim::Guard;
 use super::staged::Record;
@@ -86,6 +87,27 @@ pub(super) fn find<'g>(generation: Generation, key: Key<'_>, _guard: &'g Guard<'
             Some(_) => spin(),
         }
     }
+}
+
+/// An entry of the home line whose tag is that of `hash`, if there is one: most probably the one that a key with this hash has.
+/// As in `find`, what the head says comes first: words of a moved group and those that are tried may point to what is no more.
+#[inline]
+pub(super) fn glance<'g>(generation: Generation, hash: u64, _guard: &'g Guard<'_>) -> Option<Entry<'g>> {
+    let home: &'g Line = generation.line(generation.group_of(hash));
+    let head = GroupHead(home.head.load(Ordering::Acquire)); // Acquire: as in `find`.
+    if head.is_moved() {
+        return None;
+    }
+    let mut found = Word::EMPTY;
+    for (i, slot) in home.slots.iter().enumerate() {
+        let word = Word(slot.load(Ordering::Acquire)); // Acquire: as in `scan_line`.
+        found = if word.matches(hash) && head.0 >> i & 1 == 0 { word } else { found };
+    }
+    if found.is_empty() || found.is_record() {
+        return None;
+    }
+    // SAFETY: a matching word that is not tried is live (as in `scan_line`), and was loaded under the caller's guard.
+    Some(unsafe { found.as_entry() })
 }
 
 /// Are two keys equal? Those of 8 to 16 bytes, the most common ones, are compared without a call.
