@@ -333,7 +333,8 @@ fn holds(script: &str, data: &[u8]) {
     }
 }
 
-/// What can be unpacked can be packed, and means as much again. (The order of pairs may change.)
+/// What can be unpacked can be packed, and means as much again. (The order of pairs may change. What lies too deep is packed as
+/// nil, and a pair whose value is nil is gone the next time: so it is the second time that counts.)
 pub fn cmsgpack(data: &[u8]) {
     holds(
         "local text = ...
@@ -341,7 +342,9 @@ pub fn cmsgpack(data: &[u8]) {
         if not ok then return true end
         local packed = cmsgpack.pack(values)
         local ok, again = pcall(cmsgpack.unpack, packed)
-        return not ok or #cmsgpack.pack(again) == #packed",
+        if not ok then return true end
+        local packed = cmsgpack.pack(again)
+        return #cmsgpack.pack(cmsgpack.unpack(packed)) == #packed",
         data,
     );
 }

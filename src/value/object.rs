@@ -238,7 +238,7 @@ impl Object {
         let is_free = seen & (WRITER | WANTED | DEAD) == 0;
         // Acquire: as in `read`.
         let taken = is_free && self.lock.compare_exchange(seen, seen + 1, Ordering::Acquire, Ordering::Relaxed).is_ok();
-        taken.then_some(Shared(self))
+        taken.then(|| Shared(self)) // Not `then_some`: a lock that is made is given back.
     }
     /// Takes the lock exclusively. None: it is dead, look the key up again.
     #[inline]

@@ -26,6 +26,7 @@ fn functions_get_keys_and_arguments_as_parameters() {
 fn functions_keep_to_their_flags_and_their_sandbox() {
     check(
         "
+        FUNCTION FLUSH                => OK
         FUNCTION LOAD \"#!lua name=two\\nredis.register_function{function_name='get', flags={'no-writes'}, callback=function(keys) return redis.call('get', keys[1]) end}\\nredis.register_function{function_name='sly', flags={'no-writes'}, callback=function(keys) return redis.pcall('set', keys[1], 1) end}\\nredis.register_function('late', function() redis.register_function('x', redis.log) end)\\nredis.register_function('math', function() return math.floor(2.5) end)\\nredis.register_function('bad', function() redis.call('nosuch') end)\" => 'two'
         SET k v                       => OK
         FCALL_RO get 1 k              => 'v'

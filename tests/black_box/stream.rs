@@ -105,10 +105,10 @@ fn consumers_wait_for_their_group() {
         PEXPIRE jobs 50                                            => 1
         @e PING                                                    => NOGROUP No such key 'jobs' or consumer group 'g' in XREADGROUP with GROUP option
         XGROUP CREATE jobs g $ MKSTREAM                            => OK
-        @e XREADGROUP GROUP g e BLOCK 0 STREAMS jobs >             => (silence)
+        @f XREADGROUP GROUP g f BLOCK 0 STREAMS jobs >             => (silence)
         INFO clients                                               => (soon) '…blocked_clients:1…'
         SET jobs v                                                 => OK
-        @e PING                                                    => WRONGTYPE Operation against a key holding the wrong kind of value
+        @f PING                                                    => WRONGTYPE Operation against a key holding the wrong kind of value
     "#,
     );
 }

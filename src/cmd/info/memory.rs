@@ -1,6 +1,6 @@
 //! INFO's section about memory.
 
-use super::Text;
+use super::{Text, human};
 use crate::admin::memory::{allocator_name, total_system};
 use crate::admin::params::Id;
 use crate::cmd::command::Cx;
@@ -56,8 +56,9 @@ pub fn memory(text: &mut Text, cx: &Cx<'_>) {
 fn scripts(text: &mut Text, cx: &Cx<'_>) {
     let scripts = &cx.world.scripts;
     let (vm, (count, cached)) = (scripts.interpreters_len(), scripts.size());
-    text.bytes("used_memory_lua", vm);
+    text.field("used_memory_lua", vm);
     text.field("used_memory_vm_eval", vm);
+    text.field("used_memory_lua_human", human(vm));
     text.field("used_memory_scripts_eval", cached);
     text.field("number_of_cached_scripts", count);
     let (functions, catalogue) = (&cx.world.functions, cx.world.functions.catalogue());
