@@ -43,6 +43,7 @@ fn functions_keep_to_their_flags_and_their_sandbox() {
 fn libraries_are_listed_replaced_and_deleted() {
     check(
         "
+        FUNCTION FLUSH                => OK
         FUNCTION LOAD \"#!lua name=one\\nredis.register_function('f', function() return 1 end)\" => 'one'
         FUNCTION LOAD \"#!lua name=one\\nredis.register_function('f', function() return 2 end)\" => ERR Library 'one' already exists
         FCALL f 0                     => 1

@@ -90,7 +90,8 @@ fn object_tells_how_a_value_is_kept() {
         OBJECT ENCODING long          => 'raw'
         OBJECT ENCODING nothing       => (nil)
         OBJECT REFCOUNT short         => 1
-        OBJECT IDLETIME short         => 0
+        # Whole seconds: the next one may have begun.
+        OBJECT IDLETIME short         => …
         OBJECT FREQ short             => ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.
         OBJECT HELP                   => [OBJECT …]
         OBJECT nosuch short           => ERR unknown subcommand 'nosuch'. Try OBJECT HELP.

@@ -157,7 +157,9 @@ impl Server {
         let mut server = found.unwrap_or_else(|| Server::start_on(engine, &[]));
         let outcome = f(&server);
         assert!(server.is_alive(), "the server died: {}", server.output());
-        assert_eq!(server.client().run("FLUSHALL").to_string(), "OK");
+        for flush in ["FLUSHALL", "FUNCTION FLUSH"] {
+            assert_eq!(server.client().run(flush).to_string(), "OK");
+        }
         idle().entry(engine).or_default().push(server);
         outcome
     }
