@@ -155,3 +155,9 @@ impl Default for AtomicU64 {
         Self::new(0)
     }
 }
+
+impl Default for AtomicUsize {
+    fn default() -> Self {
+        Self::new(0)
+    }
+}
