@@ -14,7 +14,7 @@ use crate::admin::clients::client_flag;
 use crate::base::clock::MonoNs;
 use crate::base::ids::LoopId;
 use crate::cmd::alone::Alone;
-use crate::cmd::command::{Command, Cx, Flow, flag};
+use crate::cmd::command::{Command, Flow, flag};
 use crate::cmd::permission;
 use crate::cmd::queue::Queue;
 use crate::cmd::resume::{Slice, Step};
@@ -191,15 +191,7 @@ impl Turn<'_> {
         let is_timed = counters.is_some_and(|counters| self.watch.wants(row, &args, counters));
         let started = is_timed.then(MonoNs::now);
         let is_remembered = self.remember(row, session, &args);
-        let mut cx = Cx {
-            keys: Keys::new(&self.world.keyspace, session.db, self.guard, self.stats, self.local, self.now)
-                .no_touch(session.no_touch),
-            reply,
-            session,
-            world: self.world,
-            prng: self.prng,
-            effects: self.effects,
-        };
+        let mut cx = self.cx(session, reply);
         let mut result = (row.run)(&mut cx, args);
         if result == Ok(Flow::Resume)
             && let Some(mut job) = cx.effects.job.take()

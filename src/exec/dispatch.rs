@@ -130,15 +130,7 @@ impl Turn<'_> {
         let counters = self.stats.command(row.index);
         let is_timed = counters.is_some_and(|counters| self.watch.wants(row, &args, counters));
         let is_remembered = self.remember(row, session, &args);
-        let mut cx = Cx {
-            keys: Keys::new(&self.world.keyspace, session.db, self.guard, self.stats, self.local, self.now)
-                .no_touch(session.no_touch),
-            reply,
-            session,
-            world: self.world,
-            prng: self.prng,
-            effects: self.effects,
-        };
+        let mut cx = self.cx(session, reply);
         let started = is_timed.then(MonoNs::now);
         let result = (row.run)(&mut cx, args);
         let was_woken = cx.session.woken.take().is_some();
@@ -186,6 +178,20 @@ impl Turn<'_> {
             monitor::append(&mut line, row, args, session); // Scripts, too: SKIP_MONITOR only means not twice.
         }
         Some(Cue { row, job, is_timed, line })
+    }
+
+    /// What a handler works with, for a command of this client.
+    #[inline]
+    pub(super) fn cx<'c>(&'c mut self, session: &'c mut Session, reply: &'c mut Reply) -> Cx<'c> {
+        Cx {
+            keys: Keys::new(&self.world.keyspace, session.db, self.guard, self.stats, self.local, self.now)
+                .no_touch(session.no_touch),
+            reply,
+            session,
+            world: self.world,
+            prng: self.prng,
+            effects: self.effects,
+        }
     }
 
     /// Shows the command to monitors, if there are any and it may be shown.

@@ -3,10 +3,9 @@
 use super::dispatch::Turn;
 use super::watch::{Place, Tale};
 use crate::base::clock::MonoNs;
-use crate::cmd::command::{Command, Cx, Flow, flag};
+use crate::cmd::command::{Command, Flow, flag};
 use crate::cmd::resume::{Resumable, Slice, Step};
 use crate::cmd::session::Session;
-use crate::keyspace::Keys;
 use crate::resp::reply::Reply;
 
 /// A command that is under way, kept with its client from turn to turn.
@@ -42,15 +41,7 @@ impl Turn<'_> {
     /// Does a slice of `long` for its client. `Flow::Resume`: there is more to do.
     pub fn go_on(&mut self, long: &mut Long, session: &mut Session, reply: &mut Reply) -> Flow {
         let (mark, started) = (reply.mark(), MonoNs::now());
-        let mut cx = Cx {
-            keys: Keys::new(&self.world.keyspace, session.db, self.guard, self.stats, self.local, self.now)
-                .no_touch(session.no_touch),
-            reply,
-            session,
-            world: self.world,
-            prng: self.prng,
-            effects: self.effects,
-        };
+        let mut cx = self.cx(session, reply);
         let result = long.job.step(&mut cx, Slice::begin());
         self.tell(session);
         long.tale.times.worked += self.watch.explain(started);

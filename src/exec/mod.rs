@@ -4,9 +4,11 @@
 //! look      for a window of commands of all clients: row, hash of the keys, prefetch of what the keys lie in
 //! gate      may this command run for this client now? One ordered list of checks
 //! dispatch  run the handler; undo the half reply of one that failed; count
-//! alone     run what needs everything else to stand still: transactions
+//! alone     run what needs everything else to stand still: transactions, and by `script` scripts and functions
+//! serve     run the commands of clients that wait for what a command has filled
 //! long      go on with a command that takes more than one turn
 //! watch     time commands, most of them by sample; `slow` keeps what took long
+//! tell      what happened to keys goes to those who listen; `invalidate` tells clients that keep copies
 //! effects   what the commands of a turn changed, handed over at its end
 //! ```
 //! Nothing here knows one command from another: a special case is a missing column of the row.

@@ -58,15 +58,10 @@ impl Turn<'_> {
         others: &mut dyn Others,
     ) -> Flow {
         let parts = job.args.parts();
-        let call = Call {
-            chunk: job.chunk,
-            name: job.script.name(),
-            args: Args::of(&parts),
-            first: 3,
-            key_count: job.key_count,
-            is_eval: true,
-            is_watched: patience_ms(self.world).is_some(),
-        };
+        let is_watched = patience_ms(self.world).is_some();
+        let (args, key_count) = (Args::of(&parts), job.key_count);
+        let call =
+            Call { chunk: job.chunk, name: job.script.name(), args, first: 3, key_count, is_eval: true, is_watched };
         let mut scripts = std::mem::take(&mut self.effects.scripts);
         self.host(&call, job.is_read_only, session, others, |host| scripts.interp().run(&call, host, reply));
         self.world.scripts.note_interpreter(session.home, scripts.interp().memory());
@@ -83,15 +78,9 @@ impl Turn<'_> {
         others: &mut dyn Others,
     ) -> Flow {
         let parts = job.args.parts();
-        let call = Call {
-            chunk: job.chunk,
-            name: &job.name,
-            args: Args::of(&parts),
-            first: 3,
-            key_count: job.key_count,
-            is_eval: false,
-            is_watched: patience_ms(self.world).is_some(),
-        };
+        let is_watched = patience_ms(self.world).is_some();
+        let (args, key_count) = (Args::of(&parts), job.key_count);
+        let call = Call { chunk: job.chunk, name: &job.name, args, first: 3, key_count, is_eval: false, is_watched };
         let mut functions = std::mem::take(&mut self.effects.functions);
         self.host(&call, job.is_read_only, session, others, |host| functions.interp().run(&call, host, reply));
         self.world.functions.note_interpreter(session.home, functions.interp().memory());

@@ -21,7 +21,7 @@ use crate::admin::wait::Reopened;
 use crate::base::clock::MonoNs;
 use crate::base::sync::MutexGuard;
 use crate::cmd::blocking::{Blocked, Delivery};
-use crate::cmd::command::{Command, Cx, Flow, Wait, Woken};
+use crate::cmd::command::{Command, Flow, Wait, Woken};
 use crate::cmd::resume::{Slice, Step};
 use crate::cmd::session::Session;
 use crate::keyspace::Keys;
@@ -154,15 +154,7 @@ impl Turn<'_> {
         let mut reply = Reply { proto: blocked.proto, ..Reply::default() };
         session.woken = Some(Woken::Event { until: blocked.until });
         let started = MonoNs::now();
-        let mut cx = Cx {
-            keys: Keys::new(&self.world.keyspace, session.db, self.guard, self.stats, self.local, self.now)
-                .no_touch(session.no_touch),
-            reply: &mut reply,
-            session: &mut session,
-            world: self.world,
-            prng: self.prng,
-            effects: self.effects,
-        };
+        let mut cx = self.cx(&mut session, &mut reply);
         let mut result = (row.run)(&mut cx, args);
         if let Some(mut job) = cx.effects.job.take() {
             let mut step = Ok(Step::More);
