@@ -1,4 +1,4 @@
-//! Scripts: Lua 5.1 with what Redis adds to it, and takes from it.
+//! Layer 4: scripts: Lua 5.1 with what Redis adds to it, and takes from it.
 //!
 //! ```text
 //! cmd, exec                      script                                Lua

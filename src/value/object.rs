@@ -455,3 +455,27 @@ impl Drop for Exclusive<'_> {
         self.0.let_go(0, weakened(Mutation::UnlockRelaxed, Ordering::Release));
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::value::tally::Tally;
+
+    #[test]
+    fn a_lock_that_is_not_to_be_had_at_once_is_not_given_back() {
+        let object = Object::new(Value::new(Tally(1)));
+        let word = || object.lock.load(Ordering::Relaxed);
+        let writer = object.write().unwrap();
+        assert!(object.try_read().is_none());
+        assert_eq!(word(), WRITER);
+        drop(writer);
+        let readers = [object.try_read(), object.try_read()];
+        assert!(readers.iter().all(Option::is_some));
+        assert_eq!(word(), 2);
+        drop(readers);
+        assert_eq!(word(), 0);
+        object.write().unwrap().bury();
+        assert!(object.try_read().is_none());
+        assert_eq!(word(), DEAD);
+    }
+}
