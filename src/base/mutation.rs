@@ -105,6 +105,8 @@ pub enum Mutation {
     WatchWithoutFence,
     /// watched: no fence between changing a key and asking who watches (T2).
     TouchWithoutFence,
+    /// order: a stripe is given back Relaxed.
+    StripeRelaxed,
     /// mailbox: no fence in `send` (S2).
     SendWithoutFence,
     /// mailbox: no fence in `prepare_sleep` (L2).

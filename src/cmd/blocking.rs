@@ -116,6 +116,8 @@ pub struct Delivery {
     pub id: ClientId,
     pub ticket: Ticket,
     pub output: Output,
+    /// The number of the change that it speaks of; 0: none.
+    pub written: u64,
 }
 
 /// Keys that the command at hand may have filled, in their order.

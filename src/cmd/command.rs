@@ -72,6 +72,25 @@ impl<'a> Cx<'a> {
     pub fn event(&self, key: &[u8], class: Class, event: &'static str) {
         self.keys.event(key, class, event);
     }
+    /// Are changes recorded? Then a command that would not do the same again says what does (`propagate`).
+    #[inline]
+    pub fn is_journaled(&self) -> bool {
+        self.keys.local.events.is_journaled()
+    }
+    /// This stands for what the command has changed, instead of the command itself; several in their order. Said behind the
+    /// change, and only if something has changed.
+    /// Cost: a test if there is no journal.
+    #[inline]
+    pub fn propagate(&self, words: &[&[u8]]) {
+        if self.is_journaled() {
+            self.keys.local.ledger.tell_otherwise();
+            self.keys.local.ledger.record(self.keys.db(), words.iter().copied());
+        }
+    }
+    /// The command is not recorded: it has changed nothing that would be missed.
+    pub fn propagate_nothing(&self) {
+        self.keys.local.ledger.tell_otherwise();
+    }
     /// Something was taken out of `key`; `is_gone`: that was the last, and the key has gone with it.
     #[inline]
     pub fn reduced(&self, key: &[u8], class: Class, event: &'static str, is_gone: bool) {
@@ -84,6 +103,8 @@ impl<'a> Cx<'a> {
 pub struct Effects {
     /// Number of changes (`rdb_changes_since_last_save`).
     pub dirty: u64,
+    /// The same before the command at hand, while an order of changes is kept.
+    pub dirty_before: u64,
     /// Clients to be closed on whichever loop they live.
     pub kills: Vec<(LoopId, ClientId)>,
     /// Clients that began to watch, and the lines of this turn for all who do.

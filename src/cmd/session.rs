@@ -78,6 +78,8 @@ pub struct Session {
     pub denies_blocking: bool,
     /// The command at hand was called by a script.
     pub is_scripted: bool,
+    /// The number of its last change, while an order is kept (`keyspace::order`).
+    pub written: u64,
     /// What went over this connection so far. Others see it in `info` as of the end of the last turn.
     pub traffic: Traffic,
     /// The same client as others see it.
@@ -111,6 +113,7 @@ impl Session {
             watching: None,
             denies_blocking: false,
             is_scripted: false,
+            written: 0,
             traffic: Traffic::default(),
             info,
         }
@@ -140,6 +143,7 @@ impl Session {
             watching: None,
             denies_blocking: self.denies_blocking,
             is_scripted: false,
+            written: 0,
             traffic: Traffic::default(),
             info: self.info.clone(),
         }

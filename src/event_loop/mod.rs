@@ -210,10 +210,12 @@ impl<E: Engine> EventLoop<E> {
         }
         if self.expires(now) {
             let (space, all, stats) = (&self.world.keyspace, &self.world.stats, self.stats());
-            let events = &self.local.events;
+            let (events, ledger) = (&self.local.events, &self.local.ledger);
             events.heed(&space.listeners);
-            let took =
-                self.local.expiry.run(expire::Run { space, guard: &guard, all, stats, events, now }, EXPIRE_TIME);
+            let took = self
+                .local
+                .expiry
+                .run(expire::Run { space, guard: &guard, all, stats, events, ledger, now }, EXPIRE_TIME);
             tell::tell(self.world, events, &mut self.effects, None);
             slow::note_expiry(self.world, took, now);
             if self.local.events.has_ended() {

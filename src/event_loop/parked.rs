@@ -181,6 +181,7 @@ impl<E: Engine> EventLoop<E> {
             return; // It is being closed.
         }
         conn.input.skip_held();
+        conn.session.written = conn.session.written.max(delivery.written);
         if conn.session.wants_reply() {
             conn.reply.append(delivery.output);
             make_dirty(&mut self.dirty, conn);

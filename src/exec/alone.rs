@@ -86,7 +86,11 @@ impl Turn<'_> {
         if is_script {
             self.effects.monitor_lines.extend_from_slice(&cue.line);
         }
+        let is_in_order = self.open_group();
         let flow = self.perform(cue.job, session, reply, others);
+        if is_in_order {
+            self.close_group(session);
+        }
         if !is_script {
             self.effects.monitor_lines.extend_from_slice(&cue.line);
         }
@@ -191,6 +195,7 @@ impl Turn<'_> {
         let is_timed = counters.is_some_and(|counters| self.watch.wants(row, &args, counters));
         let started = is_timed.then(MonoNs::now);
         let is_remembered = self.remember(row, session, &args);
+        self.begin_inside(row, session, &args);
         let mut cx = self.cx(session, reply);
         let mut result = (row.run)(&mut cx, args);
         if result == Ok(Flow::Resume)
@@ -202,6 +207,7 @@ impl Turn<'_> {
             }
             result = step.map(|_| Flow::Done);
         }
+        self.note_inside(session, &args);
         self.tell_of(row, session, &args, is_remembered);
         assert!(!matches!(result, Ok(Flow::Park(_))), "{} waits inside a transaction", row.full_name);
         if self.world.attention.is_wanted() {

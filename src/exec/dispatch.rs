@@ -39,6 +39,15 @@ pub struct Turn<'t> {
     pub is_alone: bool,
 }
 
+impl<'t> Turn<'t> {
+    /// The selected database of this client.
+    #[inline]
+    pub(super) fn keys(&self, session: &Session) -> Keys<'t> {
+        let keys = Keys::new(&self.world.keyspace, session.db, self.guard, self.stats, self.local, self.now);
+        keys.no_touch(session.no_touch)
+    }
+}
+
 impl Turn<'_> {
     /// Runs one command of a client and appends its reply. `row` is what `look` found.
     /// Cost: about 10 ns beside the handler.
@@ -130,10 +139,14 @@ impl Turn<'_> {
         let counters = self.stats.command(row.index);
         let is_timed = counters.is_some_and(|counters| self.watch.wants(row, &args, counters));
         let is_remembered = self.remember(row, session, &args);
+        let is_in_order = self.enter_order(row, session, &args);
         let mut cx = self.cx(session, reply);
         let started = is_timed.then(MonoNs::now);
         let result = (row.run)(&mut cx, args);
         let was_woken = cx.session.woken.take().is_some();
+        if is_in_order {
+            self.leave_order(session, &args);
+        }
         self.tell_of(row, session, &args, is_remembered);
         if result == Ok(Flow::Alone) {
             self.cue = self.cue(row, session, args, is_timed);
@@ -183,15 +196,7 @@ impl Turn<'_> {
     /// What a handler works with, for a command of this client.
     #[inline]
     pub(super) fn cx<'c>(&'c mut self, session: &'c mut Session, reply: &'c mut Reply) -> Cx<'c> {
-        Cx {
-            keys: Keys::new(&self.world.keyspace, session.db, self.guard, self.stats, self.local, self.now)
-                .no_touch(session.no_touch),
-            reply,
-            session,
-            world: self.world,
-            prng: self.prng,
-            effects: self.effects,
-        }
+        Cx { keys: self.keys(session), reply, session, world: self.world, prng: self.prng, effects: self.effects }
     }
 
     /// Shows the command to monitors, if there are any and it may be shown.

@@ -6,6 +6,7 @@
 //! dispatch  run the handler; undo the half reply of one that failed; count
 //! alone     run what needs everything else to stand still: transactions, and by `script` scripts and functions
 //! serve     run the commands of clients that wait for what a command has filled
+//! order     put what changes data in one order, while somebody keeps it
 //! long      go on with a command that takes more than one turn
 //! watch     time commands, most of them by sample; `slow` keeps what took long
 //! tell      what happened to keys goes to those who listen; `invalidate` tells clients that keep copies
@@ -22,6 +23,7 @@ pub mod gate;
 pub mod invalidate;
 pub mod long;
 pub mod look;
+mod order;
 mod script;
 mod serve;
 #[cfg(all(test, not(loom)))]

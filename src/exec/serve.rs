@@ -29,7 +29,7 @@ use crate::keyspace::events::Listener;
 use crate::keyspace::types::Type;
 use crate::keyspace::waiters::{Place, Visited};
 use crate::resp::args::Args;
-use crate::resp::reply::Reply;
+use crate::resp::reply::{Output, Reply};
 use std::sync::{Arc, PoisonError};
 
 impl Turn<'_> {
@@ -65,6 +65,7 @@ impl Turn<'_> {
         };
         waiters.leave(blocked.ticket, &blocked.places);
         reply.append(mine.output);
+        session.written = session.written.max(mine.written);
         session.traffic.commands += 1;
         Flow::Done
     }
@@ -128,10 +129,10 @@ impl Turn<'_> {
             return Visited::Leaves;
         }
         loop {
-            if let Some(reply) = self.run_deputy(blocked) {
+            if let Some((output, written)) = self.run_deputy(blocked) {
                 wait.over(blocked.ticket);
                 let (home, id, ticket) = (blocked.info.home, blocked.info.id, blocked.ticket);
-                self.effects.deliveries.push(Delivery { home, id, ticket, output: reply });
+                self.effects.deliveries.push(Delivery { home, id, ticket, output, written });
                 return Visited::Leaves;
             }
             match wait.reopen(blocked.ticket) {
@@ -146,14 +147,16 @@ impl Turn<'_> {
         self.world.attention.is_wanted() && self.must_wait(row.flags)
     }
 
-    /// Runs a waiting command. None: it would have to wait again.
-    fn run_deputy(&mut self, blocked: &Blocked) -> Option<crate::resp::reply::Output> {
+    /// Runs a waiting command: its reply, and the number of its change. None: it would have to wait again.
+    fn run_deputy(&mut self, blocked: &Blocked) -> Option<(Output, u64)> {
         let (row, parts) = (blocked.row, blocked.args.parts());
         let args = Args::of(&parts);
         let mut session: MutexGuard<'_, Session> = blocked.deputy.lock().unwrap_or_else(PoisonError::into_inner);
         let mut reply = Reply { proto: blocked.proto, ..Reply::default() };
         session.woken = Some(Woken::Event { until: blocked.until });
         let started = MonoNs::now();
+        session.written = 0;
+        let is_in_order = self.enter_order(row, &session, &args);
         let mut cx = self.cx(&mut session, &mut reply);
         let mut result = (row.run)(&mut cx, args);
         if let Some(mut job) = cx.effects.job.take() {
@@ -162,6 +165,9 @@ impl Turn<'_> {
                 step = job.step(&mut cx, Slice::begin());
             }
             result = step.map(|_| Flow::Done);
+        }
+        if is_in_order {
+            self.leave_order(&mut session, &args);
         }
         self.tell(&session);
         if matches!(result, Ok(Flow::Park(_))) {
@@ -180,6 +186,6 @@ impl Turn<'_> {
             reply.take();
             self.refuse(&mut reply, &error);
         }
-        Some(reply.take())
+        Some((reply.take(), session.written))
     }
 }

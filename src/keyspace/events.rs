@@ -29,7 +29,16 @@ pub enum Listener {
     Tracking = 1 << (Class::BITS + 1),
     /// Clients that wait for keys: they hear of keys that expire, and of nothing else here.
     Waiting = 1 << (Class::BITS + 2),
+    /// The journal: changes are made in order and recorded. Not told here; see `order`.
+    Journal = 1 << (Class::BITS + 3),
+    /// A snapshot that is being taken: changes are made in order.
+    Snapshot = 1 << (Class::BITS + 4),
 }
+
+/// Listeners that are told of events.
+const TOLD: u32 = !(Listener::Waiting as u32 | ORDERED);
+/// Those for whom changes are made in order.
+const ORDERED: u32 = Listener::Journal as u32 | Listener::Snapshot as u32;
 
 /// Who listens, for all loops.
 #[derive(Default)]
@@ -51,9 +60,13 @@ impl Listeners {
     pub fn heed(&self, listener: Listener) {
         self.word.fetch_or(listener as u32, Relaxed);
     }
+    /// From now on it is not. Called at a safepoint, as above.
+    pub fn forget(&self, listener: Listener) {
+        self.word.fetch_and(!(listener as u32), Relaxed);
+    }
     /// From now on these classes are published.
     pub fn publish(&self, classes: Class) {
-        let keep = Listener::Watch as u32 | Listener::Tracking as u32 | Listener::Waiting as u32;
+        let keep = Listener::Watch as u32 | Listener::Tracking as u32 | Listener::Waiting as u32 | ORDERED;
         // Two loops that change the parameter do so one after the other, under its lock.
         let _ = self.word.fetch_update(Relaxed, Relaxed, |word| Some(word & keep | classes.bits()));
     }
@@ -141,11 +154,21 @@ impl Events {
     /// Does anybody listen to events?
     #[inline]
     pub fn is_heeded(&self) -> bool {
-        self.word.get() & !(Listener::Waiting as u32) != 0
+        self.word.get() & TOLD != 0
     }
     #[inline]
     pub fn heeds(&self, listener: Listener) -> bool {
         self.word.get() & listener as u32 != 0
+    }
+    /// Are changes made in order?
+    #[inline]
+    pub fn is_ordered(&self) -> bool {
+        self.word.get() & ORDERED != 0
+    }
+    /// Are changes recorded?
+    #[inline]
+    pub fn is_journaled(&self) -> bool {
+        self.heeds(Listener::Journal)
     }
     /// The classes that are published.
     pub fn classes(&self) -> Class {
@@ -283,6 +306,7 @@ impl Keys<'_> {
     /// `key` was past its deadline and is gone.
     pub(super) fn note_expired(&self, key: &[u8]) {
         self.stats.expired.add(1);
+        self.record_end(key);
         self.local.events.note_ended(self.db(), key);
         self.changed(key, Class::EXPIRED, "expired");
     }

@@ -26,6 +26,7 @@
 //! *Time.* A run ends after its budget, to go on in the next turn. Measured: kernel-notes/07-expiry.md.
 
 use super::events::{Event, Events, Listener};
+use super::order::{self, Ledger};
 use super::types::Type;
 use super::wheel::{AHEAD_MAX, CHUNK_COUNT, Item, Step, TICK_MS, Tick, Walk, Wheel, tick_after, tick_at};
 use super::{Keyspace, fields};
@@ -80,12 +81,32 @@ pub struct Run<'t> {
     /// All loops' statistics, and this one's.
     pub all: &'t [LoopStats],
     pub stats: &'t LoopStats,
-    /// This loop's log of what happens to keys.
+    /// This loop's log of what happens to keys, and of what has changed.
     pub events: &'t Events,
+    pub ledger: &'t Ledger,
     pub now: WallMs,
 }
 
 impl Run<'_> {
+    /// Runs `change`, which may remove `key` or a part of it, in order with all other changes.
+    pub(super) fn in_order<R>(&self, table: &Table, key: Key<'_>, change: impl FnOnce() -> R) -> R {
+        if !self.events.is_ordered() {
+            return change();
+        }
+        self.ledger.open(&self.space.order, [key.hash]);
+        order::before_write(self.space, table, key, self.guard);
+        let result = change();
+        self.ledger.close(&self.space.order);
+        result
+    }
+    /// Records what has happened to a key of this table, if there is a journal.
+    pub(super) fn record<'w>(&self, table: &Table, words: impl ExactSizeIterator<Item = &'w [u8]>) {
+        if self.events.is_journaled()
+            && let Some(db) = self.space.roots.index_of(table.id(), self.guard)
+        {
+            self.ledger.record(DbIndex(db as u16), words);
+        }
+    }
     /// Notes what has happened to a key of this table, if anybody listens.
     pub(super) fn note(&self, table: &Table, key: &[u8], class: Class, name: &'static str, is_change: bool) {
         if self.events.is_heeded()
@@ -287,9 +308,15 @@ fn settle(run: Run<'_>, table: &Table, place: u32) -> Option<WallMs> {
 
 /// Removes a key that is past its deadline and counts it. Returns its deadline if it was put off meanwhile.
 fn remove_dead(run: Run<'_>, table: &Table, key: Key<'_>) -> Option<WallMs> {
-    let found = table.update(key, run.guard, |entry| match entry.and_then(Entry::expires_at) {
-        Some(deadline) if deadline <= run.now => (Change::Remove, Some(deadline)),
-        other => (Change::Keep, other),
+    let found = run.in_order(table, key, || {
+        let found = table.update(key, run.guard, |entry| match entry.and_then(Entry::expires_at) {
+            Some(deadline) if deadline <= run.now => (Change::Remove, Some(deadline)),
+            other => (Change::Keep, other),
+        });
+        if found.is_some_and(|deadline| deadline <= run.now) {
+            run.record(table, [&b"DEL"[..], key.bytes].into_iter());
+        }
+        found
     })?;
     if found > run.now {
         return Some(found);

@@ -105,6 +105,7 @@ impl World {
                 all: &self.stats,
                 stats,
                 events: &local.events,
+                ledger: &local.ledger,
                 now: self.now,
             };
             local.expiry.run(run, budget);
@@ -195,7 +196,8 @@ fn deleted_keys_leave_a_bounded_number_of_items() {
         keys.update(keys.key(&name, 0), |_| (Change::Remove, ()));
         if number % 256 == 0 {
             let (space, all, now) = (&world.space, &world.stats, world.now);
-            let run = Run { space, guard: &guard, all, stats: &all[0], events: &local.events, now };
+            let run =
+                Run { space, guard: &guard, all, stats: &all[0], events: &local.events, ledger: &local.ledger, now };
             local.expiry.run(run, Duration::from_millis(1));
             most = most.max(local.expiry.item_count());
         }

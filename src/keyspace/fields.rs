@@ -29,6 +29,17 @@ impl Keys<'_> {
             self.local.expiry.register(table.id(), key.hash, after, self.now);
         }
     }
+    /// Before a command on the hash at `key`, while changes are recorded: what is past its deadline goes, so that the command
+    /// finds the same when it is run again from the record.
+    pub fn settle_fields(&self, key: Key<'_>) {
+        let Some(table) = self.table() else { return };
+        let Self { space, guard, stats, now, .. } = *self;
+        let (events, ledger) = (&self.local.events, &self.local.ledger);
+        let run = Run { space, guard, all: &[], stats, events, ledger, now };
+        while look(table, key, guard, |hash| hash.earliest()).flatten().is_some_and(|earliest| earliest <= now) {
+            purge(run, table, key);
+        }
+    }
     /// A hash has come to `key` from elsewhere, perhaps with deadlines.
     #[cold]
     pub(super) fn watch_moved_fields(&self, key: Key<'_>) {
@@ -49,21 +60,33 @@ fn look<R>(table: &Table, key: Key<'_>, guard: &Guard<'_>, read: impl Fn(&Hash) 
     }
 }
 
-/// Removes fields of the hash at `key` that are due. Returns the next deadline, which may be due as well.
+/// Removes fields of the hash at `key` that are due, in order with all other changes. Returns the next deadline, which may be
+/// due as well.
 pub(super) fn settle(run: Run<'_>, table: &Table, key: Key<'_>) -> Option<WallMs> {
     let earliest = look(table, key, run.guard, |hash| hash.earliest())??;
     if earliest > run.now {
         return Some(earliest);
     }
+    run.in_order(table, key, || purge(run, table, key))
+}
+
+/// A portion of `settle`'s work, under the stripe of the key if an order is kept.
+fn purge(run: Run<'_>, table: &Table, key: Key<'_>) -> Option<WallMs> {
     loop {
         let entry = table.get(key, run.guard)?;
         let Some(mut lock) = entry.object()?.write() else { continue };
         let hash = lock.get_mut::<Hash>()?;
-        let purged = hash.purge(run.now, PORTION);
+        let mut names: Vec<Vec<u8>> = Vec::new();
+        let is_journaled = run.events.is_journaled();
+        let purged = hash.purge(run.now, PORTION, &mut |name| names.extend(is_journaled.then(|| name.to_vec())));
         run.stats.expired_fields.add(purged as u64);
         let (next, is_gone) = (hash.earliest(), lock.is_empty());
         if is_gone {
             table.detach(key, entry, lock, run.guard);
+        }
+        if !names.is_empty() {
+            let words: Vec<&[u8]> = [b"HDEL", key.bytes].into_iter().chain(names.iter().map(Vec::as_slice)).collect();
+            run.record(table, words.into_iter());
         }
         if purged > 0 {
             run.note(table, key.bytes, Class::HASH, "hexpired", true);
@@ -132,6 +155,7 @@ mod tests {
                 all: &self.stats,
                 stats: &self.stats[0],
                 events: &self.local.events,
+                ledger: &self.local.ledger,
                 now: self.now,
             };
             self.local.expiry.run(run, Duration::from_secs(3600));

@@ -12,6 +12,7 @@ mod expire_fuzz;
 mod fields;
 mod freer;
 pub mod objects;
+pub mod order;
 pub mod recency;
 pub mod safepoint;
 pub mod types;
@@ -30,6 +31,7 @@ use crate::table::{Change, Entry, Guard, Table, Txn, Walk, Walked, snapshot, tra
 use events::{Events, Listeners};
 use expire::Expiry;
 use freer::Freer;
+use order::{Ledger, Order};
 use recency::Recency;
 use smallvec::SmallVec;
 use types::Type;
@@ -44,6 +46,8 @@ pub struct Keyspace {
     pub now: NowMs,
     /// Who wants to hear what happens to keys.
     pub listeners: Listeners,
+    /// The order of all changes, if somebody keeps it.
+    pub order: Order,
     freer: Freer,
     /// Tables that were taken away so far: tells the loops that some of their wheels are empty now.
     flushes: AtomicU32,
@@ -57,12 +61,19 @@ pub struct Local {
     pub recency: Recency,
     /// What has happened to keys and was not told yet.
     pub events: Events,
+    /// What has changed and was not handed over yet.
+    pub ledger: Ledger,
 }
 
 impl Local {
     /// `seed` differs from loop to loop.
     pub fn new(seed: u64) -> Self {
-        Local { expiry: Expiry::default(), recency: Recency::new(seed), events: Events::default() }
+        Local {
+            expiry: Expiry::default(),
+            recency: Recency::new(seed),
+            events: Events::default(),
+            ledger: Ledger::default(),
+        }
     }
 }
 
@@ -74,6 +85,7 @@ impl Keyspace {
             hasher,
             now: NowMs::new(),
             listeners: Listeners::default(),
+            order: Order::default(),
             freer: Freer::default(),
             flushes: AtomicU32::new(0),
             expiry_stands_until: AtomicU64::new(0),
@@ -227,13 +239,15 @@ impl<'t> Keys<'t> {
     #[cold]
     pub fn expire(&self, key: Key<'_>) {
         let Some(table) = self.table().filter(|_| !self.space.is_expiry_stopped(self.now)) else { return };
-        let removed = table.update(key, self.guard, |old| match old {
-            Some(entry) if self.is_dead(entry) => (Change::Remove, true),
-            _ => (Change::Keep, false),
+        self.in_order(key, || {
+            let removed = table.update(key, self.guard, |old| match old {
+                Some(entry) if self.is_dead(entry) => (Change::Remove, true),
+                _ => (Change::Keep, false),
+            });
+            if removed {
+                self.note_expired(key.bytes);
+            }
         });
-        if removed {
-            self.note_expired(key.bytes);
-        }
     }
     /// Reads, decides and changes one key atomically; an expired entry is shown as None. `f` may run several times, the
     /// last time with the (frozen) entry that its change is applied to; it must have no side effects but its result.

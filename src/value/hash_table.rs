@@ -378,12 +378,12 @@ impl<I: Item> HashTable<I> {
         }
     }
     /// Takes out the items that `is_meant` picks among those that may have this hash. Returns their number.
-    pub fn remove_hashed(&mut self, hash: u64, is_meant: impl Fn(&I) -> bool) -> usize {
+    pub fn remove_hashed(&mut self, hash: u64, mut is_meant: impl FnMut(&I) -> bool) -> usize {
         let mut removed = 0;
         while self.len > 0 {
             let index = self.index(hash);
             let bucket = self.bucket_mut(index);
-            let Some(position) = bucket.iter().position(&is_meant) else { break };
+            let Some(position) = bucket.iter().position(&mut is_meant) else { break };
             bucket.remove_nth(position);
             removed += 1;
             self.removed_one();

@@ -236,12 +236,12 @@ impl Hash {
             Hash::Table(table) => table.earliest(),
         }
     }
-    /// Removes fields that are past their deadline, of a large hash up to about `max`. Returns how many.
-    pub fn purge(&mut self, now: WallMs, max: usize) -> usize {
+    /// Removes fields that are past their deadline, of a large hash up to about `max`, and tells their names. Returns how many.
+    pub fn purge(&mut self, now: WallMs, max: usize, gone: &mut dyn FnMut(&[u8])) -> usize {
         match self {
             Hash::Plain(_) => 0,
-            Hash::Timed(timed) => timed.purge(now),
-            Hash::Table(table) => table.purge(now, max),
+            Hash::Timed(timed) => timed.purge(now, gone),
+            Hash::Table(table) => table.purge(now, max, gone),
         }
     }
     fn become_table(&mut self) -> &mut FieldTable {

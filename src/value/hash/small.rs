@@ -125,8 +125,8 @@ impl Timed {
             self.earliest = Some(self.earliest.map_or(at, |earliest| earliest.min(at)));
         }
     }
-    /// Removes all fields that are past their deadline. Returns their number.
-    pub fn purge(&mut self, now: WallMs) -> usize {
+    /// Removes all fields that are past their deadline and tells their names. Returns their number.
+    pub fn purge(&mut self, now: WallMs, gone: &mut dyn FnMut(&[u8])) -> usize {
         if !self.has_dead(now) {
             return 0;
         }
@@ -135,6 +135,9 @@ impl Timed {
             let time = self.pack.next(self.pack.next(place));
             if is_dead(deadline_of(self.pack.at(time)), now) {
                 removed += 1;
+                if let Some(name) = self.pack.at(place) {
+                    gone(name.text(&mut itoa::Buffer::new()));
+                }
                 self.pack.remove(place, STRIDE);
             } else {
                 place = self.pack.next(time);

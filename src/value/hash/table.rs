@@ -84,15 +84,21 @@ impl FieldTable {
     pub(super) fn earliest(&self) -> Option<WallMs> {
         self.deadlines.first().map(|&(at, _)| at)
     }
-    /// Removes up to `max` index entries that are due, and their fields. Returns the number of fields.
-    pub(super) fn purge(&mut self, now: WallMs, max: usize) -> usize {
+    /// Removes up to `max` index entries that are due, and their fields, and tells their names. Returns the number of fields.
+    pub(super) fn purge(&mut self, now: WallMs, max: usize, gone: &mut dyn FnMut(&[u8])) -> usize {
         let mut removed = 0;
         for _ in 0..max {
             let Some(&due) = self.deadlines.first().filter(|(at, _)| *at <= now) else { break };
             self.deadlines.pop_first();
             let (at, hash) = due;
-            let is_meant = |field: &Field| field.deadline() == Some(at) && Field::hash(field.name()) == hash;
-            removed += self.fields.remove_hashed(hash, is_meant);
+            let mut is_meant = |field: &Field| {
+                let is_due = field.deadline() == Some(at) && Field::hash(field.name()) == hash;
+                if is_due {
+                    gone(field.name());
+                }
+                is_due
+            };
+            removed += self.fields.remove_hashed(hash, &mut is_meant);
         }
         removed
     }

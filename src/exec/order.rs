@@ -1,0 +1,171 @@
+//! Commands in the one order of changes, while a journal or a snapshot keeps it: see `keyspace::order`.
+//!
+//! ```text
+//! enter    the stripes of the keys that the command names; keys unknown: the safepoint; a running snapshot gets what is there
+//! handler  changes data, and says what is to be recorded if that is not the command itself (`Cx::propagate`)
+//! leave    it has changed something and said nothing: the command is recorded as it came; the number; the stripes go back
+//! ```
+//! Transactions and scripts open a group for the whole (exec/alone.rs); what they call is recorded into it one by one
+//! (`note_inside`).
+
+use super::dispatch::Turn;
+use crate::cmd::command::{Command, flag};
+use crate::cmd::keyspec::{self, are_movable, legacy_range};
+use crate::cmd::session::Session;
+use crate::keyspace::FEW_KEYS;
+use crate::resp::args::Args;
+use smallvec::SmallVec;
+
+/// Where the keys of a command stand that may change data.
+#[derive(Debug, PartialEq, Eq)]
+enum Touched {
+    /// It changes nothing, or is itself put in order elsewhere.
+    Nothing,
+    These(SmallVec<[usize; FEW_KEYS]>),
+    /// Anything.
+    Unknown,
+}
+
+fn touched(row: &Command, args: &Args<'_>) -> Touched {
+    if row.has(flag::ALONE) {
+        return Touched::Nothing;
+    }
+    if let Some(one) = row.one_key {
+        return Touched::These(SmallVec::from_slice(&[one.at as usize]));
+    }
+    let are_plain = row.find_keys.is_none() && row.legacy_keys.0 > 0 && !are_movable(row.keys);
+    if are_plain {
+        return Touched::These(legacy_range(row, args.count()).collect());
+    }
+    if row.keys.is_empty() && row.find_keys.is_none() {
+        return if row.has(flag::WRITE) { Touched::Unknown } else { Touched::Nothing };
+    }
+    let Ok(found) = keyspec::positions(row, args) else { return Touched::Unknown };
+    let writes = |flags: &[&str]| flags.is_empty() || ["RW", "OW", "RM"].iter().any(|flag| flags.contains(flag));
+    match found.iter().any(|(_, flags)| writes(flags)) {
+        false => Touched::Nothing,
+        true if row.find_keys.is_some() => Touched::Unknown, // SORT reads keys that its patterns name.
+        true => Touched::These(found.into_iter().map(|(at, _)| at).collect()),
+    }
+}
+
+impl Turn<'_> {
+    /// Before a handler: takes the command's place in the order, if one is kept and it may change data. True: `leave_order`
+    /// follows.
+    /// Cost: a test of a copied word while no order is kept.
+    #[inline]
+    pub(super) fn enter_order(&mut self, row: &Command, session: &Session, args: &Args<'_>) -> bool {
+        self.local.events.is_ordered()
+            && row.has(flag::WRITE | flag::MAY_REPLICATE)
+            && self.take_place(row, session, args)
+    }
+
+    #[cold]
+    fn take_place(&mut self, row: &Command, session: &Session, args: &Args<'_>) -> bool {
+        let (ledger, space) = (&self.local.ledger, &self.world.keyspace);
+        match touched(row, args) {
+            Touched::Nothing => return false,
+            Touched::Unknown => {
+                self.step_in(session.home);
+                ledger.open_alone();
+            }
+            Touched::These(places) => {
+                let keys = self.keys(session);
+                let keyed: SmallVec<[_; FEW_KEYS]> =
+                    places.iter().map(|&at| keys.key(args.get(at), args.hash(at))).collect();
+                ledger.open(&space.order, keyed.iter().map(|key| key.hash));
+                keyed.iter().for_each(|&key| keys.before_write(key));
+                if row.group == "hash" && self.local.events.is_journaled() {
+                    keyed.iter().for_each(|&key| keys.settle_fields(key));
+                }
+            }
+        }
+        self.effects.dirty_before = self.effects.dirty;
+        true
+    }
+
+    /// Behind the handler of a command that has taken its place.
+    #[cold]
+    pub(super) fn leave_order(&mut self, session: &mut Session, args: &Args<'_>) {
+        self.note_inside(session, args);
+        self.close_group(session);
+    }
+
+    /// Before a command inside a transaction or a script.
+    #[inline]
+    pub(super) fn begin_inside(&mut self, row: &Command, session: &Session, args: &Args<'_>) {
+        if self.local.events.is_ordered() {
+            self.local.ledger.begin_command();
+            if row.group == "hash" && row.has(flag::WRITE) && self.local.events.is_journaled() {
+                let keys = self.keys(session);
+                keys.settle_fields(keys.key(args.get(1), args.hash(1)));
+            }
+            self.effects.dirty_before = self.effects.dirty;
+        }
+    }
+
+    /// Behind a handler: records the command if it has changed something and said nothing.
+    #[inline]
+    pub(super) fn note_inside(&mut self, session: &Session, args: &Args<'_>) {
+        let ledger = &self.local.ledger;
+        if self.local.events.is_journaled() && self.effects.dirty > self.effects.dirty_before && !ledger.is_told() {
+            ledger.record(session.db, (0..args.count()).map(|at| args.get(at)));
+        }
+    }
+
+    /// A transaction or a script begins, inside the safepoint. True: `close_group` follows.
+    pub(super) fn open_group(&mut self) -> bool {
+        let is_ordered = self.local.events.is_ordered();
+        if is_ordered {
+            self.local.ledger.open_alone();
+        }
+        is_ordered
+    }
+
+    /// What was opened is over.
+    pub(super) fn close_group(&mut self, session: &mut Session) {
+        if let Some(number) = self.local.ledger.close(&self.world.keyspace.order) {
+            session.written = number;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cmd::table;
+    use crate::cmd::testkit::Line;
+
+    fn places(line: &str) -> Touched {
+        let line = Line::new(line);
+        let parts = line.parts();
+        let args = Args::of(&parts);
+        touched(table::resolve(&args).unwrap(), &args)
+    }
+
+    fn these(all: &[usize]) -> Touched {
+        Touched::These(SmallVec::from_slice(all))
+    }
+
+    #[test]
+    fn each_command_takes_the_stripes_of_its_keys() {
+        assert_eq!(places("SET a 1"), these(&[1]));
+        assert_eq!(places("MSET a 1 b 2"), these(&[1, 3]));
+        assert_eq!(places("RENAME a b"), these(&[1, 2]));
+        assert_eq!(places("ZUNIONSTORE d 2 a b WEIGHTS 1 2"), these(&[1, 3, 4]));
+        assert_eq!(places("LMPOP 2 a b LEFT"), these(&[2, 3]));
+        assert_eq!(places("XREADGROUP GROUP g c STREAMS a b > >"), these(&[5, 6]));
+        assert_eq!(places("PFCOUNT a b"), these(&[1, 2]));
+        assert_eq!(places("BLPOP a b 0"), these(&[1, 2]));
+    }
+
+    #[test]
+    fn what_names_no_keys_stops_everything_and_what_reads_nothing() {
+        for line in ["FLUSHALL", "SWAPDB 0 1", "SORT a STORE b", "FUNCTION FLUSH"] {
+            assert_eq!(places(line), Touched::Unknown, "{line}");
+        }
+        for line in ["SORT a", "PUBLISH a b", "EVAL x 1 a"] {
+            assert_eq!(places(line), Touched::Nothing, "{line}");
+        }
+    }
+}
