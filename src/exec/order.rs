@@ -41,12 +41,12 @@ fn touched(row: &Command, args: &Args<'_>) -> Touched {
         return if row.has(flag::WRITE) { Touched::Unknown } else { Touched::Nothing };
     }
     let Ok(found) = keyspec::positions(row, args) else { return Touched::Unknown };
-    let writes = |flags: &[&str]| flags.is_empty() || ["RW", "OW", "RM"].iter().any(|flag| flags.contains(flag));
-    match found.iter().any(|(_, flags)| writes(flags)) {
-        false => Touched::Nothing,
-        true if row.find_keys.is_some() => Touched::Unknown, // SORT reads keys that its patterns name.
-        true => Touched::These(found.into_iter().map(|(at, _)| at).collect()),
+    if row.find_keys.is_some() {
+        // SORT: with STORE it writes, and reads keys that its patterns name.
+        let stores = found.iter().any(|(_, flags)| flags.contains(&"OW"));
+        return if stores { Touched::Unknown } else { Touched::Nothing };
     }
+    Touched::These(found.into_iter().map(|(at, _)| at).collect())
 }
 
 impl Turn<'_> {
