@@ -66,8 +66,8 @@ impl Store {
     fn expire(&self, now: WallMs, budget: Duration) {
         loop {
             let guard = self.seat.pin();
-            let (space, all, events) = (&self.space, &self.stats, &self.local.events);
-            let run = Run { space, guard: &guard, all, stats: &all[0], events, now };
+            let (space, all, events, ledger) = (&self.space, &self.stats, &self.local.events, &self.local.ledger);
+            let run = Run { space, guard: &guard, all, stats: &all[0], events, ledger, now };
             self.local.expiry.run(run, budget);
             guard.flush();
             if self.local.expiry.sleep_time(now, true).is_none_or(|time| !time.is_zero()) {
@@ -113,8 +113,9 @@ fn pauses() {
     let mut pauses = Vec::new();
     while store.stats[0].expired.get() < KEYS {
         let guard = store.seat.pin();
-        let (space, all, events) = (&store.space, &store.stats, &store.local.events);
-        let run = Run { space, guard: &guard, all, stats: &all[0], events, now };
+        let (space, all) = (&store.space, &store.stats);
+        let (events, ledger) = (&store.local.events, &store.local.ledger);
+        let run = Run { space, guard: &guard, all, stats: &all[0], events, ledger, now };
         pauses.push(timed(|| {
             store.local.expiry.run(run, BUDGET);
         }));
