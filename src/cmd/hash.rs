@@ -12,7 +12,7 @@ use crate::keyspace::objects::{Reading, Writing};
 use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
 use crate::resp::reply::Reply;
-use crate::value::hash::{Deadline, Hash, Limits};
+use crate::value::hash::{Deadline, EVEN_THE_DEAD, Hash, Limits};
 use crate::value::long_double::{LongDouble, Parsed};
 use crate::value::object::Collection;
 use crate::value::pack::Piece;
@@ -148,6 +148,14 @@ pub(super) fn look<'a>(cx: &Cx<'a>, args: &Args<'_>) -> Result<Option<Reading<'a
     Ok(cx.keys.look::<Hash>(cx.key(args, 1))?)
 }
 
+/// Some of the fields that are named from argument 2 on were not found: those that are past their deadline go now.
+#[inline]
+fn note_missed(cx: &Cx<'_>, args: &Args<'_>, hash: Option<Reading<'_, Hash>>) {
+    if hash.is_some_and(|hash| hash.has_overdue(cx.keys.now)) {
+        args.iter_from(2).for_each(|name| cx.keys.expire_field(cx.key(args, 1), name));
+    }
+}
+
 /// The hash of argument 1, to be changed; an empty one if it is absent.
 #[inline]
 pub(super) fn create<'a>(cx: &Cx<'a>, args: &Args<'_>) -> Result<Writing<'a, Hash>, ReplyError> {
@@ -222,7 +230,11 @@ fn hsetnx(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
 fn hget(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let hash = look(cx, &args)?;
     let value = hash.as_ref().and_then(|hash| hash.get(args.get(2), cx.keys.now));
+    let is_missed = value.is_none();
     reply_optional(cx.reply, value);
+    if is_missed {
+        note_missed(cx, &args, hash);
+    }
     Ok(Flow::Done)
 }
 
@@ -231,8 +243,14 @@ fn hget(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
 fn hmget(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let hash = look(cx, &args)?;
     cx.reply.array(args.count() - 2);
+    let mut is_any_missed = false;
     for name in args.iter_from(2) {
-        reply_optional(cx.reply, hash.as_ref().and_then(|hash| hash.get(name, cx.keys.now)));
+        let value = hash.as_ref().and_then(|hash| hash.get(name, cx.keys.now));
+        is_any_missed |= value.is_none();
+        reply_optional(cx.reply, value);
+    }
+    if is_any_missed {
+        note_missed(cx, &args, hash);
     }
     Ok(Flow::Done)
 }
@@ -289,6 +307,11 @@ fn edit_value<R>(
 ) -> Result<R, ReplyError> {
     let (limits, now) = (limits(cx), cx.keys.now);
     let mut hash = create(cx, args)?;
+    if hash.is_overdue(args.get(2), now) {
+        drop(hash);
+        cx.keys.expire_field(cx.key(args, 1), args.get(2));
+        hash = create(cx, args)?;
+    }
     let (result, text) = edit(hash.get(args.get(2), now))?;
     hash.set(args.get(2), text.as_bytes(), Deadline::Keep, limits, now);
     cx.changed(args.get(1), Class::HASH, event);
@@ -296,12 +319,12 @@ fn edit_value<R>(
     Ok(result)
 }
 
-/// Remove fields; reply how many there were.
+/// Remove fields; reply how many there were, those past their deadline included, as in Redis.
 /// Shape: key field+
 fn hdel(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let mut removed = 0;
     if let Some(mut hash) = cx.keys.open::<Hash>(cx.key(&args, 1))? {
-        removed = args.iter_from(2).filter(|name| hash.remove(name, cx.keys.now)).count();
+        removed = args.iter_from(2).filter(|name| hash.remove(name, EVEN_THE_DEAD)).count();
         if removed > 0 {
             cx.reduced(args.get(1), Class::HASH, "hdel", hash.is_empty());
         }
@@ -311,10 +334,10 @@ fn hdel(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     Ok(Flow::Done)
 }
 
-/// Number of fields.
+/// Number of fields, those past their deadline included until they are removed, as in Redis.
 fn hlen(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let hash = look(cx, &args)?;
-    cx.reply.int(hash.map_or(0, |hash| hash.len(cx.keys.now)) as i64);
+    cx.reply.int(hash.map_or(0, |hash| hash.len(EVEN_THE_DEAD)) as i64);
     Ok(Flow::Done)
 }
 
@@ -322,14 +345,22 @@ fn hlen(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
 fn hstrlen(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let hash = look(cx, &args)?;
     let value = hash.as_ref().and_then(|hash| hash.get(args.get(2), cx.keys.now));
+    let is_missed = value.is_none();
     cx.reply.int(value.map_or(0, Piece::len) as i64);
+    if is_missed {
+        note_missed(cx, &args, hash);
+    }
     Ok(Flow::Done)
 }
 
 /// Is there such a field?
 fn hexists(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let hash = look(cx, &args)?;
-    cx.reply.int(hash.is_some_and(|hash| hash.contains(args.get(2), cx.keys.now)) as i64);
+    let is_there = hash.as_ref().is_some_and(|hash| hash.contains(args.get(2), cx.keys.now));
+    cx.reply.int(is_there as i64);
+    if !is_there {
+        note_missed(cx, &args, hash);
+    }
     Ok(Flow::Done)
 }
 

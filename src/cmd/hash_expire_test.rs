@@ -149,6 +149,48 @@ fn pass(client: &Client, ms: u64) {
 }
 
 #[test]
+fn a_field_past_its_deadline_counts_until_somebody_meets_it() {
+    for entries in ["512", "0"] {
+        let mut client = Client::new();
+        client.world.keyspace.now.stop();
+        client.run_line(&format!("CONFIG SET hash-max-listpack-entries {entries}"));
+        check_on(
+            &mut client,
+            "
+            HSET h a 1 b 2 c 3 d 4 e 5           => 5
+            HPEXPIRE h 5 FIELDS 4 a b c e        => [1, 1, 1, 1]
+        ",
+        );
+        pass(&client, 5);
+        check_on(
+            &mut client,
+            "
+            HLEN h                               => 5
+            HGET h a                             => (nil)
+            HLEN h                               => 4
+            HMGET h b d                          => [(nil), '4']
+            HLEN h                               => 3
+            HDEL h c                             => 1
+            HINCRBY h e 1                        => 1
+            HLEN h                               => 2
+            HPEXPIRE h 5 FIELDS 2 d e            => [1, 1]
+        ",
+        );
+        pass(&client, 5);
+        check_on(
+            &mut client,
+            "
+            EXISTS h                             => 1
+            HSCAN h 0                            => ['0', []]
+            HRANDFIELD h                         => (nil)
+            EXISTS h                             => 0
+        ",
+        );
+        assert_eq!(client.world.stats[0].expired_fields.get(), 5);
+    }
+}
+
+#[test]
 fn a_field_past_its_deadline_is_hidden_from_every_command() {
     for entries in ["512", "0"] {
         let mut client = Client::new();

@@ -21,6 +21,7 @@ type Pair<'a> = (Piece<'a>, Piece<'a>);
 /// Errors: NotInteger, Syntax, a count out of range.
 pub(super) fn hrandfield(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let now = cx.keys.now;
+    cx.keys.expire_fields(cx.key(&args, 1));
     if args.count() == 2 {
         let hash = look(cx, &args)?;
         match hash.as_ref().and_then(|hash| hash.random(now, cx.prng)) {
@@ -195,10 +196,13 @@ pub(super) fn hscan(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError>
     let scan = ElementScan::parse(&args, cursor)?;
     let (now, with_values) = (cx.keys.now, scan.with_values);
     scan.run(cx.reply, |cursor, found| {
-        hash.scan(cursor, now, |name, value| {
-            if found.offer(name.text(&mut itoa::Buffer::new())) && with_values {
-                found.push(value.text(&mut itoa::Buffer::new()));
+        hash.scan(cursor, now, |field| match field {
+            Some((name, value)) => {
+                if found.offer(name.text(&mut itoa::Buffer::new())) && with_values {
+                    found.push(value.text(&mut itoa::Buffer::new()));
+                }
             }
+            None => found.pass_over(),
         })
     });
     Ok(Flow::Done)

@@ -199,6 +199,36 @@ fn a_counter_keeps_its_value_when_its_deadline_comes_goes_and_moves() {
 }
 
 #[test]
+fn scan_removes_expired_keys_that_it_was_asked_for_only() {
+    let mut client = Client::new();
+    client.world.keyspace.now.stop();
+    check_on(
+        &mut client,
+        "
+        SET s v PX 2                => OK
+        HSET h f v                  => 1
+        PEXPIRE h 2                 => 1
+        SET other v                 => OK
+    ",
+    );
+    client.world.keyspace.now.advance(3);
+    check_on(
+        &mut client,
+        "
+        DBSIZE                                       => 3
+        SCAN 0 COUNT 10000 TYPE list                 => ['0', []]
+        DBSIZE                                       => 3
+        SCAN 0 COUNT 10000 TYPE string MATCH other   => ['0', ['other']]
+        DBSIZE                                       => 3
+        SCAN 0 COUNT 10000 TYPE string               => ['0', ['other']]
+        DBSIZE                                       => 2
+        SCAN 0 COUNT 10000                           => ['0', ['other']]
+        DBSIZE                                       => 1
+    ",
+    );
+}
+
+#[test]
 fn keys_and_scan_find_what_matches() {
     check(
         "

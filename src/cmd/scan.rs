@@ -258,12 +258,17 @@ impl Resumable for Scan {
         loop {
             let Scan { wanted, items, .. } = self;
             let mut seen = 0;
-            self.cursor = cx.keys.scan(self.cursor, self.left.min(ENTRIES_PER_LOOK), |entry| {
-                seen += 1;
-                if wanted.admits(entry) {
-                    items.push(entry.key());
-                }
-            });
+            self.cursor = cx.keys.scan(
+                self.cursor,
+                self.left.min(ENTRIES_PER_LOOK),
+                |entry| wanted.admits(entry),
+                |entry| {
+                    seen += 1;
+                    if wanted.admits(entry) {
+                        items.push(entry.key());
+                    }
+                },
+            );
             // A piece of the table may be empty: groups count as well, as many as a short scan passes over.
             self.left = self.left.saturating_sub(seen.max(ENTRIES_PER_LOOK));
             if self.cursor == 0 || self.left == 0 {
@@ -310,6 +315,10 @@ impl Found<'_> {
             self.items.push(element);
         }
         matches
+    }
+    /// The step came across something that is not there any more.
+    pub(super) fn pass_over(&mut self) {
+        self.seen += 1;
     }
     /// Something that belongs to the last element: a value, a score.
     #[inline]

@@ -33,12 +33,40 @@ impl Keys<'_> {
     /// finds the same when it is run again from the record.
     pub fn settle_fields(&self, key: Key<'_>) {
         let Some(table) = self.table() else { return };
-        let Self { space, guard, stats, now, .. } = *self;
-        let (events, ledger) = (&self.local.events, &self.local.ledger);
-        let run = Run { space, guard, all: &[], stats, events, ledger, now };
-        while look(table, key, guard, |hash| hash.earliest()).flatten().is_some_and(|earliest| earliest <= now) {
-            purge(run, table, key);
+        while look(table, key, self.guard, |hash| hash.has_overdue(self.now)) == Some(true) {
+            purge(self.as_run(), table, key, &|hash, gone| hash.purge(self.now, PORTION, gone));
         }
+    }
+    /// Somebody has met the field `name` of the hash at `key` past its deadline: it goes now.
+    #[cold]
+    pub fn expire_field(&self, key: Key<'_>, name: &[u8]) {
+        self.reap(key, &|hash, gone| {
+            let is_overdue = hash.is_overdue(name, self.now);
+            if is_overdue {
+                hash.remove(name, self.now);
+                gone(name);
+            }
+            is_overdue as usize
+        });
+    }
+    /// Removes fields of the hash at `key` that are past their deadline, a portion of them.
+    #[inline]
+    pub fn expire_fields(&self, key: Key<'_>) {
+        let overdue = |table| look(table, key, self.guard, |hash| hash.has_overdue(self.now));
+        if self.table().and_then(overdue) == Some(true) {
+            self.reap(key, &|hash, gone| hash.purge(self.now, PORTION, gone));
+        }
+    }
+    #[cold]
+    fn reap(&self, key: Key<'_>, take: Take<'_>) {
+        if let Some(table) = self.table().filter(|_| !self.space.is_expiry_stopped(self.now)) {
+            self.in_order(key, || purge(self.as_run(), table, key, take));
+        }
+    }
+    /// What a run works with, for a command.
+    fn as_run(&self) -> Run<'_> {
+        let Self { space, guard, stats, now, .. } = *self;
+        Run { space, guard, all: &[], stats, events: &self.local.events, ledger: &self.local.ledger, now }
     }
     /// A hash has come to `key` from elsewhere, perhaps with deadlines.
     #[cold]
@@ -67,18 +95,21 @@ pub(super) fn settle(run: Run<'_>, table: &Table, key: Key<'_>) -> Option<WallMs
     if earliest > run.now {
         return Some(earliest);
     }
-    run.in_order(table, key, || purge(run, table, key))
+    run.in_order(table, key, || purge(run, table, key, &|hash, gone| hash.purge(run.now, PORTION, gone)))
 }
 
+/// Removes fields that are past their deadline, tells their names, and returns how many.
+type Take<'f> = &'f dyn Fn(&mut Hash, &mut dyn FnMut(&[u8])) -> usize;
+
 /// A portion of `settle`'s work, under the stripe of the key if an order is kept.
-fn purge(run: Run<'_>, table: &Table, key: Key<'_>) -> Option<WallMs> {
+fn purge(run: Run<'_>, table: &Table, key: Key<'_>, take: Take<'_>) -> Option<WallMs> {
     loop {
         let entry = table.get(key, run.guard)?;
         let Some(mut lock) = entry.object()?.write() else { continue };
         let hash = lock.get_mut::<Hash>()?;
         let mut names: Vec<Vec<u8>> = Vec::new();
         let is_journaled = run.events.is_journaled();
-        let purged = hash.purge(run.now, PORTION, &mut |name| names.extend(is_journaled.then(|| name.to_vec())));
+        let purged = take(hash, &mut |name| names.extend(is_journaled.then(|| name.to_vec())));
         run.stats.expired_fields.add(purged as u64);
         let (next, is_gone) = (hash.earliest(), lock.is_empty());
         if is_gone {

@@ -383,12 +383,23 @@ impl<'t> Keys<'t> {
     pub fn volatile_count(&self) -> usize {
         self.table().map_or(0, |table| table.volatile_count())
     }
-    /// One SCAN step over live keys; returns the next cursor (0 = done). Expired ones that it meets are removed.
-    pub fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(Entry<'t>)) -> u64 {
+    /// One SCAN step over live keys; returns the next cursor (0 = done). Of the expired ones that it meets, those that are
+    /// `wanted` are removed.
+    pub fn scan(
+        &self,
+        cursor: u64,
+        count: usize,
+        wanted: impl Fn(Entry<'t>) -> bool,
+        mut visit: impl FnMut(Entry<'t>),
+    ) -> u64 {
         let Some(table) = self.table() else { return 0 };
         let mut dead = Vec::new();
         let next = table.scan(cursor, count, self.guard, |entry| {
-            if self.is_dead(entry) { dead.push(entry.key()) } else { visit(entry) }
+            if !self.is_dead(entry) {
+                visit(entry);
+            } else if wanted(entry) {
+                dead.push(entry.key());
+            }
         });
         for key in dead {
             self.expire(self.key(key, 0));

@@ -19,6 +19,7 @@ pub mod lcs;
 pub mod list;
 pub mod long_double;
 pub mod lzf;
+pub mod names;
 pub mod object;
 pub mod pack;
 #[cfg(all(test, not(loom)))]

@@ -8,9 +8,11 @@
 //!           1110nnnn nnnnnnnn  bytes        up to 4095 bytes
 //!           11110000 n:4  bytes             longer
 //!           11110001 … 11110100  v:2|3|4|8  integer of so many bytes, little-endian
+//!           11110101 … 11111111  n:1        bytes that have a number (value/names.rs): 256 · 0…10 + n
 //! ```
 //! What reads as a canonical integer is kept as one, in the shortest form that holds it. So equal bytes have equal
-//! elements, and `find` compares memory without decoding.
+//! elements, and `find` compares memory without decoding. Numbers are for the names of fields, which are added and found by
+//! methods of their own: a name from before it got its number looks as ever.
 //!
 //! This is Redis's listpack without the length behind each element, which only a walk from the end needs: lists have a form
 //! of their own, and the others never walk backwards. Redis says `listpack` to both.
@@ -20,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 use super::block::Block;
+use super::names::{self, Number};
 use crate::base::num::parse_i64;
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -56,6 +59,10 @@ const INT_16: u8 = 0xf1;
 const INT_24: u8 = 0xf2;
 const INT_32: u8 = 0xf3;
 const INT_64: u8 = 0xf4;
+const NUMBER: u8 = 0xf5;
+
+const _: () =
+    assert!(names::COUNT_MAX <= (u8::MAX - NUMBER + 1) as usize * 256, "a number and its mark take two bytes");
 
 impl<'a> Piece<'a> {
     /// The element's bytes; `digits` holds them if it is an integer.
@@ -164,6 +171,20 @@ impl<'a> Encoded<'a> {
         Encoded { head, head_len, body: &[] }
     }
     #[inline]
+    fn of_number(number: Number) -> Self {
+        let mut head = [0; 9];
+        head[..2].copy_from_slice(&[NUMBER + (number.0 >> 8) as u8, number.0 as u8]);
+        Encoded { head, head_len: 2, body: &[] }
+    }
+    /// A name that a field is given.
+    #[inline]
+    fn of_name(name: &'a [u8]) -> Self {
+        match Piece::of(name) {
+            Piece::Bytes(name) => names::meet(name).map_or_else(|| Self::of_bytes(name), Self::of_number),
+            Piece::Int(value) => Self::of_int(value),
+        }
+    }
+    #[inline]
     fn head(&self) -> &[u8] {
         &self.head[..self.head_len]
     }
@@ -201,7 +222,7 @@ fn measure(elements: &[u8]) -> (usize, usize) {
         INT_24 => (4, 0),
         INT_32 => (5, 0),
         INT_64 => (9, 0),
-        other => unreachable!("no element begins with {other:#x}"),
+        NUMBER.. => (2, 0),
     }
 }
 
@@ -223,6 +244,7 @@ fn decode(elements: &[u8]) -> (Piece<'_>, usize) {
             Piece::Int(raw << 51 >> 51)
         }
         INT_16..=INT_64 => Piece::Int(int_of(&elements[1..head_len])),
+        first @ NUMBER.. => Piece::Bytes(names::name(Number(((first - NUMBER) as u16) << 8 | elements[1] as u16))),
         _ => Piece::Bytes(&elements[head_len..head_len + body_len]),
     };
     (piece, head_len + body_len)
@@ -327,12 +349,24 @@ impl Pack {
     #[inline]
     pub fn find(&self, element: &[u8], stride: usize, skip: usize) -> Option<Place> {
         let wanted = Encoded::of(Piece::of(element));
+        self.find_where(stride, skip, |elements| wanted.begins(elements))
+    }
+    /// The first of the elements 0, `stride`, 2 · `stride` … that is this name, with a number or without.
+    /// Cost: as `find`.
+    #[inline]
+    pub fn find_name(&self, name: &[u8], stride: usize) -> Option<Place> {
+        let Some(number) = names::number(name) else { return self.find(name, stride, 0) };
+        let (short, long) = (Encoded::of_number(number), Encoded::of_bytes(name));
+        self.find_where(stride, 0, |elements| short.begins(elements) || long.begins(elements))
+    }
+    #[inline]
+    fn find_where(&self, stride: usize, skip: usize, is_meant: impl Fn(&[u8]) -> bool) -> Option<Place> {
         let elements = self.block.bytes();
         let (mut at, mut until_next) = (self.first().0, skip);
         while at < elements.len() {
             let rest = &elements[at..];
             if until_next == 0 {
-                if wanted.begins(rest) {
+                if is_meant(rest) {
                     return Some(Place(at));
                 }
                 until_next = stride;
@@ -348,6 +382,14 @@ impl Pack {
     pub fn push(&mut self, element: &[u8]) {
         self.insert(self.end(), element);
     }
+    /// Adds a field at the end: its name, and what belongs to it; with one reallocation. An integer stays one; bytes that read
+    /// as an integer become one.
+    #[inline]
+    pub fn push_field(&mut self, name: &[u8], rest: &[Piece<'_>]) {
+        let name = [Encoded::of_name(name)];
+        let rest = rest.iter().map(|&piece| Encoded::of(canonical(piece)));
+        self.put(self.end().0..self.end().0, name.into_iter().chain(rest).collect(), 0);
+    }
     /// Adds elements at the end, with one reallocation.
     pub fn push_all(&mut self, elements: &[&[u8]]) {
         self.insert_all(self.end(), elements);
@@ -355,17 +397,15 @@ impl Pack {
     /// Puts an element in front of the one at `at`, or at the end.
     #[inline]
     pub fn insert(&mut self, at: Place, element: &[u8]) {
-        self.put(at.0..at.0, &[Piece::of(element)], 0);
+        self.put(at.0..at.0, [Encoded::of(Piece::of(element))].into_iter().collect(), 0);
     }
     /// Puts elements in front of the one at `at`, or at the end, with one reallocation.
     pub fn insert_all(&mut self, at: Place, elements: &[&[u8]]) {
-        let pieces: SmallVec<[Piece<'_>; 8]> = elements.iter().map(|element| Piece::of(element)).collect();
-        self.put(at.0..at.0, &pieces, 0);
+        self.put(at.0..at.0, elements.iter().map(|element| Encoded::of(Piece::of(element))).collect(), 0);
     }
     /// Puts pieces in front of the one at `at`, or at the end. An integer stays one; bytes that read as an integer become one.
     pub fn insert_pieces(&mut self, at: Place, pieces: &[Piece<'_>]) {
-        let pieces: SmallVec<[Piece<'_>; 8]> = pieces.iter().map(|&piece| canonical(piece)).collect();
-        self.put(at.0..at.0, &pieces, 0);
+        self.put(at.0..at.0, pieces.iter().map(|&piece| Encoded::of(canonical(piece))).collect(), 0);
     }
     /// Replaces the element at `at`.
     #[inline]
@@ -386,22 +426,21 @@ impl Pack {
             len += first_len(&elements[len..]);
             removed += 1;
         }
-        self.put(at.0..at.0 + len, &[], removed);
+        self.put(at.0..at.0 + len, SmallVec::new(), removed);
         removed
     }
     /// Removes every element.
     pub fn clear(&mut self) {
         *self = Pack::new();
     }
-    /// Replaces what lies in `range`, which is `removed` elements, by `pieces`.
-    fn put(&mut self, range: Range<usize>, pieces: &[Piece<'_>], removed: usize) {
+    /// Replaces what lies in `range`, which is `removed` elements, by others.
+    fn put(&mut self, range: Range<usize>, encoded: SmallVec<[Encoded<'_>; 8]>, removed: usize) {
         // Where the short count does not know, it needs to be known only when it may come down.
         let count = if removed > 0 { self.len() } else { self.short_count() as usize };
-        let count = count + pieces.len() - removed;
+        let count = count + encoded.len() - removed;
         let short = (count.min(MANY as usize) as u16).to_le_bytes();
-        let encoded: SmallVec<[Encoded<'_>; 8]> = pieces.iter().map(|&piece| Encoded::of(piece)).collect();
         let mut parts: SmallVec<[&[u8]; 17]> = SmallVec::new();
-        if self.block.is_empty() && !pieces.is_empty() {
+        if self.block.is_empty() && !encoded.is_empty() {
             parts.push(&short);
         }
         parts.extend(encoded.iter().flat_map(|one| [one.head(), one.body]));

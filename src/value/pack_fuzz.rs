@@ -136,3 +136,19 @@ fn more_elements_than_the_count_can_say_are_counted_by_walking() {
     assert_eq!(pack.remove(pack.first(), usize::MAX), 65_530);
     assert!(pack.is_empty() && pack.memory() == 0);
 }
+
+#[test]
+fn a_name_is_found_with_its_number_and_without() {
+    let mut pack = Pack::new();
+    (0..200).for_each(|n| pack.push_field(b"a common name", &[Piece::Int(n)]));
+    let unnumbered = 200 * (1 + 13) + 128 + 72 * 2 + 2;
+    assert!(pack.bytes() < unnumbered, "the last ones are numbers: {} bytes", pack.bytes());
+    assert_eq!(pack.find(b"another name", 2, 0), pack.find_name(b"another name", 2));
+    for left in (0..200).rev() {
+        assert!(pack.iter().step_by(2).all(|name| name == Piece::Bytes(b"a common name")));
+        let found = pack.find_name(b"a common name", 2);
+        assert_eq!(found, Some(pack.first()));
+        assert_eq!((pack.remove(pack.first(), 2), pack.len()), (2, 2 * left));
+    }
+    assert_eq!(pack.find_name(b"a common name", 2), None);
+}

@@ -43,6 +43,9 @@ pub struct Limits {
 /// A pack is never longer. Source: Redis, LISTPACK_MAX_SAFETY_LIMIT.
 const PACK_LEN_MAX: usize = 1 << 30;
 
+/// As `now`: what is past its deadline and lies here still, counts.
+pub const EVEN_THE_DEAD: WallMs = WallMs(0);
+
 /// What becomes of the deadline of a field that gets a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deadline {
@@ -61,7 +64,7 @@ impl Hash {
     #[inline]
     pub fn get(&self, name: &[u8], now: WallMs) -> Option<Piece<'_>> {
         match self {
-            Hash::Plain(pack) => pack.at(pack.next(pack.find(name, 2, 0)?)),
+            Hash::Plain(pack) => pack.at(pack.next(pack.find_name(name, 2)?)),
             Hash::Timed(timed) => timed.get(name, now).map(|(value, _)| value),
             Hash::Table(table) => table.get(name, now).map(|field| Piece::Bytes(field.value())),
         }
@@ -69,7 +72,7 @@ impl Hash {
     /// The deadline of a field: None if there is no such field, Some(None) if it has none.
     pub fn deadline(&self, name: &[u8], now: WallMs) -> Option<Option<WallMs>> {
         match self {
-            Hash::Plain(pack) => pack.find(name, 2, 0).map(|_| None),
+            Hash::Plain(pack) => pack.find_name(name, 2).map(|_| None),
             Hash::Timed(timed) => timed.get(name, now).map(|(_, deadline)| deadline),
             Hash::Table(table) => table.get(name, now).map(|field| field.deadline()),
         }
@@ -103,14 +106,16 @@ impl Hash {
             }
         }
     }
-    /// Visits the fields at `cursor` and returns the next cursor; 0 at the end. What is there throughout is seen.
-    pub fn scan(&self, cursor: u64, now: WallMs, mut visit: impl FnMut(Piece<'_>, Piece<'_>)) -> u64 {
+    /// Visits the fields at `cursor` and returns the next cursor; 0 at the end. What is there throughout is seen. None stands
+    /// for a field of a table that is past its deadline.
+    pub fn scan(&self, cursor: u64, now: WallMs, mut visit: impl FnMut(Option<(Piece<'_>, Piece<'_>)>)) -> u64 {
         match self {
-            Hash::Table(table) => {
-                table.scan(cursor, now, |field| visit(Piece::Bytes(field.name()), Piece::Bytes(field.value())))
-            }
+            Hash::Table(table) => table.scan(cursor, |field| {
+                let pair = (Piece::Bytes(field.name()), Piece::Bytes(field.value()));
+                visit((!field.is_dead(now)).then_some(pair));
+            }),
             _ => {
-                self.for_each(now, visit);
+                self.for_each(now, |name, value| visit(Some((name, value))));
                 0
             }
         }
@@ -184,7 +189,7 @@ impl Hash {
         }
         let len = match self {
             Hash::Plain(pack) => {
-                if let Some(found) = pack.find(name, 2, 0) {
+                if let Some(found) = pack.find_name(name, 2) {
                     pack.replace(pack.next(found), value);
                     return false;
                 }
@@ -199,7 +204,9 @@ impl Hash {
             Hash::Table(_) => unreachable!("seen above"),
         };
         match self {
-            Hash::Plain(pack) if len < limits.entries && pack.bytes() < PACK_LEN_MAX => pack.push_all(&[name, value]),
+            Hash::Plain(pack) if len < limits.entries && pack.bytes() < PACK_LEN_MAX => {
+                pack.push_field(name, &[Piece::Bytes(value)])
+            }
             Hash::Timed(timed) if len < limits.entries && timed.pack.bytes() < PACK_LEN_MAX => timed.push(name, value),
             _ => _ = self.become_table().set(name, value, keep, now),
         }
@@ -208,7 +215,7 @@ impl Hash {
     /// Removes a field. True: it was there.
     pub fn remove(&mut self, name: &[u8], now: WallMs) -> bool {
         match self {
-            Hash::Plain(pack) => pack.find(name, 2, 0).map(|place| pack.remove(place, 2)).is_some(),
+            Hash::Plain(pack) => pack.find_name(name, 2).map(|place| pack.remove(place, 2)).is_some(),
             Hash::Timed(timed) => timed.remove(name, now),
             Hash::Table(table) => table.remove(name, now),
         }
@@ -235,6 +242,16 @@ impl Hash {
             Hash::Timed(timed) => timed.earliest(),
             Hash::Table(table) => table.earliest(),
         }
+    }
+    /// Is there a field of this name that is past its deadline?
+    #[cold]
+    pub fn is_overdue(&self, name: &[u8], now: WallMs) -> bool {
+        self.has_overdue(now) && !self.contains(name, now) && self.contains(name, EVEN_THE_DEAD)
+    }
+    /// Is any field past its deadline?
+    #[inline]
+    pub fn has_overdue(&self, now: WallMs) -> bool {
+        self.earliest().is_some_and(|earliest| earliest <= now)
     }
     /// Removes fields that are past their deadline, of a large hash up to about `max`, and tells their names. Returns how many.
     pub fn purge(&mut self, now: WallMs, max: usize, gone: &mut dyn FnMut(&[u8])) -> usize {

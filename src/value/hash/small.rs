@@ -47,12 +47,12 @@ impl Timed {
         let mut pack = Pack::new();
         let mut pieces = pairs.iter();
         while let (Some(name), Some(value)) = (pieces.next(), pieces.next()) {
-            pack.insert_pieces(pack.end(), &[name, value, Piece::Int(0)]);
+            pack.push_field(name.text(&mut itoa::Buffer::new()), &[value, Piece::Int(0)]);
         }
         Timed { pack, earliest: None }
     }
     fn find(&self, name: &[u8]) -> Option<Found> {
-        let name = self.pack.find(name, STRIDE, 0)?;
+        let name = self.pack.find_name(name, STRIDE)?;
         let value = self.pack.next(name);
         let time = self.pack.next(value);
         Some(Found { name, value, time, deadline: deadline_of(self.pack.at(time)) })
@@ -108,7 +108,7 @@ impl Timed {
     }
     /// Adds a field that is not there.
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
-        self.pack.insert_pieces(self.pack.end(), &[Piece::Bytes(name), Piece::Bytes(value), piece_of(None)]);
+        self.pack.push_field(name, &[Piece::Bytes(value), piece_of(None)]);
     }
     /// True: there was a living field.
     pub fn remove(&mut self, name: &[u8], now: WallMs) -> bool {

@@ -136,12 +136,8 @@ impl FieldTable {
             }
         })
     }
-    pub(super) fn scan(&self, cursor: u64, now: WallMs, mut visit: impl FnMut(&Field)) -> u64 {
-        self.fields.scan(cursor, |field| {
-            if !field.is_dead(now) {
-                visit(field);
-            }
-        })
+    pub(super) fn scan(&self, cursor: u64, visit: impl FnMut(&Field)) -> u64 {
+        self.fields.scan(cursor, visit)
     }
     pub(super) fn random(&self, now: WallMs, prng: &mut Prng) -> Option<&Field> {
         for _ in 0..TRIES {
