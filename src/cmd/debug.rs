@@ -21,6 +21,7 @@ use crate::keyspace::types::{Str, encoding_name, memory};
 use crate::resp::args::Args;
 use crate::resp::error::{ReplyError, escaped};
 use crate::table::{Change, Entry};
+use crate::value::list::List;
 use std::time::Duration;
 
 pub static ROWS: &[Command] = &[cmd("debug", debug)
@@ -55,7 +56,7 @@ fn debug(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         (b"help", 2) => debug_help(cx),
         (b"htstats", 3..) => table_stats(cx, args.get(2))?,
         (b"htstats-key", 3..) => return Err(inner_table_stats(cx, args)),
-        (b"listpack", 3) => return Err(not_encoded(cx, args, "Not a listpack encoded object.")),
+        (b"listpack", 3) => describe(cx, args, "listpack")?,
         (b"log", 3) => {
             log::write(Level::Warning, format_args!("DEBUG LOG: {}", String::from_utf8_lossy(args.get(2))));
             cx.reply.ok();
@@ -64,7 +65,7 @@ fn debug(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         (b"panic" | b"assert" | b"segfault" | b"oom", 2..) => crash(args.get(1)),
         (b"populate", 3..=5) => populate(cx, args)?,
         (b"protocol", 3) => debug_protocol::sample(cx.reply, args.get(2))?,
-        (b"quicklist", 3..=4) => return Err(not_encoded(cx, args, "Not a quicklist encoded object.")),
+        (b"quicklist", 3..=4) => describe(cx, args, "quicklist")?,
         (b"quicklist-packed-threshold", 3) => packed_threshold(cx, args.get(2))?,
         (b"replicate", 3..) => cx.reply.ok(), // To all replicas, of which there are none.
         (b"sdslen", 3) => string_len(cx, args)?,
@@ -101,7 +102,7 @@ fn debug_help(cx: &mut Cx<'_>) {
             ("ERROR <text>", "Reply with this text as an error."),
             ("HTSTATS <db>", "How full the table of a database is."),
             ("HTSTATS-KEY <key>", "An error: no value has a table of its own."),
-            ("LISTPACK <key> | QUICKLIST <key>", "An error: no value has such an encoding."),
+            ("LISTPACK <key> | QUICKLIST <key>", "Write about a value of this encoding into the log."),
             ("LOG <message>", "Write a message into the log."),
             ("OBJECT <key>", "Show address, encoding and size of a value."),
             ("PANIC | ASSERT | SEGFAULT | OOM", "End the process at once, as a crash would."),
@@ -151,14 +152,10 @@ fn table_stats(cx: &mut Cx<'_>, db: &[u8]) -> Result<(), ReplyError> {
     Ok(())
 }
 
+/// No value has a table that could be told of as Redis's.
 fn inner_table_stats(cx: &mut Cx<'_>, args: Args<'_>) -> ReplyError {
-    not_encoded(cx, args, "The value stored at the specified key is not represented using an hash table")
-}
-
-/// The error for a key whose value has another encoding than the one that is asked about; every value has.
-fn not_encoded(cx: &mut Cx<'_>, args: Args<'_>, text: &str) -> ReplyError {
     match cx.keys.peek(cx.key(&args, 2)) {
-        Some(_) => ReplyError::owned(format!("ERR {text}")),
+        Some(_) => ReplyError::text("ERR The value stored at the specified key is not represented using an hash table"),
         None => ReplyError::NoSuchKey,
     }
 }
@@ -175,7 +172,40 @@ fn object(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ReplyError> {
         entry.recency(),
         if cx.keys.local.recency.is_lfu() { 0 } else { cx.keys.local.recency.idle_seconds(entry) },
     );
-    cx.reply.simple(&line);
+    let extent = chunks(cx, entry).unwrap_or_default();
+    cx.reply.simple(&(line + &extent));
+    Ok(())
+}
+
+/// What DEBUG OBJECT adds for a chunked list: what the configuration asks for, and what there is.
+fn chunks(cx: &Cx<'_>, entry: Entry<'_>) -> Option<String> {
+    let lock = entry.object()?.read()?;
+    let list = lock.get::<List>()?;
+    let (count, len) = list.extent()?;
+    let config = &cx.world.config;
+    Some(format!(
+        " ql_nodes:{count} ql_avg_node:{:.2} ql_listpack_max:{} ql_compressed:{} ql_uncompressed_size:{len}",
+        list.count() as f64 / count.max(1) as f64,
+        config.number(Id::LIST_MAX_LISTPACK_SIZE),
+        (config.number(Id::LIST_COMPRESS_DEPTH) > 0) as u8,
+    ))
+}
+
+/// Writes about a value of this encoding into the log.
+/// Errors: no such key; another encoding.
+fn describe(cx: &mut Cx<'_>, args: Args<'_>, name: &str) -> Result<(), ReplyError> {
+    let key = cx.key(&args, 2);
+    let entry = cx.keys.peek(key).ok_or(ReplyError::NoSuchKey)?;
+    let encoding = encoding_name(entry).ok_or(ReplyError::NoSuchKey)?;
+    if !encoding.starts_with(name) {
+        return Err(ReplyError::owned(format!("ERR Not a {name} encoded object.")));
+    }
+    let (len, extent) = (memory(entry, 0).unwrap_or(0), chunks(cx, entry).unwrap_or_default());
+    log::write(Level::Warning, format_args!("{}: {encoding} of {len} bytes{extent}", escaped(key.bytes)));
+    cx.reply.simple(match name {
+        "listpack" => "Listpack structure printed on stdout",
+        _ => "Quicklist structure printed on stdout",
+    });
     Ok(())
 }
 
@@ -333,10 +363,29 @@ mod tests {
             DEBUG HTSTATS-KEY nosuch => ERR no such key
             DEBUG HTSTATS 99 => ERR Out of range database
             DEBUG HTSTATS x => ERR value is not an integer or out of range
+            HSET h f v => 1
+            DEBUG LISTPACK h => Listpack structure printed on stdout
+            DEBUG QUICKLIST h => ERR Not a quicklist encoded object.
             SET n 12 => OK
             DEBUG SDSLEN n => ERR Not an sds encoded string.
         ",
         );
+    }
+
+    #[test]
+    fn a_chunked_list_tells_about_its_chunks() {
+        let mut client = allowed();
+        check_on(
+            &mut client,
+            "
+            CONFIG SET list-max-listpack-size 1 list-compress-depth 2 => OK
+            RPUSH l a b c => 3
+            DEBUG QUICKLIST l => Quicklist structure printed on stdout
+        ",
+        );
+        let told = client.run_line("DEBUG OBJECT l");
+        assert!(told.contains(" encoding:quicklist ") && told.contains(" ql_nodes:3 ql_avg_node:1.00 "), "{told}");
+        assert!(told.contains(" ql_listpack_max:1 ql_compressed:1 ql_uncompressed_size:"), "{told}");
     }
 
     #[test]

@@ -84,6 +84,9 @@ pub(super) struct Window {
     is_closed: bool,
 }
 
+/// Room for so many arguments is kept from turn to turn.
+const ARGS_KEPT: usize = 8192;
+
 impl Default for Window {
     fn default() -> Self {
         Window {
@@ -121,6 +124,14 @@ impl Window {
         }
         let (args_at, args_count) = (args_at as u32, item_count as u32);
         self.items.push(Item { place, args_at, args_count, large_at, large_count, row });
+    }
+    /// Gives back the room that a command with very many arguments needed.
+    #[inline]
+    fn trim(&mut self) {
+        if self.args.capacity() > ARGS_KEPT {
+            self.args.clear();
+            self.args.shrink_to(ARGS_KEPT);
+        }
     }
     /// The arguments of a command that lies in `buf`.
     #[inline]
@@ -272,6 +283,7 @@ impl<E: Engine> EventLoop<E> {
             window.adapt(finished.since(tour.clock));
             tour.clock = finished;
         }
+        window.trim();
         self.window = window;
         self.stats().window_ns.add(tour.clock.since(started).as_nanos() as u64);
         stop

@@ -216,6 +216,11 @@ impl Chunked {
     pub fn chunk_count(&self) -> usize {
         self.nodes.len()
     }
+    /// Bytes of all elements before any squeezing.
+    /// Cost: a walk over the row.
+    pub fn unpacked_len(&self) -> usize {
+        self.nodes.iter().map(|node| node.len as usize).sum()
+    }
     /// The chunk, if there is only one and no element alone.
     #[inline]
     pub fn only_chunk(&mut self) -> Option<&mut Chunk> {

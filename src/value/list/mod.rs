@@ -231,6 +231,14 @@ impl List {
         }
         removed
     }
+    /// Chunks, and bytes of their elements before any squeezing; None: it is a pack.
+    /// Cost: a walk over the chunks.
+    pub fn extent(&self) -> Option<(usize, usize)> {
+        match self {
+            List::Pack(_) => None,
+            List::Chunks(chunks) => Some((chunks.chunk_count(), chunks.unpacked_len())),
+        }
+    }
     /// Becomes a pack again, if it is small enough.
     #[inline]
     fn relax(&mut self, limits: &Limits) {
