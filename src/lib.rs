@@ -92,6 +92,7 @@ pub mod resp;
 pub mod ring;
 pub mod table;
 
+pub mod journal;
 pub mod keyspace;
 
 pub mod pubsub;

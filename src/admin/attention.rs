@@ -1,5 +1,5 @@
 //! What every command has to heed before it runs, in one word: is there a pause, does anybody watch, does a script run
-//! for too long?
+//! for too long, has the disk failed?
 //!
 //! Nearly always there is neither, so a command pays one relaxed load of a line that nobody writes. CLIENT PAUSE changes the
 //! word at a safepoint: no command is under way anywhere, and each loop that goes on afterwards sees it (the safepoint's
@@ -14,6 +14,7 @@ const PAUSE: u32 = 1 << 0;
 const PAUSE_ALL: u32 = 1 << 1;
 const MONITOR: u32 = 1 << 2;
 const BUSY: u32 = 1 << 3;
+const UNWRITABLE: u32 = 1 << 4;
 
 /// Which commands a pause holds back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,6 +81,16 @@ impl Attention {
     #[inline]
     pub fn is_busy(&self) -> bool {
         self.word.load(Relaxed) & BUSY != 0
+    }
+
+    /// What is changed cannot be written to the disk, or can again.
+    pub fn set_unwritable(&self, is_unwritable: bool) {
+        self.set(UNWRITABLE, is_unwritable);
+    }
+    /// Can what is changed not be written to the disk? Then writes are refused.
+    #[inline]
+    pub fn is_unwritable(&self) -> bool {
+        self.word.load(Relaxed) & UNWRITABLE != 0
     }
 
     /// A client of loop `home` begins to watch.

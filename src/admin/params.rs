@@ -232,7 +232,7 @@ pub const PARAMS: &[Param] = &[
     param("lfu-log-factor", NATURAL, "10").works(),
     param("lfu-decay-time", NATURAL, "1").works(),
     // What would promise too much.
-    param("appendonly", Bool, "no").only("the append-only file is not implemented yet: data lives in memory only"),
+    param("appendonly", Bool, "no").works(),
     param("replicaof", Words, "").alias("slaveof").at_start().only("replication is not implemented yet"),
     param("cluster-enabled", Bool, "no").at_start().only("cluster mode is not implemented yet"),
     // Redis says so too where its allocator cannot tell which pages are sparse, and test suites know what it means.
@@ -256,16 +256,16 @@ pub const PARAMS: &[Param] = &[
     param("activerehashing", Bool, "yes"),
     param("always-show-logo", Bool, "no").at_start(),
     param("aof-disable-auto-gc", Bool, "no").hidden(),
-    param("aof-load-truncated", Bool, "yes"),
+    param("aof-load-truncated", Bool, "yes").works(),
     param("aof-rewrite-incremental-fsync", Bool, "yes"),
-    param("aof-timestamp-enabled", Bool, "no"),
+    param("aof-timestamp-enabled", Bool, "no").works(),
     param("aof-use-rdb-preamble", Bool, "yes"),
     param("aof-rewrite-cpulist", Text, "").alias("aof_rewrite_cpulist").at_start(),
-    param("appenddirname", FileName, "appendonlydir").at_start(),
-    param("appendfilename", FileName, "appendonly.aof").at_start(),
-    param("appendfsync", Enum(&["everysec", "always", "no"]), "everysec"),
-    param("auto-aof-rewrite-min-size", BYTES, "64mb"),
-    param("auto-aof-rewrite-percentage", NATURAL, "100"),
+    param("appenddirname", FileName, "appendonlydir").at_start().works(),
+    param("appendfilename", FileName, "appendonly.aof").at_start().works(),
+    param("appendfsync", Enum(&["everysec", "always", "no"]), "everysec").works(),
+    param("auto-aof-rewrite-min-size", BYTES, "64mb").works(),
+    param("auto-aof-rewrite-percentage", NATURAL, "100").works(),
     param("bgsave-cpulist", Text, "").alias("bgsave_cpulist").at_start(),
     param("bind-source-addr", Text, ""),
     param("bio-cpulist", Text, "").alias("bio_cpulist").at_start(),
@@ -426,6 +426,15 @@ pub const PARAMS: &[Param] = &[
 pub struct Id(pub(super) usize);
 
 impl Id {
+    pub const APPENDONLY: Id = id("appendonly");
+    pub const APPENDFSYNC: Id = id("appendfsync");
+    pub const APPENDDIRNAME: Id = id("appenddirname");
+    pub const APPENDFILENAME: Id = id("appendfilename");
+    pub const AOF_LOAD_TRUNCATED: Id = id("aof-load-truncated");
+    pub const AOF_TIMESTAMP_ENABLED: Id = id("aof-timestamp-enabled");
+    pub const AOF_USE_RDB_PREAMBLE: Id = id("aof-use-rdb-preamble");
+    pub const AUTO_AOF_REWRITE_PERCENTAGE: Id = id("auto-aof-rewrite-percentage");
+    pub const AUTO_AOF_REWRITE_MIN_SIZE: Id = id("auto-aof-rewrite-min-size");
     pub const BIND: Id = id("bind");
     pub const PORT: Id = id("port");
     pub const UNIXSOCKET: Id = id("unixsocket");

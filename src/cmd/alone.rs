@@ -21,6 +21,8 @@ pub enum Alone {
     Script(Box<ScriptJob>),
     /// FCALL.
     Function(Box<FunctionJob>),
+    /// DEBUG LOADAOF.
+    Reload,
 }
 
 /// A script and what it is called with.
@@ -51,6 +53,7 @@ impl Alone {
         match self {
             Alone::Exec(queue) => queue.may_yield(),
             Alone::Script(_) | Alone::Function(_) => true,
+            Alone::Reload => false,
         }
     }
 }

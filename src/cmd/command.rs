@@ -134,6 +134,10 @@ pub struct Effects {
     pub desk: Desk,
     /// Keys that were changed in this turn, each with the client that did so, if somebody wants changes broadcast.
     pub broadcast: Vec<(Box<[u8]>, Option<ClientId>)>,
+    /// The append-only file is to begin, or to end.
+    pub journal_switch: Option<bool>,
+    /// The command that has just returned `Flow::Park` waits until this change is on the disk.
+    pub awaited: Option<u64>,
     /// Users have changed: who may not listen any more to what it listens to is to be closed, on all loops.
     pub are_users_changed: bool,
 }

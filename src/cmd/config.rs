@@ -113,6 +113,12 @@ fn config_set(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         if id == Id::REQUIREPASS {
             cx.world.acl.set_default_password(&cx.world.config.text(id));
         }
+        if id == Id::APPENDFSYNC {
+            cx.world.journal.set_policy(cx.world.config.word(id));
+        }
+        if id == Id::APPENDONLY {
+            cx.effects.journal_switch = Some(cx.world.config.number(id) != 0);
+        }
         if id == Id::NOTIFY_KEYSPACE_EVENTS {
             cx.world.publish_events();
             cx.keys.heed();

@@ -94,6 +94,7 @@ pub(super) fn incrbyfloat(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, Reply
         Ok((Change::Put(new_bytes(kind, key.bytes, text.as_bytes(), at, cx.keys.recency())), text))
     })?;
     cx.changed(key.bytes, Class::STRING, "incrbyfloat");
+    cx.propagate(&[b"SET", key.bytes, text.as_bytes(), b"KEEPTTL"]);
     cx.effects.dirty += 1;
     cx.reply.bulk(text.as_bytes());
     Ok(Flow::Done)

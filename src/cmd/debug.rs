@@ -4,6 +4,7 @@
 //! and does nothing, so that a suite can go on to what it tests; the help says which these are. What would have to answer
 //! something answers honestly.
 
+use super::alone::Alone;
 use super::command::{Command, Cx, Flow, cmd, flag};
 use super::edit::{Value, update};
 use super::help::help;
@@ -51,7 +52,11 @@ fn debug(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         (b"change-repl-id", 2) => change_repl_id(cx),
         (b"client-eviction", 2) => return Err(ReplyError::text("ERR maxmemory-clients is disabled.")),
         (b"config-rewrite-force-all", 2) => return config::rewrite(cx, Which::All),
-        (b"digest" | b"loadaof", 2) | (b"digest-value" | b"reload", 2..) => return Err(NOT_KEPT),
+        (b"digest", 2) | (b"digest-value" | b"reload", 2..) => return Err(NOT_KEPT),
+        (b"loadaof", 2) => {
+            cx.effects.alone = Some(Alone::Reload);
+            return Ok(Flow::Alone);
+        }
         (b"error", 3) => return Err(ReplyError::owned(escaped(args.get(2)))),
         (b"help", 2) => debug_help(cx),
         (b"htstats", 3..) => table_stats(cx, args.get(2))?,
@@ -98,7 +103,8 @@ fn debug_help(cx: &mut Cx<'_>) {
             ("CHANGE-REPL-ID", "Take a new replication ID."),
             ("CLIENT-EVICTION", "An error: clients are not evicted."),
             ("CONFIG-REWRITE-FORCE-ALL", "As CONFIG REWRITE, with a line for every parameter."),
-            ("DIGEST | DIGEST-VALUE <key> ... | LOADAOF | RELOAD", "An error: data is in memory only."),
+            ("DIGEST | DIGEST-VALUE <key> ... | RELOAD", "An error: there are no snapshots."),
+            ("LOADAOF", "Forget everything and load the append-only file."),
             ("ERROR <text>", "Reply with this text as an error."),
             ("HTSTATS <db>", "How full the table of a database is."),
             ("HTSTATS-KEY <key>", "An error: no value has a table of its own."),

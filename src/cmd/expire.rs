@@ -137,6 +137,10 @@ fn set(cx: &mut Cx<'_>, args: &Args<'_>, scale: Scale) -> Result<Flow, ReplyErro
     if is_set {
         let event = if deadline(cx, when).is_some() { "expire" } else { "del" };
         cx.changed(args.get(1), Class::GENERIC, event);
+        match deadline(cx, when) {
+            Some(at) => cx.propagate(&[b"PEXPIREAT", args.get(1), itoa::Buffer::new().format(at.0).as_bytes()]),
+            None => cx.propagate(&[b"DEL", args.get(1)]),
+        }
     }
     cx.effects.dirty += is_set as u64;
     cx.reply.int(is_set as i64);

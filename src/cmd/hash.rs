@@ -7,6 +7,7 @@ use super::edit::int;
 use super::gradual::{self, unless_long};
 use super::hash_pick;
 use crate::admin::params::Id;
+use crate::base::clock::WallMs;
 use crate::base::num::parse_i64;
 use crate::keyspace::objects::{Reading, Writing};
 use crate::resp::args::Args;
@@ -315,8 +316,21 @@ fn edit_value<R>(
     let (result, text) = edit(hash.get(args.get(2), now))?;
     hash.set(args.get(2), text.as_bytes(), Deadline::Keep, limits, now);
     cx.changed(args.get(1), Class::HASH, event);
+    if event == "hincrbyfloat" {
+        propagate_sum(cx, args, &text, hash.deadline(args.get(2), now).flatten());
+    }
     cx.effects.dirty += 1;
     Ok(result)
+}
+
+/// A sum of floating point numbers is recorded, not the sum's making; a field's deadline is set again, which HSET takes away.
+fn propagate_sum(cx: &Cx<'_>, args: &Args<'_>, text: &str, deadline: Option<WallMs>) {
+    let (key, field) = (args.get(1), args.get(2));
+    cx.propagate(&[b"HSET", key, field, text.as_bytes()]);
+    if let Some(at) = deadline {
+        let mut digits = itoa::Buffer::new();
+        cx.propagate(&[b"HPEXPIREAT", key, digits.format(at.0).as_bytes(), b"FIELDS", b"1", field]);
+    }
 }
 
 /// Remove fields; reply how many there were, those past their deadline included, as in Redis.

@@ -180,8 +180,10 @@ fn set_deadlines(cx: &mut Cx<'_>, args: Args<'_>, unit: Unit, command: &str) -> 
         return Ok(Flow::Done);
     };
     let results: Vec<i64> = edit(cx, &args, &mut hash, |hash| {
-        names.map(|index| set_deadline(hash, args.get(index), rule, to, now)).collect()
+        names.clone().map(|index| set_deadline(hash, args.get(index), rule, to, now)).collect()
     });
+    let set = names.zip(&results).filter(|(_, result)| **result > REFUSED).map(|(index, _)| args.get(index)).collect();
+    propagate_deadline(cx, args.get(1), Some(to), set);
     let (has_set, has_removed) = (results.contains(&DONE), results.contains(&REMOVED));
     tell_deadlines(cx, args.get(1), has_set.then_some("hexpire"), has_removed.then(|| hash.is_empty()));
     for result in results {
@@ -200,6 +202,21 @@ fn tell_deadlines(cx: &Cx<'_>, key: &[u8], event: Option<&'static str>, is_gone:
     if let Some(is_gone) = is_gone {
         cx.reduced(key, Class::HASH, "hdel", is_gone);
     }
+}
+
+/// What is recorded of fields that have got this deadline, or have lost theirs.
+fn propagate_deadline(cx: &Cx<'_>, key: &[u8], to: Option<WallMs>, fields: Vec<&[u8]>) {
+    if fields.is_empty() || !cx.is_journaled() {
+        return;
+    }
+    let (mut digits, mut count) = (itoa::Buffer::new(), itoa::Buffer::new());
+    let count = count.format(fields.len()).as_bytes();
+    let head: Vec<&[u8]> = match to {
+        Some(at) if at <= cx.keys.now => vec![b"HDEL", key],
+        Some(at) => vec![b"HPEXPIREAT", key, digits.format(at.0).as_bytes(), b"FIELDS", count],
+        None => vec![b"HPERSIST", key, b"FIELDS", count],
+    };
+    cx.propagate(&[head, fields].concat());
 }
 
 fn set_deadline(hash: &mut Hash, name: &[u8], rule: Rule, to: WallMs, now: WallMs) -> i64 {
@@ -290,9 +307,16 @@ fn hgetdel(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     cx.keys.looked_up(args.get(1), hash.is_some());
     cx.reply.array(names.len());
     let mut removed = 0;
+    let mut gone: Vec<&[u8]> = vec![b"HDEL", args.get(1)];
     for name in names.map(|index| args.get(index)) {
         reply_optional(cx.reply, hash.as_ref().and_then(|hash| hash.get(name, cx.keys.now)));
-        removed += hash.as_mut().is_some_and(|hash| hash.remove(name, cx.keys.now)) as u64;
+        if hash.as_mut().is_some_and(|hash| hash.remove(name, cx.keys.now)) {
+            removed += 1;
+            gone.push(name);
+        }
+    }
+    if removed > 0 {
+        cx.propagate(&gone);
     }
     if let Some(hash) = hash.filter(|_| removed > 0) {
         cx.reduced(args.get(1), Class::HASH, "hdel", hash.is_empty());
@@ -334,9 +358,11 @@ fn hgetex(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         reply_optional(cx.reply, hash.get(args.get(index), now));
     }
     if let Some(to) = to {
-        let changed = edit(cx, &args, &mut hash, |hash| {
-            names.filter(|&index| change_deadline(hash, args.get(index), to, now)).count()
+        let fields: Vec<&[u8]> = edit(cx, &args, &mut hash, |hash| {
+            names.map(|index| args.get(index)).filter(|name| change_deadline(hash, name, to, now)).collect()
         });
+        let changed = fields.len();
+        propagate_deadline(cx, args.get(1), to, fields);
         if changed > 0 {
             let is_past = to.is_some_and(|to| to <= now);
             let event = if to.is_none() { "hpersist" } else { "hexpire" };
@@ -410,6 +436,28 @@ impl Store {
     }
 }
 
+/// What is recorded of fields that were stored with a deadline, or keep theirs.
+fn propagate_store(cx: &Cx<'_>, args: &Args<'_>, pairs: Range<usize>, to: Option<WallMs>, keeps: bool) {
+    if !cx.is_journaled() {
+        return;
+    }
+    let (key, now) = (args.get(1), cx.keys.now);
+    let names: Vec<&[u8]> = pairs.clone().step_by(2).map(|at| args.get(at)).collect();
+    if to.is_some_and(|to| to <= now) {
+        return cx.propagate(&[vec![b"HDEL", key], names].concat());
+    }
+    let words: Vec<&[u8]> = pairs.clone().map(|at| args.get(at)).collect();
+    if keeps {
+        let mut count = itoa::Buffer::new();
+        let head: Vec<&[u8]> = vec![b"HSETEX", key, b"KEEPTTL", b"FIELDS", count.format(names.len()).as_bytes()];
+        return cx.propagate(&[head, words].concat());
+    }
+    cx.propagate(&[vec![b"HSET", key], words].concat());
+    if to.is_some() {
+        propagate_deadline(cx, key, to, names);
+    }
+}
+
 /// Give fields values, and all of them a deadline, if the condition holds: 1, else 0.
 fn hsetex(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let now = cx.keys.now;
@@ -433,6 +481,7 @@ fn hsetex(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
                 }
             }
         });
+        propagate_store(cx, &args, pairs.clone(), to, keep);
         cx.changed(args.get(1), Class::HASH, "hset");
         let is_past = to.is_some_and(|to| to <= now);
         let event = to.filter(|_| !is_past).map(|_| "hexpire");

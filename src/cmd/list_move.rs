@@ -76,9 +76,18 @@ pub(super) fn move_element(cx: &mut Cx<'_>, args: &Args<'_>, from: End, to: End)
         cx.changed(destination.bytes, Class::LIST, push_event(to));
         cx.reduced(source.bytes, Class::LIST, pop_event(from), is_gone);
         cx.effects.filled(keys.db(), destination.bytes);
+        if args.is(0, "rpoplpush") || args.is(0, "brpoplpush") {
+            cx.propagate(&[b"RPOPLPUSH", source.bytes, destination.bytes]);
+        } else {
+            cx.propagate(&[b"LMOVE", source.bytes, destination.bytes, word_of(from), word_of(to)]);
+        }
         cx.effects.dirty += 1;
     }
     Ok(moved.is_some())
+}
+
+fn word_of(end: End) -> &'static [u8] {
+    if matches!(end, End::Front) { b"LEFT" } else { b"RIGHT" }
 }
 
 /// What LMPOP is asked for.
@@ -168,6 +177,11 @@ pub(super) fn pop_first(
     };
     let Some((key, (taken, is_gone))) = taken else { return Ok(false) };
     cx.reduced(key.bytes, Class::LIST, pop_event(end), is_gone);
+    let command: &[u8] = if matches!(end, End::Front) { b"LPOP" } else { b"RPOP" };
+    match count {
+        None => cx.propagate(&[command, key.bytes]),
+        Some(_) => cx.propagate(&[command, key.bytes, itoa::Buffer::new().format(taken).as_bytes()]),
+    }
     cx.effects.dirty += taken as u64;
     Ok(true)
 }

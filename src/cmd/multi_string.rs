@@ -82,6 +82,23 @@ pub(super) fn msetex(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError
     Ok(Flow::Done)
 }
 
+/// What is recorded of values that were stored together, whatever the conditions were.
+fn propagate_stored(cx: &Cx<'_>, pairs: Pairs, args: &Args<'_>, keeps: bool, deadline: Option<WallMs>) {
+    if !cx.is_journaled() {
+        return;
+    }
+    let mut digits = itoa::Buffer::new();
+    for at in (pairs.first..pairs.end()).step_by(2) {
+        let (key, value) = (args.get(at), args.get(at + 1));
+        match deadline {
+            Some(at) if at <= cx.keys.now => cx.propagate(&[b"DEL", key]),
+            Some(at) => cx.propagate(&[b"SET", key, value, b"PXAT", digits.format(at.0).as_bytes()]),
+            None if keeps => cx.propagate(&[b"SET", key, value, b"KEEPTTL"]),
+            None => cx.propagate(&[b"SET", key, value]),
+        }
+    }
+}
+
 /// Keys and values by turns, from argument `first` on.
 #[derive(Clone, Copy)]
 struct Pairs {
@@ -110,6 +127,7 @@ impl Pairs {
         cx.effects.dirty += changes.unwrap_or(0);
         if changes.is_some() {
             let is_past = deadline.is_some_and(|at| at <= keys.now);
+            propagate_stored(cx, self, args, options.expiry == Expiry::Keep, deadline);
             for (db, key) in &list {
                 tell_stored(cx, key.bytes, deadline.is_some(), is_past);
                 cx.effects.filled(*db, key.bytes); // Streams may have ended.

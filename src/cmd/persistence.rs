@@ -8,7 +8,7 @@ use crate::resp::error::ReplyError;
 const SAVES: u32 = flag::NO_ASYNC_LOADING | flag::ADMIN | flag::NOSCRIPT;
 
 pub static ROWS: &[Command] = &[
-    cmd("bgrewriteaof", refuse).arity(1).flags(SAVES).group("server", "1.0.0"),
+    cmd("bgrewriteaof", bgrewriteaof).arity(1).flags(SAVES).group("server", "1.0.0"),
     cmd("bgsave", bgsave).arity(-1).flags(SAVES).group("server", "1.0.0"),
     cmd("lastsave", lastsave)
         .arity(1)
@@ -26,6 +26,17 @@ fn refuse(_: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
 
 /// Why nothing can be saved, loaded or compared with a saved copy.
 pub(super) const NOT_KEPT: ReplyError = ReplyError::text("ERR this server keeps its data in memory only");
+
+/// Has the append-only file written anew: everything there is, and what changes from now on.
+/// Errors: that is under way.
+fn bgrewriteaof(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
+    let is_under_way = cx.world.journal.facts().rewriting_since.is_some();
+    if is_under_way || !cx.world.journal.schedule() {
+        return Err(ReplyError::text("ERR Background append only file rewriting already in progress"));
+    }
+    cx.reply.simple("Background append only file rewriting started");
+    Ok(Flow::Done)
+}
 
 /// Shape:  `[SCHEDULE]`
 /// Errors: options; always.
@@ -55,7 +66,8 @@ mod tests {
             BGSAVE => ERR this server keeps its data in memory only
             BGSAVE SCHEDULE => ERR this server keeps its data in memory only
             BGSAVE now => ERR syntax error
-            BGREWRITEAOF => ERR this server keeps its data in memory only
+            BGREWRITEAOF => Background append only file rewriting started
+            BGREWRITEAOF => ERR Background append only file rewriting already in progress
             LASTSAVE => *
         ",
         );

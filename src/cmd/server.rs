@@ -110,7 +110,7 @@ fn wait(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     }
 }
 
-/// As WAIT, for writes that are on disk. Nothing is written to disk, neither here nor on replicas.
+/// As WAIT, for writes that are on disk: on this one, and on those of replicas, of which there are none.
 /// Shape:  `numlocal numreplicas timeout`
 /// Errors: numbers; this server's own disk.
 fn waitaof(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
@@ -121,14 +121,26 @@ fn waitaof(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let wanted = parse_i64(args.get(2)).filter(|&wanted| wanted >= 0);
     let wanted = wanted.ok_or(ReplyError::text("ERR value is out of range, must be positive"))?;
     let until = client::deadline(args.get(3), cx.keys.now)?;
-    if local == 1 {
+    let journal = &cx.world.journal;
+    if local == 1 && !journal.is_on() {
         return Err(ReplyError::text("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled."));
     }
-    if wanted > 0 && cx.may_wait() {
-        return Ok(Flow::Park(Wait::Event { until: (until > cx.keys.now).then_some(until) }));
+    let number = cx.session.written;
+    let is_durable = journal.is_on() && number <= journal.durable();
+    let is_content = wanted == 0 && (local == 0 || is_durable);
+    let until = match cx.session.woken {
+        Some(Woken::Event { until }) => until,
+        _ => (until > cx.keys.now).then_some(until),
+    };
+    if !is_content && cx.session.woken != Some(Woken::TimedOut) && cx.may_wait() {
+        if local == 1 && !is_durable {
+            journal.want(number);
+            cx.effects.awaited = Some(number);
+        }
+        return Ok(Flow::Park(Wait::Event { until }));
     }
     cx.reply.array(2);
-    cx.reply.int(0);
+    cx.reply.int(is_durable as i64);
     cx.reply.int(0);
     Ok(Flow::Done)
 }

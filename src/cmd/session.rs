@@ -7,6 +7,7 @@ use crate::admin::acl::Acl;
 use crate::admin::acl::user::{DEFAULT, User};
 use crate::admin::clients::{ClientInfo, Traffic, client_flag};
 use crate::base::ids::{ClientId, DbIndex, LoopId};
+use crate::journal::hub::Durability;
 use crate::keyspace::waiters::Place;
 use crate::keyspace::watched::Watched;
 use crate::pubsub::Space;
@@ -80,6 +81,8 @@ pub struct Session {
     pub is_scripted: bool,
     /// The number of its last change, while an order is kept (`keyspace::order`).
     pub written: u64,
+    /// CLIENT DURABILITY: when its writes are answered.
+    pub durability: Durability,
     /// What went over this connection so far. Others see it in `info` as of the end of the last turn.
     pub traffic: Traffic,
     /// The same client as others see it.
@@ -114,6 +117,7 @@ impl Session {
             denies_blocking: false,
             is_scripted: false,
             written: 0,
+            durability: Durability::Default,
             traffic: Traffic::default(),
             info,
         }
@@ -144,6 +148,7 @@ impl Session {
             denies_blocking: self.denies_blocking,
             is_scripted: false,
             written: 0,
+            durability: Durability::Default,
             traffic: Traffic::default(),
             info: self.info.clone(),
         }

@@ -14,6 +14,29 @@ use crate::value::pack::Piece;
 use crate::value::set::Set;
 use std::collections::HashSet;
 
+/// What chance has taken, for the record.
+#[derive(Default)]
+struct Popped(Vec<Box<[u8]>>);
+
+impl Popped {
+    #[inline]
+    fn note(&mut self, is_wanted: bool, member: &Piece<'_>) {
+        if is_wanted {
+            self.0.push(member.text(&mut itoa::Buffer::new()).into());
+        }
+    }
+    /// So many members at most in one record. Source: Redis.
+    const TOGETHER: usize = 1024;
+
+    fn propagate(&self, cx: &Cx<'_>, key: &[u8]) {
+        for some in self.0.chunks(Self::TOGETHER) {
+            let words: Vec<&[u8]> =
+                [&b"SREM"[..], key].into_iter().chain(some.iter().map(|member| &**member)).collect();
+            cx.propagate(&words);
+        }
+    }
+}
+
 /// Remove a random member and reply it, or several.
 /// Shape:  key [count]
 pub(super) fn spop(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
@@ -23,7 +46,12 @@ pub(super) fn spop(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> 
     match cx.keys.open::<Set>(cx.key(&args, 1))? {
         None => cx.reply.null(),
         Some(mut set) => {
-            set.pop_random(cx.prng, |member| reply_piece(cx.reply, member));
+            let mut popped = Popped::default();
+            set.pop_random(cx.prng, |member| {
+                popped.note(cx.keys.local.events.is_journaled(), &member);
+                reply_piece(cx.reply, member);
+            });
+            popped.propagate(cx, args.get(1));
             cx.reduced(args.get(1), Class::SET, "spop", set.is_empty());
             cx.effects.dirty += 1;
         }
@@ -44,13 +72,21 @@ fn pop_several(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     if popped == set.count() {
         let all = std::mem::take(&mut *set);
         cx.reduced(args.get(1), Class::SET, "spop", true);
+        if popped > 0 {
+            cx.propagate(&[b"DEL", args.get(1)]);
+        }
         drop(set);
         return gradual::begin(cx, all, |rest, cx| rest.visit_some(|member| reply_piece(cx.reply, member)));
     }
+    let mut noted = Popped::default();
     for _ in 0..popped {
-        set.pop_random(cx.prng, |member| reply_piece(cx.reply, member));
+        set.pop_random(cx.prng, |member| {
+            noted.note(cx.keys.local.events.is_journaled(), &member);
+            reply_piece(cx.reply, member);
+        });
     }
     if popped > 0 {
+        noted.propagate(cx, args.get(1));
         cx.reduced(args.get(1), Class::SET, "spop", false);
     }
     Ok(Flow::Done)

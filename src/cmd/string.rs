@@ -269,9 +269,23 @@ fn store<'a>(
     }
     if stored.stored {
         tell_stored(cx, key.bytes, deadline.is_some(), is_past);
+        propagate_stored(cx, key.bytes, args.get(index), deadline, options.expiry == Expiry::Keep);
     }
     cx.effects.dirty += changes;
     Ok(stored)
+}
+
+/// What is recorded of a string that was stored, whatever the conditions were: its deadline is absolute.
+fn propagate_stored(cx: &Cx<'_>, key: &[u8], value: &[u8], deadline: Option<WallMs>, keeps: bool) {
+    match deadline {
+        Some(at) if at <= cx.keys.now => cx.propagate(&[b"DEL", key]),
+        Some(at) => {
+            let mut digits = itoa::Buffer::new();
+            cx.propagate(&[b"SET", key, value, b"PXAT", digits.format(at.0).as_bytes()]);
+        }
+        None if keeps => cx.propagate(&[b"SET", key, value, b"KEEPTTL"]),
+        None => cx.propagate(&[b"SET", key, value]),
+    }
 }
 
 /// A string was stored, perhaps with a deadline. Where that has passed already the key was removed without ever being there;
@@ -326,6 +340,7 @@ fn getdel(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     cx.keys.looked_up(args.get(1), old.is_some());
     if old.is_some() {
         cx.changed(args.get(1), Class::GENERIC, "del");
+        cx.propagate(&[b"DEL", args.get(1)]);
     }
     cx.effects.dirty += old.is_some() as u64;
     reply_optional(cx.reply, old);
@@ -357,6 +372,12 @@ fn getex(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     cx.keys.looked_up(key.bytes, old.is_some());
     if let Some(event) = event {
         cx.changed(key.bytes, Class::GENERIC, event);
+        let mut digits = itoa::Buffer::new();
+        match deadline.ok().flatten() {
+            None => cx.propagate(&[b"PERSIST", key.bytes]),
+            Some(at) if at <= now => cx.propagate(&[b"DEL", key.bytes]),
+            Some(at) => cx.propagate(&[b"PEXPIREAT", key.bytes, digits.format(at.0).as_bytes()]),
+        }
         cx.effects.dirty += 1;
     }
     reply_optional(cx.reply, old);
@@ -475,6 +496,7 @@ fn delex(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     })?;
     if removed {
         cx.changed(args.get(1), Class::GENERIC, "del");
+        cx.propagate(&[b"DEL", args.get(1)]);
     }
     cx.effects.dirty += removed as u64;
     cx.reply.int(removed as i64);
@@ -501,6 +523,7 @@ fn delifeq(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     })?;
     if removed {
         cx.changed(args.get(1), Class::GENERIC, "del");
+        cx.propagate(&[b"DEL", args.get(1)]);
     }
     cx.effects.dirty += removed as u64;
     cx.reply.int(removed as i64);

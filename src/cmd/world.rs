@@ -18,6 +18,7 @@ use crate::admin::stats::LoopStats;
 use crate::base::clock::{MonoNs, WallMs, wall_micros};
 use crate::base::hash::KeyHasher;
 use crate::base::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::journal::hub::Hub;
 use crate::keyspace::Keyspace;
 use crate::keyspace::safepoint::Safepoint;
 use crate::keyspace::waiters::Waiters;
@@ -44,6 +45,8 @@ pub struct World {
     pub clients: Clients,
     /// Clients whose command waits for a key.
     pub waiters: Waiters<Blocked>,
+    /// The append-only file.
+    pub journal: Hub,
     /// Who listens to which channels.
     pub pubsub: Registry,
     /// Clients that watch keys.
@@ -114,6 +117,7 @@ impl World {
             stats: (0..boot.loops).map(|_| LoopStats::new(table::row_count())).collect(),
             clients: Clients::new(boot.loops),
             waiters: Waiters::default(),
+            journal: Hub::default(),
             pubsub: Registry::default(),
             watched: Watched::default(),
             tracking: Tracking::default(),

@@ -159,6 +159,11 @@ pub(super) fn pop_first(
         Ok(Ok(None))
     })?;
     let Some((key, taken, is_gone)) = taken else { return Ok(false) };
+    let command: &[u8] = if matches!(end, End::Min) { b"ZPOPMIN" } else { b"ZPOPMAX" };
+    match form {
+        Form::Flat => cx.propagate(&[command, key.bytes]),
+        Form::Pairs => cx.propagate(&[command, key.bytes, itoa::Buffer::new().format(taken).as_bytes()]),
+    }
     cx.reduced(key.bytes, Class::ZSET, end.event(), is_gone);
     cx.effects.dirty += taken as u64;
     Ok(true)

@@ -21,6 +21,8 @@
 pub mod accept;
 mod alone;
 mod conn;
+pub mod disk;
+mod durable;
 pub mod fleet;
 mod held;
 mod input;
@@ -51,6 +53,7 @@ use crate::resp::parse::Limits;
 use crate::ring::{Completion, End, Engine, Errno, Filled, Message, Token};
 use crate::table::Participant;
 use conn::{Conn, Life};
+use durable::Undurable;
 use fleet::{Fleet, Mail};
 use input::{Arrivals, Input};
 use limits::OutputLimits;
@@ -100,6 +103,7 @@ pub struct EventLoop<E: Engine> {
     pool: Pool,
     timers: Timers,
     parked: Parked,
+    undurable: Undurable,
     /// Clients that are shown all commands; some may be gone.
     monitors: Vec<Token>,
     seat: Rc<Participant>,
@@ -135,6 +139,7 @@ impl<E: Engine> EventLoop<E> {
             pool: Pool::default(),
             timers: Timers::default(),
             parked: Parked::default(),
+            undurable: Undurable::default(),
             monitors: Vec::new(),
             seat: Rc::new(Participant::new()),
             local: Rc::new(Local::new(!seed)),
@@ -144,6 +149,10 @@ impl<E: Engine> EventLoop<E> {
             deadline: None,
             clock: MonoNs::default(),
         }
+    }
+    /// Takes over what was noted of the keys that were there before the first command.
+    pub fn take_over(&mut self, local: Local) {
+        self.local = Rc::new(local);
     }
     /// Accepts connections on a listening socket.
     pub fn listen(&mut self, listener: u16, socket: OwnedFd) {
@@ -204,6 +213,7 @@ impl<E: Engine> EventLoop<E> {
                 self.settle(now);
             }
             self.hand_over_effects();
+            self.tend_journal(now);
             if stop {
                 self.fleet.broadcast(|| Mail::Shutdown);
             }
@@ -421,6 +431,8 @@ impl<E: Engine> EventLoop<E> {
 
     /// Sends what waits: one message per client, none while another is in flight. Closes clients that are done.
     fn flush(&mut self, now: WallMs) {
+        self.hand_over_records();
+        self.release_durable();
         invalidate::finish_turn(self.world, &mut self.effects, &mut self.prng);
         self.post();
         let limits = OutputLimits::of(&self.world.config);
@@ -442,7 +454,7 @@ impl<E: Engine> EventLoop<E> {
     }
 
     fn flush_one(&mut self, token: Token, limits: &OutputLimits, now: WallMs) {
-        if !self.is_within_limits(token, limits, now) {
+        if !self.is_within_limits(token, limits, now) || self.is_held_for_disk(token) {
             return;
         }
         let Some(conn) = self.conns.get(token) else { return };

@@ -86,6 +86,10 @@ impl<E: Engine> EventLoop<E> {
             self.world.rates.sample(now.0, || Totals::of(&self.world.stats));
             if is_new_second {
                 self.world.note_memory();
+                self.look_at_journal();
+            }
+            if self.world.journal.is_scheduled() {
+                self.tend_journal(now);
             }
             if is_config_new {
                 log::set_level(config.number(Id::LOGLEVEL) as u32);
@@ -100,6 +104,22 @@ impl<E: Engine> EventLoop<E> {
         }
         // It is shown in microseconds, and whoever watches it wants to see that rounds take place.
         self.stats().timers_ns.add((MonoNs::now().since(started).as_nanos() as u64).max(1000));
+    }
+
+    /// Has the journal grown so much that it is to be written anew?
+    fn look_at_journal(&self) {
+        let (config, journal) = (&self.world.config, &self.world.journal);
+        let percent = config.number(Id::AUTO_AOF_REWRITE_PERCENTAGE) as u64;
+        let (len, base) = {
+            let facts = journal.facts();
+            (facts.current_len, if facts.rewriting_since.is_some() { u64::MAX } else { facts.base_len })
+        };
+        let is_large = len > config.number(Id::AUTO_AOF_REWRITE_MIN_SIZE) as u64 && base != u64::MAX;
+        let growth = len.saturating_sub(base) as u128 * 100 / base.max(1) as u128;
+        if journal.is_on() && percent > 0 && is_large && growth >= percent as u128 {
+            log::notice(format_args!("Starting automatic rewriting of AOF on {growth}% growth"));
+            journal.schedule();
+        }
     }
 
     /// Clients that have been idle for some seconds give back what they do not use.

@@ -273,6 +273,7 @@ impl<E: Engine> EventLoop<E> {
             let mut watch = Watch::begin(&self.world.config, window.items.len() <= SPARSE_MAX);
             stop |= self.run_window(&window, &mut tour, &mut watch, guard, now);
             guard.quiesce(); // Nothing that this window read is held any more.
+            self.hand_over_records(); // Before others may look at the whole.
             self.world.safepoint.poll(self.id);
             let finished = MonoNs::now();
             // After an interruption the window's commands lie elsewhere; a script is timed by itself.
@@ -516,6 +517,9 @@ impl<E: Engine> EventLoop<E> {
                     flow = turn.play(cue, &mut conn.session, &mut conn.reply, &mut NoOthers);
                 }
                 if let Flow::Park(wait) = flow {
+                    if let Some(number) = turn.effects.awaited.take() {
+                        self.undurable.wait(conn.token, number);
+                    }
                     window.hold_rest(place.stretch - 1, index, &mut conn.input, &self.arrivals, &self.engine);
                     self.parked.park(conn, wait, self.world);
                     break;

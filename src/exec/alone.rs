@@ -116,6 +116,10 @@ impl Turn<'_> {
             Alone::Exec(queue) => self.exec(queue, session, reply, others),
             Alone::Script(job) => self.run_script(&job, session, reply, others),
             Alone::Function(job) => self.run_function(&job, session, reply, others),
+            Alone::Reload => {
+                self.reload(session, reply);
+                Flow::Done
+            }
         }
     }
 

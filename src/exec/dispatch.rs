@@ -67,6 +67,11 @@ impl Turn<'_> {
                 self.reject(Some(row), session, reply, error);
                 Flow::Done
             }
+            Ok(row) if self.world.attention.is_unwritable() && flags_with_queue(row, session) & flag::WRITE != 0 => {
+                let error = self.unwritable();
+                self.reject(Some(row), session, reply, error);
+                Flow::Done
+            }
             Ok(row) if self.world.attention.is_wanted() && self.must_wait(flags_with_queue(row, session)) => {
                 session.info.set_row(row.index as u32); // CLIENT LIST shows what waits.
                 Flow::Park(Wait::Pause)
@@ -103,6 +108,14 @@ impl Turn<'_> {
     #[cold]
     fn is_busy_for(&self, row: &Command) -> bool {
         self.world.attention.is_busy() && !row.has(flag::ALLOW_BUSY)
+    }
+
+    /// Why nothing can be changed: the disk.
+    #[cold]
+    pub(super) fn unwritable(&self) -> ReplyError {
+        let facts = self.world.journal.facts();
+        let reason = facts.failure.as_deref().unwrap_or("unknown");
+        ReplyError::owned(format!("MISCONF Errors writing to the AOF file: {reason}"))
     }
 
     /// Is a command with these flags held back by a pause?

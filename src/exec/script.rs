@@ -148,6 +148,9 @@ impl Stage<'_, '_> {
         if self.is_read_only && row.has(flag::WRITE | flag::MAY_REPLICATE) {
             return Err(self.reject(row, READ_ONLY));
         }
+        if row.has(flag::WRITE) && self.turn.world.attention.is_unwritable() {
+            return Err(self.reject(row, self.turn.unwritable()));
+        }
         Ok(row)
     }
 

@@ -26,7 +26,7 @@ impl Keys<'_> {
         if let (Some(after), Some(table)) = (after, self.table())
             && before.is_none_or(|before| after < before)
         {
-            self.local.expiry.register(table.id(), key.hash, after, self.now);
+            self.local.expiry.register(table.id(), key.hash, after, self.real_now());
         }
     }
     /// Before a command on the hash at `key`, while changes are recorded: what is past its deadline goes, so that the command

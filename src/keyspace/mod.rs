@@ -144,6 +144,12 @@ impl<'t> Keys<'t> {
     pub fn no_touch(self, no_touch: bool) -> Self {
         Keys { no_touch, ..self }
     }
+    /// The time for wheels. Commands of a journal that is being loaded run at time 0, so that nothing is past its deadline that
+    /// was not when they ran first; what has expired by now goes when the load is over.
+    #[inline]
+    pub(super) fn real_now(&self) -> WallMs {
+        if self.now.0 == 0 { self.space.now.get() } else { self.now }
+    }
     /// The selected database's number.
     pub fn db(&self) -> DbIndex {
         self.db
@@ -277,7 +283,7 @@ impl<'t> Keys<'t> {
             self.local.events.note_fresh(self.db, key.bytes);
         }
         if let Some(deadline) = due {
-            self.local.expiry.register(table.id(), key.hash, deadline, self.now);
+            self.local.expiry.register(table.id(), key.hash, deadline, self.real_now());
         }
         result
     }
@@ -349,7 +355,7 @@ impl<'t> Keys<'t> {
             self.local.events.note_fresh(db, key.bytes);
         }
         for (table, hash, deadline) in due {
-            self.local.expiry.register(table, hash, deadline, self.now);
+            self.local.expiry.register(table, hash, deadline, self.real_now());
         }
         for (db, key) in new_hashes.into_iter().map(|index| keys[index]) {
             self.on(db).watch_moved_fields(key);

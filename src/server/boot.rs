@@ -5,12 +5,13 @@ use super::error::StartError;
 use super::listen::Listeners;
 use super::oom::OomScore;
 use super::options::Settings;
-use super::{cores, limits, screen, signals, threads, users};
+use super::{cores, journal, limits, screen, signals, threads, users};
 use crate::admin::config::Config;
 use crate::admin::log;
 use crate::admin::params::Id;
 use crate::base::hash::KeyHasher;
 use crate::cmd::world::{Boot, World};
+use crate::event_loop::disk;
 use crate::event_loop::fleet::{Fleet, Mail};
 use crate::ring::{Kind, epoll, probe, uring};
 use std::ffi::OsStr;
@@ -74,7 +75,11 @@ pub fn serve(settings: Settings) -> Result<(), StartError> {
     let _ = score.apply(&world.config); // Logged; the server runs without it.
     let _ = world.apply.set(apply::applier(world, fleet, open, score)); // Nobody else sets it.
     let pidfile = write_pidfile(&world.config);
-    let outcome = join(threads::start(seats, world, fleet, per_loop));
+    let keeper = disk::start(world, fleet)
+        .map_err(|error| StartError(format!("A thread for the journal cannot be made: {error}. Raise `ulimit -u`.")))?;
+    let local = journal::open(world)?;
+    let outcome = join(threads::start(seats, world, fleet, per_loop, local));
+    journal::close(world, keeper);
     for path in unix.iter().chain(&pidfile) {
         log::notice(format_args!("Removing {}", path.display()));
         let _ = fs::remove_file(path); // Somebody else may have removed it.

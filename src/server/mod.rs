@@ -13,6 +13,7 @@ mod boot;
 mod cores;
 mod daemon;
 mod error;
+mod journal;
 mod limits;
 mod listen;
 mod oom;

@@ -405,7 +405,7 @@ mod tests {
         assert!(refusal(&["--port", "--bla", "--hz", "1"]).contains("'port \"--bla\"'\nargument couldn't be parsed"));
         assert!(refusal(&["--shutdown-on-sigint"]).contains("'shutdown-on-sigint'\nargument(s) must be one of"));
         assert!(refusal(&["--port", "1", "2"]).contains("wrong number of arguments"));
-        assert!(refusal(&["--appendonly", "yes"]).contains("not implemented yet"));
+        assert!(refusal(&["--tls-port", "6390"]).contains("not implemented"));
         assert!(refusal(&["/nonexistent/x.conf"]).contains("can't open config file"));
     }
 

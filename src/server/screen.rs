@@ -40,7 +40,11 @@ fn screen(world: &World, kind: Kind, listeners: &Listeners, pinned: Option<&[usi
     };
     line("engine", format!("{kind}: {}", world.boot.engine_reason));
     line("loops", format!("{loops}, {where_to}"));
-    line("data", "in memory only, nothing is saved".into());
+    let data = match world.config.number(Id::APPENDONLY) {
+        0 => "in memory only, nothing is saved".into(),
+        _ => format!("append-only file, synced: {}", world.config.word(Id::APPENDFSYNC)),
+    };
+    line("data", data);
     let addresses: Vec<String> = listeners.tcp.iter().map(SocketAddr::to_string).collect();
     if let Some(first) = listeners.tcp.first() {
         line("listens", addresses.join("  "));

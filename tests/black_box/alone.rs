@@ -9,7 +9,6 @@ fn nothing_is_saved_and_nothing_pretends_to_be() {
         SAVE                          => ERR this server keeps its data in memory only
         BGSAVE                        => ERR this server keeps its data in memory only
         BGSAVE SCHEDULE now           => ERR syntax error
-        BGREWRITEAOF                  => ERR this server keeps its data in memory only
         LASTSAVE                      => *
     ",
     );

@@ -23,6 +23,7 @@ mod geo;
 mod hash;
 mod hyperloglog;
 mod introspection;
+mod journal;
 mod keys;
 mod linearizable;
 mod list;

@@ -22,13 +22,33 @@ pub fn persistence(text: &mut Text, cx: &Cx<'_>) {
     text.field("rdb_last_bgsave_time_sec", -1);
     text.field("rdb_current_bgsave_time_sec", -1);
     text.zeros(&["rdb_saves", "rdb_last_cow_size", "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"]);
-    text.zeros(&["aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled"]);
-    text.field("aof_last_rewrite_time_sec", -1);
-    text.field("aof_current_rewrite_time_sec", -1);
-    text.field("aof_last_bgrewrite_status", "ok");
-    text.zeros(&["aof_rewrites", "aof_rewrites_consecutive_failures"]);
-    text.field("aof_last_write_status", "ok");
+    append_only(text, cx);
+}
+
+/// The append-only file.
+fn append_only(text: &mut Text, cx: &Cx<'_>) {
+    let journal = &cx.world.journal;
+    let facts = journal.facts().clone();
+    let status = |is_ok: bool| if is_ok { "ok" } else { "err" };
+    text.field("aof_enabled", journal.is_on() as u64);
+    text.field("aof_rewrite_in_progress", facts.rewriting_since.is_some() as u64);
+    text.field("aof_rewrite_scheduled", journal.is_scheduled() as u64);
+    text.field("aof_last_rewrite_time_sec", facts.last_rewrite_secs);
+    let current = facts.rewriting_since.map_or(-1, |since| (cx.keys.now.0.saturating_sub(since) / 1000) as i64);
+    text.field("aof_current_rewrite_time_sec", current);
+    text.field("aof_last_bgrewrite_status", status(facts.is_last_rewrite_ok));
+    text.field("aof_rewrites", facts.rewrites);
+    text.field("aof_rewrites_consecutive_failures", facts.rewrite_failures);
+    text.field("aof_last_write_status", status(!journal.is_failing()));
     text.zeros(&["aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"]);
+    if journal.is_on() {
+        text.field("aof_current_size", facts.current_len);
+        text.field("aof_base_size", facts.base_len);
+        text.field("aof_pending_rewrite", 0);
+        text.field("aof_buffer_length", facts.pending_len);
+        text.field("aof_pending_bio_fsync", (journal.written() > journal.durable()) as u64);
+        text.field("aof_delayed_fsync", facts.delayed_syncs);
+    }
 }
 
 pub fn stats(text: &mut Text, cx: &Cx<'_>) {

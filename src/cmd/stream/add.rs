@@ -6,7 +6,7 @@ use crate::cmd::command::{Class, Cx, Flow};
 use crate::keyspace::objects::Writing;
 use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
-use crate::value::stream::{IdText, Keep, References, Stream, StreamId, Trim};
+use crate::value::stream::{IdBuffer, IdText, Keep, References, Stream, StreamId, Trim};
 
 /// What XADD and XTRIM are asked for.
 #[derive(Default)]
@@ -108,6 +108,25 @@ impl Wanted {
         Ok(())
     }
 
+    /// What is recorded of an entry that was appended: its id, and what was trimmed in exact terms.
+    fn propagate_add(&self, cx: &Cx<'_>, args: &Args<'_>, id: StreamId, len: u64, trimmed: u64) {
+        let (mut id_text, mut len_text) = (IdBuffer::new(), itoa::Buffer::new());
+        let mut words: Vec<&[u8]> = vec![b"XADD", args.get(1)];
+        if trimmed > 0 {
+            words.extend(self.references.map(word_of));
+            words.extend([&b"MAXLEN"[..], b"=", len_text.format(len).as_bytes()]);
+        }
+        words.push(id_text.format(id));
+        words.extend(args.iter_from(self.id_at + 1));
+        cx.propagate(&words);
+    }
+    /// The same of a stream that was trimmed to so many entries.
+    fn propagate_trim(&self, cx: &Cx<'_>, key: &[u8], len: u64) {
+        let mut len_text = itoa::Buffer::new();
+        let mut words: Vec<&[u8]> = vec![b"XTRIM", key, b"MAXLEN", b"=", len_text.format(len).as_bytes()];
+        words.extend(self.references.map(word_of));
+        cx.propagate(&words);
+    }
     /// Removes what is asked for; returns how many entries that were.
     fn trim(&self, cx: &Cx<'_>, stream: &mut Stream) -> u64 {
         let Some(keep) = self.keep else { return 0 };
@@ -136,6 +155,14 @@ pub(super) fn references(args: &Args<'_>, at: usize) -> Option<References> {
         _ if args.is(at, "delref") => Some(References::Delete),
         _ if args.is(at, "acked") => Some(References::Respect),
         _ => None,
+    }
+}
+
+fn word_of(references: References) -> &'static [u8] {
+    match references {
+        References::Keep => b"KEEPREF",
+        References::Delete => b"DELREF",
+        References::Respect => b"ACKED",
     }
 }
 
@@ -171,6 +198,9 @@ pub(super) fn xadd(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> 
     let fields = (0..field_count / 2).map(|pair| (args.get(first + 2 * pair), args.get(first + 2 * pair + 1)));
     stream.append(id, fields, block_limits(cx)).map_err(|_| too_large())?;
     let trimmed = wanted.trim(cx, &mut stream);
+    if cx.is_journaled() {
+        wanted.propagate_add(cx, &args, id, stream.log().len(), trimmed);
+    }
     drop(stream);
     cx.changed(args.get(1), Class::STREAM, "xadd");
     if trimmed > 0 {
@@ -213,8 +243,12 @@ fn next_id(cx: &Cx<'_>, stream: &Stream, wanted: NewId) -> Result<StreamId, Repl
 pub(super) fn xtrim(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let wanted = Wanted::parse(&args, false)?;
     let stream = cx.keys.open::<Stream>(cx.key(&args, 1))?;
-    let removed = stream.map_or(0, |mut stream| wanted.trim(cx, &mut stream));
+    let (removed, len) = stream.map_or((0, 0), |mut stream| {
+        let removed = wanted.trim(cx, &mut stream);
+        (removed, stream.log().len())
+    });
     if removed > 0 {
+        wanted.propagate_trim(cx, args.get(1), len);
         cx.changed(args.get(1), Class::STREAM, "xtrim");
     }
     cx.effects.dirty += removed;

@@ -8,7 +8,7 @@ use crate::cmd::command::{Class, Cx, Flow};
 use crate::resp::args::Args;
 use crate::resp::error::{ReplyError, escaped};
 use crate::resp::reply::Reply;
-use crate::value::stream::{Claim, Group, Log, Stream, StreamId};
+use crate::value::stream::{Claim, Group, IdBuffer, Log, Stream, StreamId};
 
 /// What XCLAIM is asked for.
 struct Wanted {
@@ -110,13 +110,16 @@ pub(super) fn xclaim(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError
         is_just_id: wanted.is_just_id,
     };
     let mut changes = 0;
+    let (mut yes, mut gone) = (Vec::new(), Vec::new());
     reply_array(cx.reply, wanted.ids.len(), |reply| {
         let claim_one = |id: &&StreamId| match take(reply, log, group, **id, &claim, wanted.is_forced) {
             Taken::Yes => {
+                yes.push(**id);
                 changes += 1;
                 true
             }
             Taken::Gone => {
+                gone.push(**id);
                 changes += 1;
                 false
             }
@@ -124,6 +127,11 @@ pub(super) fn xclaim(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError
         };
         wanted.ids.iter().filter(claim_one).count()
     });
+    let place = Place { key: args.get(1), group: args.get(2), consumer: args.get(3) };
+    propagate_claims(cx, group, &place, is_new, &yes, &gone);
+    if is_ahead {
+        propagate_last(cx, group, &place);
+    }
     drop(stream);
     if is_new {
         cx.event(args.get(1), Class::STREAM, NEW_CONSUMER);
@@ -131,6 +139,72 @@ pub(super) fn xclaim(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError
     // As Redis counts: the group's new last id is told with the claims, or on its own if there is none.
     cx.effects.dirty += is_new as u64 + changes + (is_ahead && changes == 0) as u64;
     Ok(Flow::Done)
+}
+
+/// Where entries were claimed.
+pub(super) struct Place<'a> {
+    pub key: &'a [u8],
+    pub group: &'a [u8],
+    pub consumer: &'a [u8],
+}
+
+/// What is recorded of entries that are a consumer's now, and of those that are nobody's: who, since when, how often.
+pub(super) fn propagate_claims(
+    cx: &Cx<'_>,
+    group: &Group,
+    place: &Place<'_>,
+    is_new: bool,
+    yes: &[StreamId],
+    gone: &[StreamId],
+) {
+    if !cx.is_journaled() {
+        return;
+    }
+    cx.propagate_nothing();
+    let &Place { key, group: name, consumer } = place;
+    if is_new {
+        cx.propagate(&[b"XGROUP", b"CREATECONSUMER", key, name, consumer]);
+    }
+    let (mut last, mut text) = (IdBuffer::new(), IdBuffer::new());
+    let last = last.format(group.last_id);
+    for &id in yes {
+        let Some(pending) = group.pending(id) else { continue };
+        let (mut at, mut count) = (itoa::Buffer::new(), itoa::Buffer::new());
+        let (at, count) = (at.format(pending.delivered_at.0).as_bytes(), count.format(pending.count).as_bytes());
+        let id = text.format(id);
+        cx.propagate(&[
+            b"XCLAIM",
+            key,
+            name,
+            consumer,
+            b"0",
+            id,
+            b"TIME",
+            at,
+            b"RETRYCOUNT",
+            count,
+            b"FORCE",
+            b"JUSTID",
+            b"LASTID",
+            last,
+        ]);
+    }
+    for &id in gone {
+        cx.propagate(&[b"XACK", key, name, text.format(id)]);
+    }
+}
+
+/// What is recorded of how far a group has read.
+pub(super) fn propagate_last(cx: &Cx<'_>, group: &Group, place: &Place<'_>) {
+    let (mut last, mut read) = (IdBuffer::new(), itoa::Buffer::new());
+    let last = last.format(group.last_id);
+    match group.entries_read {
+        Some(count) => {
+            let count = read.format(count).as_bytes();
+            cx.propagate(&[b"XGROUP", b"SETID", place.key, place.group, last, b"ENTRIESREAD", count]);
+        }
+        None => cx.propagate(&[b"XGROUP", b"SETID", place.key, place.group, last]),
+    }
 }
 
 enum Taken {
@@ -199,7 +273,10 @@ pub(super) fn xautoclaim(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyE
     let claim = Claim { to, now, delivered_at: now, min_idle, count: None, is_just_id };
     let mut sweep = Sweep { next: group.next_pending(start), gone: Vec::new() };
     let mut claimed = Reply { proto: cx.reply.proto, ..Reply::default() };
-    let taken = sweep.run(&mut claimed, log, group, &claim, count);
+    let mut yes = Vec::new();
+    let taken = sweep.run(&mut claimed, log, group, &claim, count, &mut yes);
+    let place = Place { key: args.get(1), group: args.get(2), consumer: args.get(3) };
+    propagate_claims(cx, group, &place, is_new, &yes, &sweep.gone);
     drop(stream);
     if is_new {
         cx.event(args.get(1), Class::STREAM, NEW_CONSUMER);
@@ -223,7 +300,15 @@ struct Sweep {
 
 impl Sweep {
     /// Claims up to `count` entries, those that are gone counted with them; returns how many.
-    fn run(&mut self, reply: &mut Reply, log: &Log, group: &mut Group, claim: &Claim, count: u64) -> usize {
+    fn run(
+        &mut self,
+        reply: &mut Reply,
+        log: &Log,
+        group: &mut Group,
+        claim: &Claim,
+        count: u64,
+        yes: &mut Vec<StreamId>,
+    ) -> usize {
         let (mut looks, mut left, mut taken) = (count * LOOKS_PER_CLAIM, count, 0);
         while looks > 0
             && left > 0
@@ -231,7 +316,10 @@ impl Sweep {
         {
             looks -= 1;
             match take(reply, log, group, id, claim, false) {
-                Taken::Yes => (taken, left) = (taken + 1, left - 1),
+                Taken::Yes => {
+                    yes.push(id);
+                    (taken, left) = (taken + 1, left - 1);
+                }
                 Taken::Gone => {
                     self.gone.push(id);
                     left -= 1;

@@ -3,6 +3,7 @@
 //! A command that waits runs again when an entry has come, and then reads behind the ids that it has. `$` stands for the
 //! last id at the first run: what it stood for is kept with the session while the command waits.
 
+use super::claim::{Place, propagate_claims, propagate_last};
 use super::group::NEW_CONSUMER;
 use super::range::reply_entries;
 use super::{int, parse_id, reply_array, reply_entry, reply_id};
@@ -292,6 +293,8 @@ fn serve_group(
             cx.event(wanted.key(args, index), Class::STREAM, NEW_CONSUMER);
         }
         cx.effects.dirty += is_new as u64;
+        let place = Place { key: wanted.key(args, index), group: name, consumer };
+        propagate_claims(cx, group, &place, is_new, &[], &[]);
         if matches!(share, Share::New) && log.last_live_id().is_none_or(|last| last <= group.last_id) {
             continue;
         }
@@ -299,7 +302,11 @@ fn serve_group(
         cx.effects.dirty += 1;
         reply_key(cx.reply, wanted.key(args, index));
         match share {
-            Share::New => deliver(cx, wanted, log, group, to),
+            Share::New => {
+                let given = deliver(cx, wanted, log, group, to);
+                propagate_claims(cx, group, &place, false, &given, &[]);
+                propagate_last(cx, group, &place);
+            }
             Share::Pending(id) => repeat(cx, wanted, log, group, to, id),
         }
     }
@@ -313,19 +320,25 @@ fn serve_group(
     Ok(served > 0)
 }
 
-/// Hands a consumer what its group has not seen.
-fn deliver(cx: &mut Cx<'_>, wanted: &Wanted<'_>, log: &Log, group: &mut Group, to: ConsumerId) {
+/// Hands a consumer what its group has not seen. Returns what is pending by that, if it is to be recorded.
+fn deliver(cx: &mut Cx<'_>, wanted: &Wanted<'_>, log: &Log, group: &mut Group, to: ConsumerId) -> Vec<StreamId> {
+    let (mut given, is_noted) = (Vec::new(), cx.is_journaled() && !wanted.is_untracked);
     let delivery = Delivery { to, now: cx.keys.now, is_tracked: !wanted.is_untracked };
-    let Some(start) = group.last_id.next() else { return cx.reply.array(0) };
+    let Some(start) = group.last_id.next() else {
+        cx.reply.array(0);
+        return given;
+    };
     let count = wanted.count_of(log.len());
     reply_array(cx.reply, count, |reply| {
         let entries = log.range(start, StreamId::MAX).take(count);
         let hand_over = |entry: Entry<'_>| {
             group.deliver(log, entry.id, &delivery);
+            given.extend(is_noted.then_some(entry.id));
             reply_entry(reply, &entry);
         };
         entries.map(hand_over).count()
     });
+    given
 }
 
 /// Shows a consumer what it has pending behind `id`. An entry that is no more has no fields.

@@ -1,0 +1,326 @@
+//! The journal's thread and its files: see `journal`, which knows neither.
+//!
+//! ```text
+//! receive   what has come, or the time for a sync
+//! merge     groups in order, up to where the log is cut (a rewrite, the end)
+//! write     one batch; under `always`, or if somebody waits, it is synced at once, otherwise once a second
+//! publish   how far it is; loops that hold replies are woken
+//! ```
+//! A disk that fails stops nothing here: what is not written is kept, writes are refused (`Attention`), reads go on, and the
+//! thread tries again until the disk is back.
+
+use super::fleet::{Fleet, Mail};
+use crate::admin::log::{self, Level};
+use crate::admin::params::Id;
+use crate::base::clock::{MonoNs, wall_micros};
+use crate::cmd::world::World;
+use crate::exec::load::{folder, stem};
+use crate::journal::disk::Disk;
+use crate::journal::hub::{Base, Message, Policy};
+use crate::journal::log::{Log, OpenError};
+use crate::journal::merge::Merge;
+use std::collections::VecDeque;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Between two attempts of a disk that fails.
+const RETRY: Duration = Duration::from_millis(100);
+/// So long what has come is gathered, if nobody waits for it: a write costs as much for one command as for a thousand.
+const GATHER: Duration = Duration::from_millis(1);
+const SYNC_EVERY: Duration = Duration::from_secs(1);
+
+/// A real folder. The file that is written is kept open.
+pub struct Files {
+    folder: PathBuf,
+    open: Option<(String, File)>,
+}
+
+impl Files {
+    /// The folder need not be there yet.
+    pub fn new(folder: PathBuf) -> Self {
+        Files { folder, open: None }
+    }
+    fn file(&mut self, name: &str) -> io::Result<&mut File> {
+        if self.open.as_ref().is_none_or(|(open, _)| open != name) {
+            fs::create_dir_all(&self.folder)?;
+            let file = OpenOptions::new().create(true).append(true).open(self.folder.join(name))?;
+            self.open = Some((name.to_string(), file));
+        }
+        match &mut self.open {
+            Some((_, file)) => Ok(file),
+            None => unreachable!("it was just opened"),
+        }
+    }
+    fn forget(&mut self, name: &str) {
+        self.open.take_if(|(open, _)| open == name);
+    }
+}
+
+/// None for what is not there.
+fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+impl Disk for Files {
+    fn read(&mut self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        if_there(fs::read(self.folder.join(name)))
+    }
+    fn len(&mut self, name: &str) -> io::Result<Option<u64>> {
+        Ok(if_there(fs::metadata(self.folder.join(name)))?.map(|data| data.len()))
+    }
+    fn append(&mut self, name: &str, bytes: &[u8]) -> io::Result<usize> {
+        match self.file(name)?.write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.append(name, bytes),
+            other => other,
+        }
+    }
+    fn truncate(&mut self, name: &str, len: u64) -> io::Result<()> {
+        self.file(name)?.set_len(len)
+    }
+    fn sync(&mut self, name: &str) -> io::Result<()> {
+        self.file(name)?.sync_data()
+    }
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        self.forget(from);
+        fs::rename(self.folder.join(from), self.folder.join(to))
+    }
+    fn remove(&mut self, name: &str) -> io::Result<()> {
+        self.forget(name);
+        fs::remove_file(self.folder.join(name))
+    }
+    fn sync_dir(&mut self) -> io::Result<()> {
+        fs::create_dir_all(&self.folder)?;
+        File::open(&self.folder)?.sync_all()
+    }
+}
+
+/// Where a part of the log ends: behind the number before `at`.
+enum Cut {
+    Rewrite { at: u64, base: Base },
+    End { at: u64 },
+}
+
+impl Cut {
+    fn at(&self) -> u64 {
+        match self {
+            Cut::Rewrite { at, .. } | Cut::End { at } => *at,
+        }
+    }
+}
+
+/// The thread's state.
+struct Keeper {
+    world: &'static World,
+    fleet: &'static Fleet,
+    log: Option<Log<Files>>,
+    merge: Merge,
+    cuts: VecDeque<Cut>,
+    last_sync: MonoNs,
+    failure: Option<String>,
+    /// How the log is to begin: it could not be opened yet.
+    opening: Option<Message>,
+    stops: bool,
+}
+
+/// Starts the thread.
+/// Errors: it cannot be made.
+pub fn start(world: &'static World, fleet: &'static Fleet) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name("journal".into()).spawn(move || {
+        let merge = Merge::new(world.boot.loops, 0);
+        let (cuts, last_sync) = (VecDeque::new(), MonoNs::now());
+        Keeper { world, fleet, log: None, merge, cuts, last_sync, failure: None, opening: None, stops: false }.run();
+    })
+}
+
+impl Keeper {
+    fn run(mut self) {
+        let hub = &self.world.journal;
+        while !self.stops {
+            let mut messages = hub.receive(self.patience());
+            let is_urgent = hub.policy() == Policy::Always || hub.wanted() > hub.durable();
+            if self.log.is_some() && !is_urgent && !messages.is_empty() {
+                std::thread::sleep(GATHER);
+                messages.extend(hub.receive(Some(Duration::ZERO)));
+            }
+            messages.into_iter().for_each(|message| self.take(message));
+            if let Err(error) = self.work() {
+                self.fail(error);
+            }
+        }
+    }
+
+    /// How long there is nothing to do if nothing comes.
+    fn patience(&self) -> Option<Duration> {
+        if self.failure.is_some() {
+            return Some(RETRY);
+        }
+        let (log, hub) = (self.log.as_ref()?, &self.world.journal);
+        if hub.wanted() > hub.durable() {
+            return Some(GATHER); // What somebody waits for stands behind a change that was not handed over yet.
+        }
+        let is_due = hub.policy() == Policy::EverySec && log.wants_sync();
+        is_due.then(|| (SYNC_EVERY.saturating_sub(MonoNs::now().since(self.last_sync))).max(GATHER))
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Batch { from, batch } => self.merge.push(from, batch),
+            Message::GoOn { at, .. } | Message::Begin { at, .. } => {
+                let merge = std::mem::replace(&mut self.merge, Merge::new(0, at));
+                self.merge = merge.from(at);
+                self.opening = Some(message);
+                self.world.journal.publish(at - 1, at - 1);
+            }
+            Message::Rewrite { at, base } => self.cuts.push_back(Cut::Rewrite { at, base }),
+            Message::End { at } => self.cuts.push_back(Cut::End { at }),
+            Message::Stop => self.stops = true,
+        }
+    }
+
+    /// Opens the log, if it is to begin.
+    fn open(&mut self) -> io::Result<()> {
+        let Some(message) = &self.opening else { return Ok(()) };
+        let files = Files::new(folder(self.world));
+        let mut log = Log::open(files, &stem(self.world)).map_err(|error| match error {
+            OpenError::Io(error) => error,
+            OpenError::Manifest(invalid) => io::Error::other(invalid.to_string()),
+        })?;
+        match message {
+            Message::GoOn { at, good_len } => {
+                log.begin_at(at - 1);
+                log.go_on(*good_len)?;
+            }
+            Message::Begin { at, base } => {
+                log.begin_at(at - 1);
+                log.begin_with(base.as_ref().map(|base| (base.aside.as_str(), base.is_rdb)))?;
+                self.world.journal.facts().base_len = base.as_ref().map_or(0, |base| base.len);
+            }
+            _ => {}
+        }
+        (self.log, self.opening) = (Some(log), None);
+        Ok(())
+    }
+
+    /// Writes what there is. Errors: the disk; it is tried again.
+    fn work(&mut self) -> io::Result<()> {
+        self.open()?;
+        loop {
+            let Some(log) = &mut self.log else { return Ok(()) };
+            let notes_time = self.world.config.number(Id::AOF_TIMESTAMP_ENABLED) != 0;
+            let seconds = wall_micros() / 1_000_000;
+            let end = self.cuts.front().map_or(u64::MAX, Cut::at);
+            self.merge.drain(end, |group| {
+                if notes_time {
+                    log.note_time(seconds);
+                }
+                log.push(&group);
+            });
+            log.keep_unsynced(self.world.journal.policy() != Policy::No);
+            log.write()?;
+            self.sync_if_due()?;
+            self.publish();
+            if end == u64::MAX || self.merge.next_number() < end {
+                return Ok(());
+            }
+            self.cut()?;
+        }
+    }
+
+    fn sync_if_due(&mut self) -> io::Result<()> {
+        let hub = &self.world.journal;
+        let Some(log) = &mut self.log else { return Ok(()) };
+        let now = MonoNs::now();
+        let is_due = match hub.policy() {
+            Policy::Always => true,
+            Policy::EverySec => now.since(self.last_sync) >= SYNC_EVERY,
+            Policy::No => false,
+        };
+        let is_wanted = hub.wanted() > log.durable();
+        if log.wants_sync() && (is_due || is_wanted || self.failure.is_some()) {
+            log.sync()?;
+            self.last_sync = now;
+        } else if !log.wants_sync() && is_wanted {
+            log.sync()?; // Nothing is left to be synced: what is written is durable.
+        }
+        Ok(())
+    }
+
+    /// Tells how far the log is, and wakes who waits for it.
+    fn publish(&mut self) {
+        let hub = &self.world.journal;
+        let Some(log) = &self.log else { return };
+        let is_news = log.durable() > hub.durable();
+        let is_awaited = hub.policy() == Policy::Always || hub.wanted() > hub.durable();
+        hub.publish(log.written(), log.durable());
+        let mut facts = hub.facts();
+        (facts.current_len, facts.pending_len) = (facts.base_len + log.total_len(), log.pending_len());
+        drop(facts);
+        if is_news && is_awaited {
+            self.fleet.broadcast(|| Mail::Look);
+        }
+        if self.failure.take().is_some() {
+            log::notice(format_args!("AOF write error looks solved. The server can write again."));
+            hub.publish_failure(None);
+            self.world.attention.set_unwritable(false);
+        }
+    }
+
+    /// The disk has failed.
+    fn fail(&mut self, error: io::Error) {
+        let text = match error.raw_os_error() {
+            Some(number) => nix::errno::Errno::from_raw(number).desc().to_string(),
+            None => error.to_string(),
+        };
+        if self.failure.as_ref() != Some(&text) {
+            log::warning(format_args!("Error writing to the AOF file: {text}"));
+        }
+        self.world.journal.publish_failure(Some(text.clone()));
+        self.world.attention.set_unwritable(true);
+        self.failure = Some(text);
+        if self.stops {
+            log::warning(format_args!("Exiting with changes that could not be written to the AOF file."));
+        }
+    }
+
+    /// Everything before a cut is written.
+    fn cut(&mut self) -> io::Result<()> {
+        let Some(log) = &mut self.log else { return Ok(()) };
+        match self.cuts.front() {
+            Some(Cut::End { .. }) => {
+                log.sync()?;
+                self.publish();
+                self.log = None;
+                self.cuts.pop_front();
+                return Ok(());
+            }
+            Some(Cut::Rewrite { .. }) => {}
+            None => return Ok(()),
+        }
+        let Some(Cut::Rewrite { base, .. }) = self.cuts.pop_front() else { return Ok(()) };
+        let outcome = log.rotate().and_then(|()| log.rebase(&base.aside, base.is_rdb, log.current_seq()));
+        let mut facts = self.world.journal.facts();
+        facts.is_last_rewrite_ok = outcome.is_ok();
+        if let Some(since) = facts.rewriting_since.take() {
+            facts.last_rewrite_secs = ((wall_micros() / 1000).saturating_sub(since) / 1000) as i64;
+        }
+        match outcome {
+            Ok(()) => {
+                facts.rewrite_failures = 0;
+                facts.base_len = base.len;
+                log.begin_sizes();
+                log::notice(format_args!("Background AOF rewrite finished successfully"));
+            }
+            Err(error) => {
+                facts.rewrite_failures += 1;
+                log::write(Level::Warning, format_args!("Background AOF rewrite failed: {error}"));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,182 @@
+//! The loop's side of the journal: what has changed is handed over, replies that must not be ahead of the disk are held, and
+//! the log begins, is written anew, and ends.
+//!
+//! ```text
+//! window, turn ─▶ ledger ─▶ hub                        before anything of the turn is sent
+//! flush ─▶ the client's last change is not durable, and it wants that ─▶ held ─▶ Mail::Look ─▶ flushed
+//! CONFIG SET appendonly, BGREWRITEAOF ─▶ the safepoint: a base is written, the log goes on behind it
+//! ```
+//! Only the output of the client itself is held; its loop and everybody else goes on.
+
+use super::EventLoop;
+use super::conn::Life;
+use super::make_dirty;
+use crate::admin::log;
+use crate::base::clock::{WallMs, wall_micros};
+use crate::base::ids::DbIndex;
+use crate::cmd::command::Woken;
+use crate::exec::base;
+use crate::exec::load::folder;
+use crate::journal::hub::{Base, Message};
+use crate::keyspace::Keys;
+use crate::keyspace::events::Listener;
+use crate::ring::{Engine, Token};
+use std::fs::File;
+use std::io::{self, Write};
+
+/// Clients of this loop that wait for the disk.
+#[derive(Default)]
+pub struct Undurable {
+    /// Their output waits.
+    held: Vec<Token>,
+    /// Their command waits for this change (WAITAOF).
+    waiting: Vec<(Token, u64)>,
+}
+
+impl Undurable {
+    /// A command waits until change `number` is on the disk.
+    pub fn wait(&mut self, token: Token, number: u64) {
+        self.waiting.push((token, number));
+    }
+}
+
+impl<E: Engine> EventLoop<E> {
+    /// Hands over what has changed.
+    /// Cost: a test if nothing has, or nobody keeps it.
+    #[inline]
+    pub(super) fn hand_over_records(&mut self) {
+        if !self.local.ledger.is_empty() {
+            let batch = self.local.ledger.take();
+            if !batch.is_empty() {
+                self.world.journal.submit(self.id.0 as usize, batch);
+            }
+        }
+    }
+
+    /// Must the output of this client wait for the disk? Then it is looked at again when the disk is further.
+    #[inline]
+    pub(super) fn is_held_for_disk(&mut self, token: Token) -> bool {
+        let Some(conn) = self.conns.get(token) else { return false };
+        let (durability, written) = (conn.session.durability, conn.session.written);
+        if written == 0 || conn.life == Life::Broken || !self.world.journal.holds(durability, written) {
+            return false;
+        }
+        self.undurable.held.push(token);
+        self.world.journal.want(written);
+        true
+    }
+
+    /// Lets those go on whose changes are on the disk by now.
+    #[inline]
+    pub(super) fn release_durable(&mut self) {
+        if !self.undurable.held.is_empty() || !self.undurable.waiting.is_empty() {
+            self.release();
+        }
+    }
+
+    #[cold]
+    fn release(&mut self) {
+        for token in std::mem::take(&mut self.undurable.held) {
+            if let Some(conn) = self.conns.get(token) {
+                make_dirty(&mut self.dirty, conn);
+            }
+        }
+        let durable = self.world.journal.durable();
+        let is_on = self.world.journal.is_on();
+        let (due, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.undurable.waiting)
+            .into_iter()
+            .partition(|&(_, number)| number <= durable || !is_on);
+        self.undurable.waiting = rest;
+        for (token, _) in due {
+            let Some(conn) = self.conns.get(token) else { continue };
+            if conn.wait.is_some() && conn.session.info.wait.try_end() {
+                let until = conn.alarm_at;
+                self.wake(token, Some(Woken::Event { until }));
+            }
+        }
+    }
+
+    /// Does what a command of this turn wants of the log.
+    pub(super) fn tend_journal(&mut self, now: WallMs) {
+        if let Some(is_wanted) = self.effects.journal_switch.take()
+            && is_wanted != self.world.journal.is_on()
+        {
+            if is_wanted { self.begin_journal(now) } else { self.end_journal() }
+        }
+        if self.world.journal.take_scheduled() {
+            self.rewrite_journal(now);
+        }
+    }
+
+    fn begin_journal(&mut self, now: WallMs) {
+        let begun = self.at_cut(now, |event_loop, at, base| {
+            event_loop.world.keyspace.listeners.heed(Listener::Journal);
+            event_loop.world.journal.set_on(true);
+            event_loop.world.journal.send(Message::Begin { at, base: Some(base) });
+        });
+        if let Err(error) = begun {
+            log::warning(format_args!("The append only file cannot be begun: {error}"));
+        }
+    }
+
+    fn end_journal(&mut self) {
+        let (world, id) = (self.world, self.id);
+        self.hand_over_records();
+        world.safepoint.run(id, || {
+            world.keyspace.listeners.forget(Listener::Journal);
+            world.journal.set_on(false);
+            world.journal.send(Message::End { at: world.keyspace.order.next() });
+        });
+    }
+
+    /// Writes everything into a new base; the log goes on behind it.
+    fn rewrite_journal(&mut self, now: WallMs) {
+        self.world.journal.facts().rewriting_since = Some(wall_micros() / 1000);
+        self.world.journal.facts().rewrites += 1;
+        let written = self.at_cut(now, |event_loop, at, base| {
+            let journal = &event_loop.world.journal;
+            if journal.is_on() {
+                return journal.send(Message::Rewrite { at, base });
+            }
+            journal.send(Message::Begin { at, base: Some(base) });
+            journal.send(Message::End { at });
+            let mut facts = journal.facts();
+            (facts.rewriting_since, facts.is_last_rewrite_ok, facts.last_rewrite_secs) = (None, true, 0);
+        });
+        if let Err(error) = written {
+            log::warning(format_args!("Background AOF rewrite failed: {error}"));
+            let mut facts = self.world.journal.facts();
+            (facts.rewriting_since, facts.is_last_rewrite_ok) = (None, false);
+            facts.rewrite_failures += 1;
+        }
+    }
+
+    /// Inside the safepoint: writes a base aside, and runs `then` with the number at which it was cut.
+    /// Errors: the file; `then` has not run.
+    fn at_cut(&mut self, now: WallMs, then: impl FnOnce(&mut Self, u64, Base)) -> io::Result<()> {
+        self.hand_over_records();
+        let (world, id) = (self.world, self.id);
+        world.safepoint.run(id, || {
+            let base = self.write_base(now)?;
+            then(self, world.keyspace.order.next(), base);
+            Ok(())
+        })
+    }
+
+    fn write_base(&mut self, now: WallMs) -> io::Result<Base> {
+        let aside = format!("temp-rewriteaof-{}.aof", std::process::id());
+        let folder = folder(self.world);
+        std::fs::create_dir_all(&folder)?;
+        let mut file = File::create(folder.join(&aside))?;
+        let seat = self.seat.clone();
+        let guard = seat.pin();
+        let keys = Keys::new(&self.world.keyspace, DbIndex(0), &guard, self.stats(), &self.local, now);
+        let mut len = 0;
+        base::write_all(self.world, &keys, &mut |bytes| {
+            len += bytes.len() as u64;
+            file.write_all(bytes)
+        })?;
+        file.sync_data()?;
+        Ok(Base { aside, is_rdb: false, len })
+    }
+}

@@ -1,0 +1,335 @@
+//! Before anything of a file is run: what of it is whole?
+//!
+//! ```text
+//! batch with a sum     its length and its sum agree ─▶ whole
+//! commands without     what another server has written, or appended: whole if they can be parsed, transactions as one
+//! anything else        damage, or the end of what a crash has left
+//! ```
+//! *Torn or damaged?* Each sum tells how much of the file was on the disk when it was written. If a whole batch that comes later
+//! says that the place was on the disk by then, no crash has done this: the file is damaged and is refused. Otherwise the place
+//! may never have been written in full, and nobody was told that it was: the rest may be cut off.
+
+use super::frame::{LINE_LEN_MAX, Sum};
+use crate::base::crc64::crc64;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+
+/// What a file is good for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Bytes that are whole.
+    pub good_len: u64,
+    /// Bytes behind them, and how many commands seem to begin there.
+    pub lost_len: u64,
+    pub lost_commands: u64,
+}
+
+/// A file that must not be loaded.
+#[derive(Debug)]
+pub enum Refusal {
+    /// Something was changed there.
+    Damaged {
+        offset: u64,
+    },
+    Io(io::Error),
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        Refusal::Io(error)
+    }
+}
+
+/// How reading a piece ended.
+enum Piece {
+    /// Up to here everything is whole.
+    Whole,
+    /// A command inside a transaction, or an annotation: whole only with what follows.
+    Inside,
+    End,
+    /// The file ends too early.
+    Short,
+    /// Not what may stand there.
+    Odd,
+}
+
+struct Scan<R> {
+    file: BufReader<R>,
+    at: u64,
+    len: u64,
+    line: Vec<u8>,
+    is_in_multi: bool,
+}
+
+/// Looks through a log of `len` bytes.
+/// Errors: it is damaged, or cannot be read.
+pub fn check<R: Read + Seek>(file: R, len: u64) -> Result<Verdict, Refusal> {
+    let file = BufReader::with_capacity(256 << 10, file);
+    let mut scan = Scan { file, at: 0, len, line: Vec::new(), is_in_multi: false };
+    let (mut good_len, mut has_ours) = (0, false);
+    loop {
+        let begin = scan.at;
+        let piece = scan.piece()?;
+        has_ours |= scan.line.starts_with(super::frame::SUM);
+        let may_be_torn = match piece {
+            Piece::Whole => {
+                good_len = scan.at;
+                continue;
+            }
+            Piece::Inside => continue,
+            Piece::End if good_len == len => return Ok(Verdict { good_len, ..Verdict::default() }),
+            Piece::End | Piece::Short => true,
+            // Behind a batch of ours a crash may leave anything; a log without any is never torn in this way.
+            Piece::Odd => has_ours || scan.line.first() == Some(&0),
+        };
+        if !may_be_torn || scan.was_synced(begin)? {
+            return Err(Refusal::Damaged { offset: begin });
+        }
+        return scan.cut(good_len);
+    }
+}
+
+impl<R: Read + Seek> Scan<R> {
+    fn seek(&mut self, at: u64) -> io::Result<()> {
+        self.at = at;
+        self.file.seek(SeekFrom::Start(at)).map(|_| ())
+    }
+    /// Reads a line. False: it does not end, or is too long.
+    fn read_line(&mut self) -> io::Result<bool> {
+        self.line.clear();
+        let count = (&mut self.file).take(LINE_LEN_MAX as u64).read_until(b'\n', &mut self.line)?;
+        self.at += count as u64;
+        let is_whole = self.line.ends_with(b"\r\n");
+        if is_whole {
+            self.line.truncate(self.line.len() - 2);
+        }
+        Ok(is_whole)
+    }
+    /// A number behind `sign`. None: the line is odd.
+    fn number(&self, sign: u8) -> Option<u64> {
+        let text = self.line.strip_prefix(&[sign])?;
+        std::str::from_utf8(text).ok()?.parse().ok()
+    }
+    fn piece(&mut self) -> io::Result<Piece> {
+        if self.at == self.len {
+            self.line.clear();
+            return Ok(Piece::End);
+        }
+        if !self.read_line()? {
+            let is_end = self.at == self.len && self.line.len() < LINE_LEN_MAX && !self.line.ends_with(b"\n");
+            let may_begin = self.line.first().is_some_and(|first| b"#*".contains(first));
+            return Ok(if is_end && may_begin { Piece::Short } else { Piece::Odd });
+        }
+        if let Some(sum) = Sum::parse(&self.line) {
+            return self.batch(sum);
+        }
+        match self.line.first() {
+            _ if self.line.starts_with(super::frame::SUM) => Ok(Piece::Odd),
+            Some(b'#') => Ok(if self.is_in_multi { Piece::Inside } else { Piece::Whole }),
+            Some(b'*') => self.command(),
+            _ => Ok(Piece::Odd),
+        }
+    }
+    /// The body of a batch.
+    fn batch(&mut self, sum: Sum) -> io::Result<Piece> {
+        if sum.len > self.len - self.at || self.is_in_multi {
+            return Ok(Piece::Short);
+        }
+        let (mut left, mut crc) = (sum.len, 0);
+        while left > 0 {
+            let chunk = self.file.fill_buf()?;
+            let count = (chunk.len() as u64).min(left) as usize;
+            if count == 0 {
+                return Ok(Piece::Short);
+            }
+            crc = crc64(crc, &chunk[..count]);
+            self.file.consume(count);
+            left -= count as u64;
+            self.at += count as u64;
+        }
+        Ok(if crc == sum.crc { Piece::Whole } else { Piece::Odd })
+    }
+    /// The arguments of a command without a sum.
+    fn command(&mut self) -> io::Result<Piece> {
+        let Some(count) = self.number(b'*').filter(|&count| count > 0) else { return Ok(Piece::Odd) };
+        let mut name = Vec::new();
+        for index in 0..count {
+            if !self.read_line()? {
+                return Ok(if self.at == self.len { Piece::Short } else { Piece::Odd });
+            }
+            let Some(len) = self.number(b'$') else { return Ok(Piece::Odd) };
+            if len.saturating_add(2) > self.len - self.at {
+                return Ok(Piece::Short);
+            }
+            if index == 0 && len <= 8 {
+                (&mut self.file).take(len).read_to_end(&mut name)?;
+            } else {
+                io::copy(&mut (&mut self.file).take(len), &mut io::sink())?;
+            }
+            let mut end = [0; 2];
+            self.file.read_exact(&mut end)?;
+            self.at += len + 2;
+            if end != *b"\r\n" {
+                return Ok(Piece::Odd);
+            }
+        }
+        if name.eq_ignore_ascii_case(b"multi") {
+            self.is_in_multi = true;
+        } else if name.eq_ignore_ascii_case(b"exec") {
+            self.is_in_multi = false;
+        }
+        Ok(if self.is_in_multi { Piece::Inside } else { Piece::Whole })
+    }
+    /// Does a whole batch behind `begin` tell that this place was on the disk?
+    fn was_synced(&mut self, begin: u64) -> io::Result<bool> {
+        let mut line_at = begin + 1;
+        loop {
+            self.seek(line_at)?;
+            // What lies between is anything, in lines of any length.
+            let Some(found) = self.find_sum()? else { return Ok(false) };
+            self.seek(found)?;
+            self.is_in_multi = false;
+            if self.read_line()?
+                && let Some(sum) = Sum::parse(&self.line)
+                && sum.synced > begin
+                && matches!(self.batch(sum)?, Piece::Whole)
+            {
+                return Ok(true);
+            }
+            line_at = found + 1;
+        }
+    }
+    /// Where `#SUM:` stands next.
+    fn find_sum(&mut self) -> io::Result<Option<u64>> {
+        let mut matched = 0;
+        let mut at = self.at;
+        loop {
+            let chunk = self.file.fill_buf()?;
+            if chunk.is_empty() {
+                return Ok(None);
+            }
+            let count = chunk.len();
+            for &byte in chunk {
+                at += 1;
+                matched = if byte == super::frame::SUM[matched] { matched + 1 } else { (byte == b'#') as usize };
+                if matched == super::frame::SUM.len() {
+                    return Ok(Some(at - matched as u64));
+                }
+            }
+            self.file.consume(count);
+        }
+    }
+    /// The file is good up to here.
+    fn cut(mut self, good_len: u64) -> Result<Verdict, Refusal> {
+        self.seek(good_len)?;
+        let (mut lost_commands, mut before) = (0, b'\n');
+        loop {
+            let chunk = self.file.fill_buf()?;
+            if chunk.is_empty() {
+                break;
+            }
+            let count = chunk.len();
+            for &byte in chunk {
+                lost_commands += (before == b'\n' && byte == b'*') as u64;
+                before = byte;
+            }
+            self.file.consume(count);
+        }
+        Ok(Verdict { good_len, lost_len: self.len - good_len, lost_commands })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ids::DbIndex;
+    use crate::base::prng::Prng;
+    use crate::journal::frame::Framer;
+    use crate::journal::merge::Merged;
+    use crate::keyspace::order::{Record, append_command};
+    use std::io::Cursor;
+
+    /// Batches, and where each ends. `synced` is the end of the batch before.
+    fn batches(count: usize) -> (Vec<u8>, Vec<u64>) {
+        let (mut framer, mut out, mut ends) = (Framer::default(), Vec::new(), vec![0]);
+        for number in 1..=count as u64 {
+            let mut bytes = Vec::new();
+            append_command(&mut bytes, [b"SET", &b"key"[..], number.to_string().as_bytes()].into_iter());
+            let records = [Record { db: DbIndex(0), len: bytes.len() }];
+            framer.push(&Merged { number, records: &records, bytes: &bytes });
+            framer.finish(*ends.last().unwrap(), &mut out);
+            ends.push(out.len() as u64);
+        }
+        (out, ends)
+    }
+
+    fn verdict(bytes: &[u8]) -> Result<Verdict, Refusal> {
+        check(Cursor::new(bytes), bytes.len() as u64)
+    }
+
+    #[test]
+    fn every_truncation_is_cut_at_a_batch_and_told() {
+        let (bytes, ends) = batches(6);
+        for len in 0..=bytes.len() {
+            let verdict = verdict(&bytes[..len]).unwrap();
+            let good = *ends.iter().rfind(|&&end| end <= len as u64).unwrap();
+            assert_eq!((verdict.good_len, verdict.lost_len), (good, len as u64 - good), "of {len}");
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_is_found_wherever_it_is() {
+        let (bytes, ends) = batches(8);
+        let durable = ends[7]; // The last batch tells that those before it are on the disk.
+        let mut prng = Prng::seeded(1);
+        for _ in 0..5000 {
+            let (at, bit) = (prng.below(bytes.len() as u64) as usize, prng.below(8));
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1 << bit;
+            match verdict(&damaged) {
+                Err(Refusal::Damaged { offset }) => {
+                    assert!(offset < *ends.iter().find(|&&end| end > at as u64).unwrap());
+                }
+                Err(Refusal::Io(error)) => panic!("{error}"),
+                Ok(verdict) => {
+                    assert!(verdict.good_len >= durable || at as u64 >= ends[7], "bit {bit} of {at}: {verdict:?}")
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_another_server_wrote_is_cut_at_a_command_and_transactions_as_a_whole() {
+        let mut bytes = Vec::new();
+        let mut ends = vec![0];
+        for line in ["SELECT 0", "SET a 1", "MULTI", "SET b 2", "SET c 3", "EXEC", "SET d 4"] {
+            append_command(&mut bytes, line.split(' ').map(str::as_bytes).collect::<Vec<_>>().into_iter());
+            if !["MULTI", "SET b 2", "SET c 3"].contains(&line) {
+                ends.push(bytes.len() as u64);
+            }
+        }
+        for len in 0..=bytes.len() {
+            let good = *ends.iter().rfind(|&&end| end <= len as u64).unwrap();
+            assert_eq!(verdict(&bytes[..len]).unwrap().good_len, good, "of {len}");
+        }
+        let mut behind_ours = batches(2).0;
+        let ours = behind_ours.len() as u64;
+        behind_ours.extend_from_slice(&bytes);
+        assert_eq!(verdict(&behind_ours).unwrap().good_len, ours + bytes.len() as u64);
+        bytes[3] = b'x';
+        assert!(matches!(verdict(&bytes), Err(Refusal::Damaged { offset: 0 })));
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic() {
+        let (bytes, _) = batches(3);
+        let mut prng = Prng::seeded(9);
+        for _ in 0..5000 {
+            let mut damaged = bytes.clone();
+            for _ in 0..4 {
+                let at = prng.below(damaged.len() as u64) as usize;
+                damaged[at] = prng.next_u64() as u8;
+            }
+            let _ = verdict(&damaged);
+        }
+    }
+}

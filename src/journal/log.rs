@@ -1,0 +1,361 @@
+//! The log: groups go in, batches go into the newest file, and what has to survive is told apart from what may be lost.
+//!
+//! ```text
+//! push ─▶ framer ─write─▶ file (len) ─sync─▶ disk (synced)            numbers: pushed ≥ written ≥ durable
+//!                          │ failed: cut back to len, tried again        nothing of it is forgotten meanwhile
+//!                          └ kept in memory until it is synced           a failed sync may have dropped it from the kernel's cache
+//! ```
+//! *A failed sync* says nothing about what is on the disk, and a second one would say "done" of pages that are gone. So the
+//! file is cut back to what an earlier sync has vouched for, the rest is written again from memory, and then synced.
+//!
+//! *Files* change in this order: the new file, then the folder, then a manifest that names it (written aside, synced, renamed),
+//! the folder again, then what is no longer named is removed. After a crash each file that the manifest names is there.
+
+use super::disk::Disk;
+use super::frame::Framer;
+use super::manifest::{Invalid, Manifest};
+use super::merge::Merged;
+use std::io;
+
+/// See the module header.
+pub struct Log<D> {
+    disk: D,
+    /// What all names begin with.
+    stem: String,
+    manifest: Manifest,
+    /// The file that is being written; empty: none yet.
+    current: String,
+    /// Whole batches in it, in bytes, and how much of that is on the disk.
+    len: u64,
+    synced: u64,
+    /// Bytes in other files since the last base.
+    older_len: u64,
+    framer: Framer,
+    /// Batches that were not written yet.
+    pending: Vec<u8>,
+    /// What was written and not synced. Not kept if nothing is ever synced.
+    unsynced: Vec<u8>,
+    keeps_unsynced: bool,
+    pushed: u64,
+    framed: u64,
+    written: u64,
+    durable: u64,
+    /// The file may hold more than `len`, or less than it seems: it is repaired before anything else.
+    is_torn: bool,
+    is_doubtful: bool,
+    /// The newest manifest may not be on the disk yet: nothing behind it is durable.
+    is_unpublished: bool,
+}
+
+/// Why there is no log.
+#[derive(Debug)]
+pub enum OpenError {
+    Io(io::Error),
+    Manifest(Invalid),
+}
+
+impl From<io::Error> for OpenError {
+    fn from(error: io::Error) -> Self {
+        OpenError::Io(error)
+    }
+}
+
+impl<D: Disk> Log<D> {
+    /// The log in this folder, or a new one. Nothing is changed there.
+    /// Errors: the manifest cannot be read, or makes no sense.
+    pub fn open(mut disk: D, stem: &str) -> Result<Self, OpenError> {
+        let text = disk.read(&format!("{stem}.manifest"))?;
+        let manifest = text.map(|text| Manifest::parse(&text).map_err(OpenError::Manifest)).transpose()?;
+        Ok(Log {
+            disk,
+            stem: stem.to_string(),
+            manifest: manifest.unwrap_or_default(),
+            current: String::new(),
+            len: 0,
+            synced: 0,
+            older_len: 0,
+            framer: Framer::default(),
+            pending: Vec::new(),
+            unsynced: Vec::new(),
+            keeps_unsynced: true,
+            pushed: 0,
+            framed: 0,
+            written: 0,
+            durable: 0,
+            is_torn: false,
+            is_doubtful: false,
+            is_unpublished: false,
+        })
+    }
+    /// The files there are.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+    pub fn disk(&mut self) -> &mut D {
+        &mut self.disk
+    }
+    pub fn into_disk(self) -> D {
+        self.disk
+    }
+    /// Everything up to this number is in files; up to that on the disk.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+    pub fn durable(&self) -> u64 {
+        self.durable
+    }
+    /// Bytes of all files since the last base.
+    pub fn total_len(&self) -> u64 {
+        self.older_len + self.len
+    }
+    /// There is a new base: only the file that is being written counts.
+    pub fn begin_sizes(&mut self) {
+        self.older_len = 0;
+    }
+    pub fn pending_len(&self) -> usize {
+        self.pending.len() + self.framer.len()
+    }
+    /// The number of the file that is being written.
+    pub fn current_seq(&self) -> u64 {
+        self.manifest.incrs.last().map_or(0, |part| part.seq)
+    }
+    /// Numbers begin behind this one.
+    pub fn begin_at(&mut self, number: u64) {
+        (self.pushed, self.framed, self.written, self.durable) = (number, number, number, number);
+    }
+    /// Is what was written kept until it is synced? Off if nobody syncs.
+    pub fn keep_unsynced(&mut self, keeps: bool) {
+        if keeps && !self.keeps_unsynced {
+            self.is_doubtful = false;
+        }
+        self.keeps_unsynced = keeps;
+        if !keeps {
+            self.unsynced.clear();
+        }
+    }
+
+    /// Goes on in the newest file, of which the first `good_len` bytes count; makes one if there is none.
+    pub fn go_on(&mut self, good_len: u64) -> io::Result<()> {
+        let Some(part) = self.manifest.incrs.last() else { return self.rotate() };
+        let name = part.name.clone();
+        if self.disk.len(&name)?.unwrap_or(0) > good_len {
+            self.disk.truncate(&name, good_len)?;
+        }
+        self.disk.sync(&name)?;
+        self.disk.sync_dir()?;
+        (self.current, self.len, self.synced) = (name, good_len, good_len);
+        let older = &self.manifest.incrs[..self.manifest.incrs.len() - 1];
+        self.older_len = 0;
+        for name in older.iter().map(|part| part.name.clone()).collect::<Vec<_>>() {
+            self.older_len += self.disk.len(&name)?.unwrap_or(0);
+        }
+        self.framer.begin_file();
+        Ok(())
+    }
+
+    /// Notes the time before the next group.
+    pub fn note_time(&mut self, seconds: u64) {
+        self.framer.note_time(seconds);
+    }
+    /// Adds a group; it is written later.
+    pub fn push(&mut self, group: &Merged<'_>) {
+        self.framer.push(group);
+        self.pushed = group.number;
+    }
+    /// Is there anything that was not written?
+    pub fn is_idle(&self) -> bool {
+        self.pending.is_empty() && self.framer.is_empty() && !self.is_torn && !self.is_doubtful
+    }
+    /// Is there anything that was not synced?
+    pub fn wants_sync(&self) -> bool {
+        self.synced < self.len || self.is_doubtful
+    }
+
+    /// Writes what waits. Errors: some of it is not written; nothing is lost, and the next call tries again.
+    pub fn write(&mut self) -> io::Result<()> {
+        if self.is_doubtful {
+            self.write_again()?;
+        }
+        if self.is_torn {
+            self.disk.truncate(&self.current, self.len)?;
+            self.is_torn = false;
+        }
+        if !self.framer.is_empty() {
+            self.framer.finish(self.synced, &mut self.pending);
+            self.framed = self.pushed;
+        }
+        if !self.pending.is_empty() {
+            let pending = std::mem::take(&mut self.pending);
+            let outcome = self.append(&pending);
+            if outcome.is_err() {
+                self.pending = pending;
+                return outcome;
+            }
+            self.len += pending.len() as u64;
+            if self.keeps_unsynced {
+                self.unsynced.extend_from_slice(&pending);
+            }
+            self.pending = pending;
+            self.pending.clear(); // Its room is used again.
+            self.pending.shrink_to(1 << 20);
+        }
+        self.written = self.framed;
+        Ok(())
+    }
+
+    /// Appends all of `bytes`, or marks the file as torn.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match self.disk.append(&self.current, rest) {
+                Ok(0) => {
+                    self.is_torn = true;
+                    return Err(io::ErrorKind::WriteZero.into());
+                }
+                Ok(taken) => rest = &rest[taken..],
+                Err(error) => {
+                    self.is_torn = true;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Has everything that was written on the disk. Errors: nothing more is known to be there than before.
+    pub fn sync(&mut self) -> io::Result<()> {
+        self.settle_names()?;
+        if self.is_doubtful {
+            self.write_again()?;
+        }
+        if let Err(error) = self.disk.sync(&self.current) {
+            self.is_doubtful = self.keeps_unsynced;
+            return Err(error);
+        }
+        self.synced = self.len;
+        self.unsynced.clear();
+        self.unsynced.shrink_to(1 << 20);
+        self.durable = self.written;
+        Ok(())
+    }
+
+    /// A sync has failed: what it should have covered is written anew.
+    fn write_again(&mut self) -> io::Result<()> {
+        self.disk.truncate(&self.current, self.synced)?;
+        let unsynced = std::mem::take(&mut self.unsynced);
+        let outcome = self.append(&unsynced);
+        self.unsynced = unsynced;
+        self.is_torn = false; // If it is, it is cut back further than that.
+        self.is_doubtful = outcome.is_err();
+        outcome
+    }
+
+    /// Has the newest manifest on the disk.
+    fn settle_names(&mut self) -> io::Result<()> {
+        if self.is_unpublished {
+            self.disk.sync_dir()?;
+            self.is_unpublished = false;
+        }
+        Ok(())
+    }
+
+    /// Goes on in a new file. Everything before is on the disk then.
+    /// Errors: the log goes on where it was.
+    pub fn rotate(&mut self) -> io::Result<()> {
+        if !self.current.is_empty() {
+            self.write()?;
+            self.sync()?;
+        }
+        let part = self.manifest.next_incr(&self.stem);
+        if self.disk.len(&part.name)?.is_some() {
+            self.disk.truncate(&part.name, 0)?; // Left behind by an attempt that failed.
+        }
+        self.disk.append(&part.name, b"")?;
+        self.disk.sync(&part.name)?;
+        self.disk.sync_dir()?;
+        let mut manifest = self.manifest.clone();
+        manifest.push_incr(part.clone());
+        self.publish(manifest)?;
+        self.older_len += self.len;
+        (self.current, self.len, self.synced) = (part.name, 0, 0);
+        self.framer.begin_file();
+        Ok(())
+    }
+
+    /// The file `aside` holds everything from before the incremental file `first`: it becomes the base.
+    /// Errors: the old files stay what they were.
+    pub fn rebase(&mut self, aside: &str, is_rdb: bool, first: u64) -> io::Result<()> {
+        let part = self.manifest.next_base(&self.stem, is_rdb);
+        self.disk.sync(aside)?;
+        self.disk.rename(aside, &part.name)?;
+        self.disk.sync_dir()?;
+        let mut manifest = self.manifest.clone();
+        manifest.set_base(part, first);
+        self.publish(manifest)?;
+        let _ = self.forget_history(); // They are named as history, and removed another time.
+        Ok(())
+    }
+
+    /// Begins anew: `aside`, if there is one, holds everything there is, and changes go into a new file. One manifest has both,
+    /// so that after a crash there is the old data or the new.
+    /// Errors: nothing has begun.
+    pub fn begin_with(&mut self, aside: Option<(&str, bool)>) -> io::Result<()> {
+        let incr = self.manifest.next_incr(&self.stem);
+        if self.disk.len(&incr.name)?.is_some() {
+            self.disk.truncate(&incr.name, 0)?;
+        }
+        self.disk.append(&incr.name, b"")?;
+        self.disk.sync(&incr.name)?;
+        let mut manifest = self.manifest.clone();
+        if let Some((aside, is_rdb)) = aside {
+            let base = manifest.next_base(&self.stem, is_rdb);
+            self.disk.sync(aside)?;
+            self.disk.rename(aside, &base.name)?;
+            manifest.set_base(base, incr.seq);
+        }
+        self.disk.sync_dir()?;
+        manifest.push_incr(incr.clone());
+        self.publish(manifest)?;
+        (self.current, self.len, self.synced) = (incr.name, 0, 0);
+        self.framer.begin_file();
+        let _ = self.forget_history(); // As above.
+        Ok(())
+    }
+
+    /// Removes files that are no longer needed.
+    pub fn forget_history(&mut self) -> io::Result<()> {
+        if self.manifest.history.is_empty() {
+            return Ok(());
+        }
+        self.settle_names()?;
+        let mut manifest = self.manifest.clone();
+        for part in std::mem::take(&mut manifest.history) {
+            let is_used = manifest.parts().any(|used| used.name == part.name);
+            if !is_used && self.disk.len(&part.name)?.is_some() {
+                self.disk.remove(&part.name)?;
+            }
+        }
+        self.publish(manifest)
+    }
+
+    /// Replaces the manifest.
+    /// Errors: the old one is still there. If only the folder could not be synced, nothing is durable before it was.
+    fn publish(&mut self, manifest: Manifest) -> io::Result<()> {
+        let (name, aside) = (format!("{}.manifest", self.stem), format!("temp-{}.manifest", self.stem));
+        if self.disk.len(&aside)?.is_some() {
+            self.disk.truncate(&aside, 0)?;
+        }
+        let text = manifest.format();
+        let mut rest = text.as_bytes();
+        while !rest.is_empty() {
+            let taken = self.disk.append(&aside, rest)?;
+            rest = &rest[taken..];
+        }
+        self.disk.sync(&aside)?;
+        self.disk.rename(&aside, &name)?;
+        self.manifest = manifest; // From here on a crash may show it.
+        self.is_unpublished = true;
+        let _ = self.settle_names(); // `sync` tries again.
+        Ok(())
+    }
+}

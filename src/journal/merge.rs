@@ -1,0 +1,148 @@
+//! Merging the loops' ledgers: groups come out in order of their numbers, without a gap.
+//!
+//! A loop hands its groups over in ascending order, and every number belongs to one of them. So the next group is at the front
+//! of some loop's queue, or has not come yet; then everything behind it waits. As a rule a loop's groups stand side by side,
+//! and a run of them is taken at once.
+
+use crate::keyspace::order::Batch;
+use std::collections::VecDeque;
+
+/// A batch of one loop, and how far it was taken.
+struct Queued {
+    batch: Batch,
+    group: usize,
+    record: usize,
+    byte: usize,
+}
+
+/// See the module header.
+pub struct Merge {
+    queues: Vec<VecDeque<Queued>>,
+    next: u64,
+    /// The loop that the last group came from.
+    last: usize,
+}
+
+/// A group with its records: databases, and the commands in the protocol's form.
+pub struct Merged<'m> {
+    pub number: u64,
+    pub records: &'m [crate::keyspace::order::Record],
+    pub bytes: &'m [u8],
+}
+
+impl Merge {
+    /// Groups from number `first` on, of so many loops.
+    pub fn new(loops: usize, first: u64) -> Self {
+        Merge { queues: (0..loops).map(|_| VecDeque::new()).collect(), next: first, last: 0 }
+    }
+    /// The number of the group that comes next.
+    pub fn next_number(&self) -> u64 {
+        self.next
+    }
+    /// The same queues, from number `first` on: what came earlier is forgotten.
+    pub fn from(mut self, first: u64) -> Self {
+        self.next = first;
+        for queue in &mut self.queues {
+            for queued in queue.iter_mut() {
+                while queued.batch.groups.get(queued.group).is_some_and(|group| group.number < first) {
+                    queued.skip();
+                }
+            }
+            queue.retain(|queued| queued.group < queued.batch.groups.len());
+        }
+        self
+    }
+    /// A loop hands over what it has. Groups from before the first one are nobody's business any more.
+    pub fn push(&mut self, from: usize, batch: Batch) {
+        let mut queued = Queued { batch, group: 0, record: 0, byte: 0 };
+        while queued.batch.groups.get(queued.group).is_some_and(|group| group.number < self.next) {
+            queued.skip();
+        }
+        if queued.group < queued.batch.groups.len() {
+            self.queues[from].push_back(queued);
+        }
+    }
+    /// Shows the groups that are there without a gap and have numbers below `end`, in order.
+    pub fn drain(&mut self, end: u64, mut visit: impl FnMut(Merged<'_>)) {
+        while self.next < end {
+            let is_next = |queue: &VecDeque<Queued>| queue.front().is_some_and(|front| front.number() == self.next);
+            if !is_next(&self.queues[self.last]) {
+                let Some(found) = self.queues.iter().position(is_next) else { return };
+                self.last = found;
+            }
+            let queue = &mut self.queues[self.last];
+            let Some(front) = queue.front_mut() else { return };
+            visit(front.take());
+            self.next += 1;
+            if front.group == front.batch.groups.len() {
+                queue.pop_front();
+            }
+        }
+    }
+    /// Is nothing left that waits for a gap to be filled?
+    pub fn is_empty(&self) -> bool {
+        self.queues.iter().all(VecDeque::is_empty)
+    }
+}
+
+impl Queued {
+    fn number(&self) -> u64 {
+        self.batch.groups[self.group].number
+    }
+    fn skip(&mut self) {
+        self.take();
+    }
+    fn take(&mut self) -> Merged<'_> {
+        let group = self.batch.groups[self.group];
+        let records = &self.batch.records[self.record..][..group.count];
+        let len = records.iter().map(|record| record.len).sum::<usize>();
+        let bytes = &self.batch.bytes[self.byte..][..len];
+        self.group += 1;
+        self.record += group.count;
+        self.byte += len;
+        Merged { number: group.number, records, bytes }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ids::DbIndex;
+    use crate::keyspace::order::Group;
+
+    fn batch(numbers: &[u64]) -> Batch {
+        let mut batch = Batch::default();
+        for &number in numbers {
+            batch.push(DbIndex(0), [number.to_string().as_bytes()].into_iter());
+            batch.groups.push(Group { number, count: 1 });
+        }
+        batch
+    }
+
+    fn drained(merge: &mut Merge, end: u64) -> Vec<u64> {
+        let mut numbers = Vec::new();
+        merge.drain(end, |group| {
+            assert_eq!(
+                group.bytes,
+                format!("*1\r\n${}\r\n{}\r\n", group.number.to_string().len(), group.number).as_bytes()
+            );
+            numbers.push(group.number);
+        });
+        numbers
+    }
+
+    #[test]
+    fn groups_come_out_in_order_and_wait_for_gaps() {
+        let mut merge = Merge::new(3, 5);
+        merge.push(0, batch(&[3, 4, 6, 9]));
+        assert_eq!(drained(&mut merge, u64::MAX), [0; 0]);
+        merge.push(2, batch(&[5, 10]));
+        assert_eq!(drained(&mut merge, u64::MAX), [5, 6]);
+        merge.push(1, batch(&[7, 8]));
+        assert_eq!(drained(&mut merge, 9), [7, 8]);
+        assert!(!merge.is_empty());
+        assert_eq!(drained(&mut merge, u64::MAX), [9, 10]);
+        assert!(merge.is_empty());
+        assert_eq!(merge.next_number(), 11);
+    }
+}

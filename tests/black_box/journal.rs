@@ -1,0 +1,387 @@
+//! The append-only file: what is in it, what survives, who else can read it.
+//!
+//! Each test has a folder of its own that servers come back to. `records` reads what a server has written, as the protocol's
+//! commands; absolute times are shown as `T`.
+
+use crate::harness::server::{free_port, spawn};
+use crate::harness::wire::decode;
+use crate::harness::{Client, Server};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Longer than anything here takes, however busy the machine is.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+fn start(dir: &Path, options: &[&str]) -> Server {
+    let dir = dir.to_str().expect("a path");
+    Server::start(&[&["--dir", dir, "--appendonly", "yes"], options].concat())
+}
+
+/// Stops a server in good order.
+fn stop(mut server: Server) {
+    server.client().send(b"SHUTDOWN\r\n");
+    assert_eq!(server.exit_code(), Some(0), "{}", server.output());
+}
+
+/// redis-server on the same folder.
+fn reference(dir: &Path) -> (std::process::Child, Client) {
+    let port = free_port();
+    let mut command = Command::new(std::env::var("REFERENCE_SERVER").unwrap_or_else(|_| "redis-server".into()));
+    command.args(["--port", &port.to_string(), "--appendonly", "yes", "--save", "", "--dir"]).arg(dir);
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    let child = spawn(command).expect("redis-server runs");
+    let started = Instant::now();
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(started.elapsed() < PATIENCE, "redis-server does not load the folder");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let mut client = Client::tcp(port);
+    while client.run("PING").to_string() != "PONG" {
+        assert!(started.elapsed() < PATIENCE, "redis-server does not load the folder");
+    }
+    (child, client)
+}
+
+/// The file with the latest changes.
+fn newest(dir: &Path) -> PathBuf {
+    let all = fs::read_dir(dir.join("appendonlydir")).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let mut incrs: Vec<PathBuf> = all.filter(|path| path.to_string_lossy().ends_with(".incr.aof")).collect();
+    incrs.sort_by_key(|path| path.metadata().and_then(|data| data.modified()).expect("a time"));
+    incrs.pop().expect("a file")
+}
+
+/// The commands of a log, without SELECT.
+fn records(path: &Path) -> Vec<String> {
+    let bytes = fs::read(path).expect("a log");
+    let (mut at, mut found) = (0, Vec::new());
+    while at < bytes.len() {
+        if bytes[at] == b'#' {
+            at += bytes[at..].iter().position(|&byte| byte == b'\n').expect("a line's end") + 1;
+            continue;
+        }
+        let (value, len) = decode(&bytes[at..]).expect("a whole command");
+        let words: Vec<String> = value.items().iter().map(|word| shown(&word.text())).collect();
+        if words[0] != "SELECT" {
+            found.push(words.join(" "));
+        }
+        at += len;
+    }
+    found
+}
+
+fn shown(word: &str) -> String {
+    let is_time = word.len() == 13 && word.starts_with(['1', '2']) && word.bytes().all(|byte| byte.is_ascii_digit());
+    if is_time { "T".into() } else { word.into() }
+}
+
+/// What has to be the same on two servers that hold the same.
+fn contents(client: &mut Client) -> Vec<String> {
+    let mut keys: Vec<String> = client.run("KEYS *").items().iter().map(|key| key.text()).collect();
+    keys.sort();
+    let mut all = Vec::new();
+    for key in keys {
+        let kind = client.run(&format!("TYPE {key}")).to_string();
+        let read = match kind.as_str() {
+            "string" => format!("GET {key}"),
+            "list" => format!("LRANGE {key} 0 -1"),
+            "set" => format!("SORT {key} ALPHA"),
+            "hash" => format!("HGETALL {key}"),
+            "zset" => format!("ZRANGE {key} 0 -1 WITHSCORES"),
+            _ => format!("XRANGE {key} - +"),
+        };
+        let mut value = client.run(&read).to_string();
+        if kind == "hash" {
+            let mut pairs: Vec<String> = client.run(&read).items().chunks(2).map(|pair| format!("{pair:?}")).collect();
+            pairs.sort();
+            value = pairs.concat();
+        }
+        if kind == "stream" {
+            value += &client
+                .run(&format!("XPENDING {key} g - + 10"))
+                .items()
+                .iter()
+                .map(|it| it.items()[..2].to_vec())
+                .map(|it| format!("{it:?}"))
+                .collect::<String>();
+        }
+        all.push(format!("{key} {} {value}", client.run(&format!("PEXPIRETIME {key}"))));
+    }
+    all
+}
+
+const WRITES: &[&str] = &[
+    "SET s 1",
+    "SET e 1 EX 1000",
+    "SETEX f 1000 v",
+    "EXPIRE s 100",
+    "PERSIST s",
+    "INCR s",
+    "INCRBYFLOAT d 1.5",
+    "APPEND s x",
+    "MSET a 1 b 2",
+    "GETEX a PX 100000",
+    "GETDEL b",
+    "RPUSH l 1 2 3 4",
+    "LMOVE l m LEFT RIGHT",
+    "LPOP l",
+    "BLPOP nothing l 1",
+    "SADD set a b c 1 2 3",
+    "SPOP set",
+    "SPOP set 2",
+    "HSET h f 1 g 2",
+    "HINCRBYFLOAT h f 1.5",
+    "HDEL h g",
+    "ZADD z 1 a 2 b 3 c",
+    "ZINCRBY z 1.5 a",
+    "ZPOPMIN z",
+    "GEOADD geo 13.361389 38.115556 Palermo",
+    "PFADD p a b c",
+    "SETBIT bits 7 1",
+    "XADD x * f v",
+    "XADD x * f w",
+    "XGROUP CREATE x g 0",
+    "XREADGROUP GROUP g c COUNT 1 STREAMS x >",
+    "SORT l STORE sorted",
+    "COPY l copied",
+    "RENAME copied renamed",
+    "SELECT 1",
+    "SET other 1",
+    "SELECT 0",
+    "DEL d",
+];
+
+#[test]
+fn redis_server_loads_our_files_and_we_load_its() {
+    let dir = folder();
+    let server = start(dir.path(), &[]);
+    let mut client = server.client();
+    WRITES.iter().for_each(|line| assert!(!client.run(line).is_error(), "{line}"));
+    let ours = contents(&mut client);
+    stop(server);
+    let manifest = dir.path().join("appendonlydir/appendonly.aof.manifest");
+    let check = Command::new("redis-check-aof").arg(&manifest).output().expect("redis-check-aof runs");
+    assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+    let (mut child, mut client) = reference(dir.path());
+    assert_eq!(contents(&mut client), ours);
+    for line in ["SET theirs 1", "RPUSH l tail", "MULTI", "SET m1 1", "SET m2 2", "EXEC"] {
+        assert!(!client.run(line).is_error());
+    }
+    let theirs = contents(&mut client);
+    client.send(b"SHUTDOWN\r\n");
+    drop(child.wait());
+    let server = start(dir.path(), &[]);
+    assert_eq!(contents(&mut server.client()), theirs);
+    assert_eq!(server.client().run("CONFIG GET appendonly").items()[1].text(), "yes");
+}
+
+#[test]
+fn what_is_written_anew_is_loaded_by_both() {
+    let dir = folder();
+    let server = start(dir.path(), &[]);
+    let mut client = server.client();
+    WRITES.iter().for_each(|line| assert!(!client.run(line).is_error(), "{line}"));
+    assert!(!client.run("BGREWRITEAOF").is_error());
+    wait_for_rewrite(&mut client);
+    assert_eq!(client.run("SET behind 1").to_string(), "OK");
+    let ours = contents(&mut client);
+    stop(server);
+    let (mut child, mut client) = reference(dir.path());
+    assert_eq!(contents(&mut client), ours);
+    client.send(b"SHUTDOWN\r\n");
+    drop(child.wait());
+    assert_eq!(contents(&mut start(dir.path(), &[]).client()), ours);
+}
+
+fn info(client: &mut Client, field: &str) -> String {
+    let text = client.run("INFO persistence").text();
+    let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':').map(str::to_string));
+    line.unwrap_or_else(|| panic!("{field} is missing: {text}"))
+}
+
+fn wait_for_rewrite(client: &mut Client) {
+    let started = Instant::now();
+    while info(client, "aof_rewrite_in_progress") != "0" || info(client, "aof_rewrite_scheduled") != "0" {
+        assert!(started.elapsed() < PATIENCE, "the rewrite does not end");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(info(client, "aof_last_bgrewrite_status"), "ok");
+}
+
+#[test]
+fn what_is_recorded_does_the_same_again() {
+    let dir = folder();
+    let server = start(dir.path(), &[]);
+    let mut client = server.client();
+    let lines = "
+        SET a 1 EX 100               => SET a 1 PXAT T
+        SET a 2 NX                   =>
+        SET a 2 GET KEEPTTL          => SET a 2 KEEPTTL
+        GET a                        =>
+        EXPIRE a 100 NX              =>
+        PEXPIRE a 100000             => PEXPIREAT a T
+        EXPIRE a -1                  => DEL a
+        GETEX a                      =>
+        INCRBYFLOAT f 0.5            => SET f 0.5 KEEPTTL
+        GETDEL f                     => DEL f
+        SETNX a 1                    => SET a 1
+        SADD s a                     => SADD s a
+        SADD s a                     =>
+        SPOP s                       => SREM s a
+        RPUSH l a b                  => RPUSH l a b
+        BRPOP l 1                    => RPOP l
+        BLMPOP 1 2 x l LEFT COUNT 5  => LPOP l 1
+        ZADD z 1 a 2 b               => ZADD z 1 a 2 b
+        BZPOPMAX z 1                 => ZPOPMAX z
+        ZMPOP 1 z MIN COUNT 9        => ZPOPMIN z 1
+        HSET h f 1                   => HSET h f 1
+        HINCRBYFLOAT h f 0.5         => HSET h f 1.5
+        HEXPIRE h 100 FIELDS 1 f     => HPEXPIREAT h T FIELDS 1 f
+        HGETDEL h FIELDS 1 f         => HDEL h f
+        XADD x 1-1 f v               => XADD x 1-1 f v
+        XADD x MAXLEN ~ 0 LIMIT 0 1-* f v => *
+        PUBLISH c m                  =>
+        MSETNX a 1 q 1               =>
+        EVAL \"redis.call('set','k',1) redis.call('incr','k') return 1\" 0 => MULTI; SET k 1; INCRBY k 1; EXEC
+    ";
+    let mut seen = 0;
+    for line in lines.lines().filter_map(|line| line.trim().split_once("=>")) {
+        let (command, expected) = (line.0.trim(), line.1.trim());
+        assert!(!client.run(command).is_error(), "{command}");
+        assert_eq!(client.run("WAITAOF 1 0 0").items()[0].int(), 1);
+        let all = records(&newest(dir.path()));
+        let new = all[seen..].join("; ").replace("incr k", "INCRBY k 1").replace("set k", "SET k");
+        seen = all.len();
+        assert!(expected == "*" || new == expected, "{command}: {new}");
+    }
+}
+
+#[test]
+fn what_was_acknowledged_survives_a_kill() {
+    let dir = folder();
+    let acknowledged: Vec<AtomicU64> = (0..4).map(|_| AtomicU64::new(0)).collect();
+    for cycle in 0..3 {
+        let server = start(dir.path(), &["--appendfsync", "always"]);
+        let mut client = server.client();
+        for (writer, acknowledged) in acknowledged.iter().enumerate() {
+            let found = client.run(&format!("GET writer{writer}")).text().parse().unwrap_or(0);
+            assert!(found >= acknowledged.load(Ordering::Relaxed), "cycle {cycle}: writer {writer} has lost something");
+            acknowledged.store(found, Ordering::Relaxed);
+        }
+        std::thread::scope(|scope| {
+            for (writer, acknowledged) in acknowledged.iter().enumerate() {
+                let mut client = server.client();
+                scope.spawn(move || {
+                    for number in acknowledged.load(Ordering::Relaxed) + 1.. {
+                        if client.try_send(format!("SET writer{writer} {number}\r\n").as_bytes()).is_err() {
+                            return;
+                        }
+                        match client.reply_within(PATIENCE) {
+                            Ok(reply) if reply.to_string() == "OK" => acknowledged.store(number, Ordering::Relaxed),
+                            _ => return,
+                        }
+                    }
+                });
+            }
+            let started = Instant::now();
+            while acknowledged.iter().any(|count| count.load(Ordering::Relaxed) < 20 * (cycle + 1)) {
+                assert!(started.elapsed() < PATIENCE, "nothing is acknowledged");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            server.signal(libc::SIGKILL);
+        });
+    }
+}
+
+#[test]
+fn a_torn_tail_is_cut_and_told_and_damage_is_refused() {
+    let dir = folder();
+    let server = start(dir.path(), &["--appendfsync", "always"]);
+    let mut client = server.client();
+    (0..20).for_each(|number| assert_eq!(client.run(&format!("SET k{number} {number}")).to_string(), "OK"));
+    stop(server);
+    let path = newest(dir.path());
+    let whole = fs::read(&path).expect("a log");
+    fs::write(&path, &whole[..whole.len() - 3]).expect("written");
+    let server = start(dir.path(), &[]);
+    assert_eq!(server.client().run("DBSIZE").int(), 19);
+    assert!(server.output().contains("bytes with 1 commands are lost"), "{}", server.output());
+    stop(server);
+    let mut damaged = whole.clone();
+    let middle = whole.len() / 2;
+    damaged[middle] ^= 1;
+    fs::write(&path, &damaged).expect("written");
+    let text = dir.path().to_str().expect("a path");
+    let output = Server::try_start(&["--dir", text, "--appendonly", "yes"]).err().expect("it does not start");
+    assert!(output.contains("Bad file format") && output.contains("at offset"), "{output}");
+}
+
+#[test]
+fn the_log_begins_and_ends_while_the_server_runs() {
+    let dir = folder();
+    let text = dir.path().to_str().expect("a path");
+    let server = Server::start(&["--dir", text]);
+    let mut client = server.client();
+    assert_eq!(client.run("SET before 1").to_string(), "OK");
+    assert_eq!(client.run("CONFIG SET appendonly yes").to_string(), "OK");
+    assert_eq!(client.run("SET after 1").to_string(), "OK");
+    assert_eq!(client.run("WAITAOF 1 0 0").items()[0].int(), 1);
+    assert_eq!(info(&mut client, "aof_enabled"), "1");
+    assert_eq!(client.run("CONFIG SET appendonly no").to_string(), "OK");
+    assert_eq!(client.run("SET unrecorded 1").to_string(), "OK");
+    assert!(client.run("WAITAOF 1 0 0").is_error());
+    stop(server);
+    let server = start(dir.path(), &[]);
+    assert_eq!(server.client().run("EXISTS before after unrecorded").int(), 2);
+}
+
+#[test]
+fn a_full_disk_refuses_writes_until_there_is_room() {
+    let (dir, port) = (folder(), free_port());
+    let mut command = Command::new("sh");
+    // No file may be longer than 64 KiB, until the limit is lifted.
+    command.args(["-c", "trap '' XFSZ; ulimit -S -f 128; exec \"$0\" \"$@\""]);
+    command.arg(env!("CARGO_BIN_EXE_ringdb")).args([
+        "--threads",
+        "2",
+        "--appendonly",
+        "yes",
+        "--port",
+        &port.to_string(),
+    ]);
+    command.current_dir(dir.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = spawn(command).expect("ringdb runs");
+    let started = Instant::now();
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(started.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let mut client = Client::tcp(port);
+    let value = "v".repeat(1000);
+    let mut reply = client.run(&format!("SET k {value}")).to_string();
+    while reply == "OK" {
+        assert!(started.elapsed() < PATIENCE, "writes are still taken");
+        reply = client.run(&format!("SET k {value}")).to_string();
+    }
+    assert!(reply.contains("MISCONF Errors writing to the AOF file"), "{reply}");
+    assert_eq!(client.run("GET k").text(), value);
+    let pid = child.id().to_string();
+    let lifted = Command::new("prlimit").args(["--pid", &pid, "--fsize=unlimited"]).status().expect("prlimit runs");
+    assert!(lifted.success());
+    while client.run("SET k back").to_string() != "OK" {
+        assert!(started.elapsed() < PATIENCE, "it does not resume");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(client.run("WAITAOF 1 0 0").items()[0].int(), 1);
+    drop(child.kill());
+    drop(child.wait());
+    let server = start(dir.path(), &[]);
+    assert_eq!(server.client().run("GET k").text(), "back");
+}
