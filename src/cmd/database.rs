@@ -8,6 +8,7 @@ use super::command::{Command, Cx, Flow, acl, cmd, flag};
 use crate::admin::clients::client_flag;
 use crate::base::ids::DbIndex;
 use crate::base::num::parse_i64;
+use crate::keyspace::watched::Presence;
 use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
 
@@ -125,9 +126,13 @@ fn swapdb(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
 
 /// All keys of `db` are about to go, or to give way to those of `other`: whoever watches one of them is told.
 fn mark_watchers(cx: &Cx<'_>, db: DbIndex, other: Option<DbIndex>) {
-    let has = |db: DbIndex, key: &[u8]| cx.keys.on(db).has_entry(cx.keys.key(key, 0));
-    let is_there = |key: &[u8]| other.is_some_and(|other| has(other, key));
-    cx.world.watched.touch_all(db, |key| has(db, key), is_there, |client| client.set(client_flag::DIRTY, true));
+    let presence = |db: DbIndex, key: &[u8]| match (cx.keys.on(db), cx.keys.key(key, 0)) {
+        (keys, key) if !keys.has_entry(key) => Presence::Absent,
+        (keys, key) if keys.is_overdue(key) => Presence::Stale,
+        _ => Presence::Alive,
+    };
+    let there = |key: &[u8]| other.map_or(Presence::Absent, |other| presence(other, key));
+    cx.world.watched.touch_all(db, |key| presence(db, key), there, |client| client.set(client_flag::DIRTY, true));
 }
 
 /// Whoever waits for a key of these databases finds other values there.

@@ -74,6 +74,10 @@ fn debug(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         (b"quicklist-packed-threshold", 3) => packed_threshold(cx, args.get(2))?,
         (b"replicate", 3..) => cx.reply.ok(), // To all replicas, of which there are none.
         (b"sdslen", 3) => string_len(cx, args)?,
+        (b"set-disable-deny-scripts", 3) => {
+            cx.world.scripts.may_call_all.store(args.get(2) != b"0", Ordering::Relaxed);
+            cx.reply.ok();
+        }
         (b"set-active-expire", 3) => {
             let on = (args.get(2) != b"0") as u32;
             cx.world.active_expire.store(on, Ordering::Relaxed);
@@ -166,10 +170,10 @@ fn inner_table_stats(cx: &mut Cx<'_>, args: Args<'_>) -> ReplyError {
     }
 }
 
-/// Where a value lies and how it is stored.
+/// Where a value lies and how it is stored. A key that is past its deadline and not removed yet is shown, too.
 /// Errors: no such key.
 fn object(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ReplyError> {
-    let entry = cx.keys.peek(cx.key(&args, 2)).ok_or(ReplyError::NoSuchKey)?;
+    let entry = cx.keys.entry(cx.key(&args, 2)).ok_or(ReplyError::NoSuchKey)?;
     let line = format!(
         "Value at:{:p} refcount:1 encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{}",
         entry.as_ptr(),

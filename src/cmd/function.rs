@@ -3,7 +3,9 @@
 use super::command::{Command, Cx, Flow, Handler, acl, cmd, flag};
 use super::functions::{Function, Library, Policy};
 use super::help::help;
+use super::scripts::Running;
 use super::table;
+use crate::base::clock::MonoNs;
 use crate::base::glob;
 use crate::resp::args::Args;
 use crate::resp::error::{ReplyError, escaped};
@@ -170,12 +172,19 @@ fn function_restore(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError>
     Ok(Flow::Done)
 }
 
-/// What runs, and how much there is.
+/// What runs, and how much there is. A function that is not over in time lets others ask; nobody meets any other.
+/// Errors: it is a script of EVAL that runs.
 fn function_stats(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
-    let catalogue = cx.world.functions.catalogue();
+    let (catalogue, busy) = (cx.world.functions.catalogue(), &cx.world.scripts.busy);
+    if busy.is_on() && !busy.is_function() {
+        return Err(busy.refusal());
+    }
     cx.reply.map(2);
     cx.reply.bulk(b"running_script");
-    cx.reply.null();
+    match busy.running() {
+        Some(running) => reply_running(cx.reply, &running),
+        None => cx.reply.null(),
+    }
     cx.reply.bulk(b"engines");
     cx.reply.map(1);
     cx.reply.bulk(b"LUA");
@@ -185,6 +194,17 @@ fn function_stats(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
     cx.reply.bulk(b"functions_count");
     cx.reply.int(catalogue.function_count() as i64);
     Ok(Flow::Done)
+}
+
+fn reply_running(reply: &mut Reply, running: &Running) {
+    reply.map(3);
+    reply.bulk(b"name");
+    reply.bulk(running.name.as_bytes());
+    reply.bulk(b"command");
+    reply.array(running.command.len());
+    running.command.iter().for_each(|word| reply.bulk(word));
+    reply.bulk(b"duration_ms");
+    reply.int(MonoNs::now().since(running.since).as_millis() as i64);
 }
 
 /// Ends a function that runs too long.

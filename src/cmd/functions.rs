@@ -19,7 +19,7 @@ use crate::resp::reply::Reply;
 use crate::script::host::{Host, LogLevel, Verdict};
 use crate::script::shebang::Flags;
 use crate::script::{BAD_NAME, Chunk, Interp, Options, Registered, is_name};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ impl Library {
 #[derive(Clone, Debug, Default)]
 pub struct Catalogue {
     libraries: BTreeMap<Box<[u8]>, Arc<Library>>,
-    /// Name of a function ─▶ its library, and its place in it.
+    /// Name of a function, in lower case ─▶ its library, and its place in it.
     functions: HashMap<Box<[u8]>, (Arc<Library>, usize)>,
 }
 
@@ -68,22 +68,30 @@ impl Catalogue {
     pub fn function_count(&self) -> usize {
         self.functions.len()
     }
+    /// The library of a function, and its place in it. Names are compared without regard to case.
+    pub fn function(&self, name: &[u8]) -> Option<&(Arc<Library>, usize)> {
+        match name.iter().any(u8::is_ascii_uppercase) {
+            true => self.functions.get(&*name.to_ascii_lowercase()),
+            false => self.functions.get(name),
+        }
+    }
     /// Errors: its name, or that of a function, is taken.
     fn add(&mut self, library: Library, replaces: bool, taken: fn(&str) -> String) -> Result<(), String> {
         let old = self.libraries.get(&library.name);
         if old.is_some() && !replaces {
             return Err(taken(&escaped(&library.name)));
         }
+        let mut names = HashSet::new();
         for function in &library.functions {
-            let owner = self.functions.get(&function.name).map(|(owner, _)| &owner.name);
-            if owner.is_some_and(|owner| *owner != library.name) {
+            let owner = self.function(&function.name).map(|(owner, _)| &owner.name);
+            if owner.is_some_and(|owner| *owner != library.name) || !names.insert(function.name.to_ascii_lowercase()) {
                 return Err(format!("Function {} already exists", escaped(&function.name)));
             }
         }
         self.remove(&library.name.clone());
         let library = Arc::new(library);
         for (place, function) in library.functions.iter().enumerate() {
-            self.functions.insert(function.name.clone(), (library.clone(), place));
+            self.functions.insert(function.name.to_ascii_lowercase().into(), (library.clone(), place));
         }
         self.libraries.insert(library.name.clone(), library);
         Ok(())
@@ -92,7 +100,7 @@ impl Catalogue {
     fn remove(&mut self, name: &[u8]) -> bool {
         let Some(library) = self.libraries.remove(name) else { return false };
         for function in &library.functions {
-            self.functions.remove(&function.name);
+            self.functions.remove(&*function.name.to_ascii_lowercase());
         }
         true
     }
@@ -317,14 +325,14 @@ impl LoopFunctions {
             self.follow(functions.catalogue());
             self.era = era;
         }
-        let Some((library, place)) = self.catalogue.functions.get(name).cloned() else { return Ok(None) };
+        let Some((library, place)) = self.catalogue.function(name).cloned() else { return Ok(None) };
         if !self.loaded.contains_key(&library.name) {
             let len = library.source.iter().position(|&byte| byte == b'\n').unwrap_or_default();
             let registered = load_into(self.interp(), &library.source, len).map_err(refuse)?;
             self.loaded.insert(library.name.clone(), (library.clone(), registered));
         }
-        let (_, registered) = &self.loaded[&library.name];
-        let chunk = registered.iter().find(|function| *function.name == *name).map(|function| function.chunk);
+        let ((_, registered), name) = (&self.loaded[&library.name], &library.functions[place].name);
+        let chunk = registered.iter().find(|function| function.name == *name).map(|function| function.chunk);
         Ok(chunk.map(|chunk| (chunk, library, place)))
     }
     /// Forgets the libraries that are not those of the catalogue.

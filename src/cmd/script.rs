@@ -8,12 +8,13 @@ use super::command::{Begin, Command, Cx, Find, Flow, Handler, KeySpec, acl, cmd,
 use super::help::help;
 use super::scripts::{NO_SCRIPT, Script};
 use super::table;
+use super::world::World;
 use crate::admin::params::Id;
 use crate::base::num::parse_i64;
 use crate::resp::args::{Args, OwnedArgs};
 use crate::resp::error::ReplyError;
 use crate::script::Chunk;
-use crate::script::shebang::Flags;
+use crate::script::shebang::{self, Flags};
 use std::sync::Arc;
 
 const COUNTED: Find = Find::Count { num: 0, first: 1, step: 1 };
@@ -180,7 +181,33 @@ fn script_help(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
     Ok(Flow::Done)
 }
 
+/// The flags of EVAL, FCALL and their kin with this script or function: what that declares takes the place of what the row
+/// says. Without a first line that declares something, or without such a script, the row's.
+/// Source: `scriptFlagsToCmdFlags` of Redis: whoever may write needs memory, too, unless `allow-oom`.
+pub fn declared_flags(row: &Command, args: &Args<'_>, world: &World) -> u32 {
+    let declared = match row.name {
+        "eval" | "eval_ro" => shebang::parse(args.get(1)).ok().and_then(|header| header.flags),
+        "evalsha" | "evalsha_ro" => {
+            let sha = args.get(1).to_ascii_lowercase().try_into().ok();
+            sha.and_then(|sha| world.scripts.get(&sha)).and_then(|script| script.flags)
+        }
+        "fcall" | "fcall_ro" => {
+            let catalogue = world.functions.catalogue();
+            catalogue.function(args.get(1)).map(|(library, place)| library.functions[*place].flags)
+        }
+        _ => None,
+    };
+    let Some(declared) = declared else { return row.flags };
+    let kept = row.flags & !(flag::STALE | flag::DENYOOM | flag::WRITE | flag::MAY_REPLICATE);
+    let writes = !declared.has(Flags::NO_WRITES);
+    let may_fill = writes && !declared.has(Flags::ALLOW_OOM);
+    let when = |wanted: bool, flag: u32| if wanted { flag } else { 0 };
+    kept | when(declared.has(Flags::ALLOW_STALE), flag::STALE)
+        | when(writes, flag::WRITE)
+        | when(may_fill, flag::DENYOOM)
+}
+
 /// How long a script may run before the others are let go on, in milliseconds; None: for ever.
-pub fn patience_ms(cx: &super::world::World) -> Option<u64> {
-    u64::try_from(cx.config.number(Id::BUSY_REPLY_THRESHOLD)).ok().filter(|&ms| ms > 0)
+pub fn patience_ms(world: &World) -> Option<u64> {
+    u64::try_from(world.config.number(Id::BUSY_REPLY_THRESHOLD)).ok().filter(|&ms| ms > 0)
 }

@@ -11,6 +11,7 @@
 //! (`attention` makes every command look). Nobody touches data, so the script is as alone as before.
 
 use super::world::REDIS_VERSION;
+use crate::base::clock::MonoNs;
 use crate::base::ids::LoopId;
 use crate::base::sha1::sha1_hex;
 use crate::base::sync::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -79,6 +80,8 @@ pub struct Scripts {
     /// Bytes that each loop's interpreter has allocated.
     interpreters: Box<[AtomicU64]>,
     pub busy: Busy,
+    /// Scripts may call what is not for scripts. For tests (DEBUG SET-DISABLE-DENY-SCRIPTS).
+    pub may_call_all: AtomicBool,
 }
 
 impl Scripts {
@@ -90,6 +93,7 @@ impl Scripts {
             evicted: AtomicU64::new(0),
             interpreters: (0..loops.max(1)).map(|_| AtomicU64::new(0)).collect(),
             busy: Busy::default(),
+            may_call_all: AtomicBool::new(false),
         }
     }
     fn lock(&self) -> MutexGuard<'_, HashMap<Sha, Arc<Script>>> {
@@ -228,10 +232,21 @@ pub struct Busy {
     is_function: AtomicBool,
     has_written: AtomicBool,
     is_killed: AtomicBool,
+    running: Mutex<Option<Running>>,
+}
+
+/// What FUNCTION STATS tells of a function that has run for too long.
+#[derive(Clone)]
+pub struct Running {
+    pub name: Box<str>,
+    /// The whole command.
+    pub command: Vec<Box<[u8]>>,
+    pub since: MonoNs,
 }
 
 impl Busy {
-    pub fn begin(&self, is_function: bool, has_written: bool) {
+    pub fn begin(&self, running: Running, is_function: bool, has_written: bool) {
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
         self.is_function.store(is_function, Relaxed);
         self.has_written.store(has_written, Relaxed);
         self.is_killed.store(false, Relaxed);
@@ -239,6 +254,15 @@ impl Busy {
     }
     pub fn end(&self) {
         self.is_on.store(false, Relaxed);
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+    /// What runs for too long.
+    pub fn running(&self) -> Option<Running> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+    /// Is it a function?
+    pub fn is_function(&self) -> bool {
+        self.is_function.load(Relaxed)
     }
     pub fn is_on(&self) -> bool {
         self.is_on.load(Relaxed)

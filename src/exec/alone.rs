@@ -18,7 +18,9 @@ use crate::cmd::command::{Command, Flow, flag};
 use crate::cmd::permission;
 use crate::cmd::queue::Queue;
 use crate::cmd::resume::{Slice, Step};
+use crate::cmd::script::declared_flags;
 use crate::cmd::session::{ReplyMode, Session, Standing};
+use crate::cmd::world::World;
 use crate::keyspace::Keys;
 use crate::keyspace::waiters::Place;
 use crate::resp::args::{Args, Parts};
@@ -268,11 +270,12 @@ fn mute(session: &Session, reply: &mut Reply, mark: Mark) {
     }
 }
 
-/// What EXEC's commands say about being held back by a pause, beside EXEC itself.
+/// The flags by which a command is judged: EXEC's are those of its commands, too; a script's are what it says of itself.
 #[cold]
-pub(super) fn flags_with_queue(row: &Command, session: &Session) -> u32 {
+pub(super) fn flags_in_force(row: &Command, args: &Args<'_>, session: &Session, world: &World) -> u32 {
     match &session.multi {
         Some(queue) if row.has(flag::ENDS_MULTI) => row.flags | queue.flags(),
+        _ if row.has(flag::ALONE) => declared_flags(row, args, world),
         _ => row.flags,
     }
 }

@@ -1,6 +1,6 @@
 //! Running one command: gate, handler, and what comes after it.
 
-use super::alone::{Cue, flags_with_queue};
+use super::alone::{Cue, flags_in_force};
 use super::gate;
 use super::long::Long;
 use super::watch::{Place, Watch, is_light};
@@ -67,12 +67,18 @@ impl Turn<'_> {
                 self.reject(Some(row), session, reply, error);
                 Flow::Done
             }
-            Ok(row) if self.world.attention.is_unwritable() && flags_with_queue(row, session) & flag::WRITE != 0 => {
+            Ok(row)
+                if self.world.attention.is_unwritable()
+                    && flags_in_force(row, &args, session, self.world) & flag::WRITE != 0 =>
+            {
                 let error = self.unwritable();
                 self.reject(Some(row), session, reply, error);
                 Flow::Done
             }
-            Ok(row) if self.world.attention.is_wanted() && self.must_wait(flags_with_queue(row, session)) => {
+            Ok(row)
+                if self.world.attention.is_wanted()
+                    && self.must_wait(flags_in_force(row, &args, session, self.world)) =>
+            {
                 session.info.set_row(row.index as u32); // CLIENT LIST shows what waits.
                 Flow::Park(Wait::Pause)
             }

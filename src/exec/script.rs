@@ -13,9 +13,11 @@ use crate::admin::acl::log::Context;
 use crate::admin::acl::selector::Denial;
 use crate::admin::log::{self, Level};
 use crate::base::clock::MonoNs;
+use crate::base::sync::Ordering::Relaxed;
 use crate::cmd::alone::{FunctionJob, ScriptJob};
 use crate::cmd::command::{Command, Flow, flag};
 use crate::cmd::script::patience_ms;
+use crate::cmd::scripts::Running;
 use crate::cmd::session::{Session, Standing};
 use crate::cmd::{permission, table};
 use crate::resp::args::Args;
@@ -38,8 +40,7 @@ struct Stage<'s, 't> {
     turn: &'s mut Turn<'t>,
     session: &'s mut Session,
     others: &'s mut dyn Others,
-    name: &'s str,
-    is_function: bool,
+    call: &'s Call<'s>,
     is_read_only: bool,
     /// A write command was let through.
     has_written: bool,
@@ -105,8 +106,7 @@ impl Turn<'_> {
             turn: self,
             session,
             others,
-            name: call.name,
-            is_function: !call.is_eval,
+            call,
             is_read_only,
             has_written: false,
             started: MonoNs::now(),
@@ -131,7 +131,7 @@ impl Stage<'_, '_> {
     /// Errors: why not.
     fn admit(&mut self, args: &Args<'_>) -> Result<&'static Command, ReplyError> {
         let row = find(args)?;
-        if row.has(flag::NOSCRIPT) {
+        if row.has(flag::NOSCRIPT) && !self.turn.world.scripts.may_call_all.load(Relaxed) {
             return Err(self.reject(row, NOT_HERE));
         }
         if self.session.standing(&self.turn.world.acl) != Standing::Unrestricted
@@ -164,14 +164,16 @@ impl Stage<'_, '_> {
     /// The script has run for too long: everybody goes on, but may do next to nothing.
     fn become_busy(&mut self) {
         let (world, ms) = (self.turn.world, MonoNs::now().since(self.started).as_millis());
-        let command = if self.is_function { "FUNCTION KILL" } else { "SCRIPT KILL" };
+        let command = if self.call.is_eval { "SCRIPT KILL" } else { "FUNCTION KILL" };
         log::warning(format_args!(
             "Slow script detected: still in execution after {ms} milliseconds. You can try killing the script using the \
              {command} command. Script name is: {}.",
-            self.name
+            self.call.name
         ));
+        let command = self.call.args.iter_from(0).map(Box::from).collect();
+        let running = Running { name: self.call.name.into(), command, since: self.started };
         self.is_busy = true;
-        world.scripts.busy.begin(self.is_function, self.has_written);
+        world.scripts.busy.begin(running, !self.call.is_eval, self.has_written);
         world.attention.set_busy(true);
         self.turn.step_out(self.session.home);
     }
@@ -223,7 +225,7 @@ impl Host for Stage<'_, '_> {
         match () {
             _ if self.others.is_stopping() => Verdict::End(STOPPING),
             _ if !self.turn.world.scripts.busy.is_killed() => Verdict::GoOn,
-            _ if self.is_function => Verdict::End(FUNCTION_KILLED),
+            _ if !self.call.is_eval => Verdict::End(FUNCTION_KILLED),
             _ => Verdict::End(KILLED),
         }
     }

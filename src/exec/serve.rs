@@ -96,6 +96,8 @@ impl Turn<'_> {
     fn serve_all(&mut self) {
         let mut index = 0;
         if self.world.waiters.any_behind_fence() {
+            // Time stood still for a transaction, and does no longer: what has expired meanwhile serves nobody.
+            self.now = self.world.keyspace.now.refresh();
             // It may grow meanwhile: what is run for one client fills keys that others wait for.
             while let Some(place) = self.effects.fills.get(index) {
                 self.serve(&place);

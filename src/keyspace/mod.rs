@@ -227,6 +227,10 @@ impl<'t> Keys<'t> {
     pub fn has_entry(&self, key: Key<'_>) -> bool {
         self.raw(key).is_some()
     }
+    /// The entry of `key`, whether it is past its deadline or not.
+    pub fn entry(&self, key: Key<'_>) -> Option<Entry<'t>> {
+        self.raw(key)
+    }
     fn raw(&self, key: Key<'_>) -> Option<Entry<'t>> {
         self.table()?.get(key, self.guard)
     }

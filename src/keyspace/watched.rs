@@ -23,6 +23,15 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, PoisonError};
 
+/// What a key is in a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    Absent,
+    Alive,
+    /// Past its deadline, and not removed yet.
+    Stale,
+}
+
 /// Maps of keys. 64: a loop seldom meets another one at the same.
 const SHARDS: usize = if cfg!(loom) { 1 } else { 64 };
 
@@ -115,13 +124,13 @@ impl<T> Watched<T> {
             }
         }
     }
-    /// All keys of a database are about to be removed or exchanged for others: marks who watches one of those that exist,
-    /// here (`is_here`) or among the others (`is_there`). The caller holds the safepoint.
+    /// All keys of a database are about to be removed or exchanged for others: marks who watches one of those that exist
+    /// here, or among the others (`there`), unless it reads as absent before and after. The caller holds the safepoint.
     pub fn touch_all(
         &self,
         db: DbIndex,
-        is_here: impl Fn(&[u8]) -> bool,
-        is_there: impl Fn(&[u8]) -> bool,
+        here: impl Fn(&[u8]) -> Presence,
+        there: impl Fn(&[u8]) -> Presence,
         mark: impl Fn(&T),
     ) {
         if self.key_count() == 0 {
@@ -129,10 +138,11 @@ impl<T> Watched<T> {
         }
         for shard in &self.shards {
             for (key, watchers) in locked(shard).iter_mut() {
-                let (here, there) = (is_here(key), is_there(key));
+                let (here, there) = (here(key), there(key));
                 for watcher in watchers.iter_mut().filter(|watcher| watcher.db == db) {
-                    let was_stale = std::mem::take(&mut watcher.is_stale);
-                    if here && !was_stale || there {
+                    let was_absent = here == Presence::Absent || watcher.is_stale;
+                    watcher.is_stale = was_absent && there == Presence::Stale;
+                    if !was_absent || there == Presence::Alive {
                         mark(&watcher.who);
                     }
                 }
@@ -209,9 +219,29 @@ mod tests {
         watch(&watched, &a, 0, "here");
         watch(&watched, &b, 0, "there");
         watch(&watched, &c, 1, "here");
-        watched.touch_all(DbIndex(0), |key| key == b"here", |_| false, mark);
+        let at = |name: &'static [u8]| move |key: &[u8]| if key == name { Presence::Alive } else { Presence::Absent };
+        watched.touch_all(DbIndex(0), at(b"here"), at(b""), mark);
         assert_eq!((take(&a), take(&b), take(&c)), (true, false, false));
-        watched.touch_all(DbIndex(0), |key| key == b"here", |key| key == b"there", mark);
+        watched.touch_all(DbIndex(0), at(b"here"), at(b"there"), mark);
         assert_eq!((take(&a), take(&b), take(&c)), (true, true, false));
+    }
+
+    #[test]
+    fn an_absent_key_that_gives_way_to_a_dead_one_is_absent_still() {
+        let mark = |flag: &AtomicBool| flag.store(true, Relaxed);
+        let swap = |is_stale: bool, here: Presence, there: Presence| {
+            let (watched, a) = (Watched::default(), Flag::default());
+            watched.watch(&a, &place(0, "k"), true, || is_stale);
+            watched.touch_all(DbIndex(0), |_| here, |_| there, mark);
+            (take(&a), watched.is_stale(&a, &place(0, "k")))
+        };
+        use Presence::{Absent, Alive, Stale};
+        assert_eq!(swap(false, Absent, Stale), (false, true));
+        assert_eq!(swap(true, Stale, Stale), (false, true));
+        assert_eq!(swap(true, Stale, Absent), (false, false));
+        assert_eq!(swap(true, Stale, Alive), (true, false));
+        assert_eq!(swap(false, Absent, Alive), (true, false));
+        assert_eq!(swap(false, Alive, Absent), (true, false));
+        assert_eq!(swap(false, Stale, Stale), (true, false), "it has expired while it was watched");
     }
 }
