@@ -6,13 +6,14 @@ use ringdb::admin::acl::user::{Origin, User};
 use ringdb::admin::config::Config;
 use ringdb::admin::params::{Id, PARAMS};
 use ringdb::admin::rewrite::{Which, rewritten};
+use ringdb::base::crc64::crc64;
 use ringdb::base::glob;
 use ringdb::base::num::{f64_text, parse_f64, parse_i64, parse_memory, parse_u64_lax};
 use ringdb::base::words::split_owned;
 use ringdb::cmd::{keyspec, permission, table};
 use ringdb::resp::args::{Arg, Args, Parts};
 use ringdb::resp::parse::{Limits, Parser, ProtocolError, Step};
-use ringdb::script::{Interp, Options};
+use ringdb::script::{Interp, Options, payload};
 use ringdb::value::bitfield::{Field, Overflow};
 use ringdb::value::long_double::{LongDouble, Parsed};
 
@@ -359,6 +360,16 @@ pub fn cjson(data: &[u8]) {
         return not ok or #cjson.encode(cjson.decode(json)) == #json",
         data,
     );
+}
+
+/// The bytes of FUNCTION RESTORE, sealed with a sum: what can be read is written and read again to the same libraries.
+pub fn payload(data: &[u8]) {
+    let _ = payload::read(data); // Without a sum: refused, as a rule.
+    let mut sealed = [data, &10u16.to_le_bytes()].concat();
+    sealed.extend_from_slice(&crc64(0, &sealed).to_le_bytes());
+    let Ok(sources) = payload::read(&sealed) else { return };
+    let again = payload::write(sources.iter().map(Vec::as_slice));
+    assert_eq!(payload::read(&again).expect("our own bytes"), sources);
 }
 
 /// A format, up to the first byte 0xff, and bytes: reading ends within them, and where `size` says.

@@ -75,6 +75,11 @@ fn json_of_the_corpus_means_the_same_after_it_was_encoded() {
 }
 
 #[test]
+fn libraries_of_the_corpus_come_back_from_their_payload() {
+    replay("payload", drive::payload);
+}
+
+#[test]
 fn structures_of_the_corpus_end_where_their_size_says() {
     replay("struct", drive::structs);
 }

@@ -37,8 +37,8 @@ model! {
 }
 
 model! {
-    /// Two initiators take turns.
-    fn two_initiators_take_turns(bound = 2, caught = []) {
+    /// Two initiators take turns: who stands still sleeps, and is woken.
+    fn two_initiators_take_turns(bound = 2, caught = [RingWithoutFence]) {
         let mine = shared();
         let initiate = |shared: &Shared, me| {
             shared.0.leave_kernel(LoopId(me));

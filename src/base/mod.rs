@@ -1,5 +1,6 @@
 //! Layer 0: what every layer may use and what knows nothing of Redis or of the kernel's rings.
 
+pub mod bell;
 pub mod clock;
 pub mod crc64;
 pub mod glob;

@@ -89,6 +89,8 @@ pub enum Mutation {
     LeaveWithoutFence,
     /// safepoint: no fence after the stop (I2).
     StopWithoutFence,
+    /// bell: whoever ends a wait looks for sleepers without a fence before it.
+    RingWithoutFence,
     /// safepoint: the end of an inner one lets the others go on.
     InnerLeaves,
     /// wait: claims order nothing.

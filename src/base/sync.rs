@@ -11,14 +11,14 @@ pub mod watched;
 #[cfg(loom)]
 pub use loom::{
     sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, Ordering, fence},
-    sync::{Mutex, MutexGuard},
+    sync::{Condvar, Mutex, MutexGuard},
     thread,
 };
 #[cfg(not(loom))]
 #[allow(clippy::disallowed_types)]
 pub use std::{
     sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
-    sync::{Mutex, MutexGuard},
+    sync::{Condvar, Mutex, MutexGuard},
     thread,
 };
 #[cfg(loom)]

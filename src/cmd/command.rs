@@ -124,6 +124,8 @@ pub struct Effects {
     pub deliveries: Vec<Delivery>,
     /// What the command that has just returned `Flow::Alone` wants to be run.
     pub alone: Option<Alone>,
+    /// What TIME has told inside the transaction or script at hand: time stands still there.
+    pub told_micros: Option<u64>,
     /// Queues for the next transactions.
     pub spares: Spares,
     /// Scripts as this loop has compiled them.

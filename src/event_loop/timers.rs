@@ -7,6 +7,7 @@ use crate::admin::log;
 use crate::admin::params::Id;
 use crate::admin::rates::Totals;
 use crate::base::clock::{MonoNs, WallMs};
+use crate::keyspace::events::Listener;
 use crate::ring::{Engine, Token};
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ const BUSY_SLEEP: Duration = Duration::from_millis(5);
 const IDLE_ROUND_MS: u64 = 100;
 /// Every client is looked at once in so many milliseconds.
 const SWEEP_MS: u64 = 1000;
+
+/// When nobody has watched a key for so many seconds, changes are not told any more. With it they cost a tenth more.
+const WATCH_IDLE_SECONDS: u32 = 2;
 
 /// For so long a client keeps room that it does not use. Source: Redis, `clientsCronResizeQueryBuffer`.
 const ROOM_IDLE_MS: u64 = 2000;
@@ -32,6 +36,8 @@ pub struct Timers {
     generation: u32,
     /// Clients that keep room for incomplete commands; some may be gone.
     roomy: Vec<Token>,
+    /// Seconds for which nobody has watched a key though somebody did before.
+    unwatched_seconds: u32,
 }
 
 impl Timers {
@@ -87,6 +93,7 @@ impl<E: Engine> EventLoop<E> {
             if is_new_second {
                 self.world.note_memory();
                 self.look_at_journal();
+                self.let_watching_rest();
             }
             if self.world.journal.is_scheduled() {
                 self.tend_journal(now);
@@ -119,6 +126,21 @@ impl<E: Engine> EventLoop<E> {
         if journal.is_on() && percent > 0 && is_large && growth >= percent as u128 {
             log::notice(format_args!("Starting automatic rewriting of AOF on {growth}% growth"));
             journal.schedule();
+        }
+    }
+
+    /// If nobody watches keys any more, changes need not be told. The next WATCH makes them be again.
+    fn let_watching_rest(&mut self) {
+        let (listeners, watched) = (&self.world.keyspace.listeners, &self.world.watched);
+        let is_idle = listeners.is_heeded(Listener::Watch) && watched.watcher_count() == 0;
+        self.timers.unwatched_seconds = if is_idle { self.timers.unwatched_seconds + 1 } else { 0 };
+        if self.timers.unwatched_seconds >= WATCH_IDLE_SECONDS {
+            self.timers.unwatched_seconds = 0;
+            self.world.safepoint.run(self.id, || {
+                if watched.watcher_count() == 0 {
+                    listeners.forget(Listener::Watch);
+                }
+            });
         }
     }
 

@@ -93,6 +93,7 @@ impl Turn<'_> {
         if is_in_order {
             self.close_group(session);
         }
+        self.effects.told_micros = None;
         if !is_script {
             self.effects.monitor_lines.extend_from_slice(&cue.line);
         }

@@ -55,12 +55,12 @@ impl Listeners {
     pub fn is_heeded(&self, listener: Listener) -> bool {
         self.word() & listener as u32 != 0
     }
-    /// From now on it is. Called at a safepoint, so that each loop sees it before its next command. It stays so: coming and
-    /// going at a safepoint each time would cost more than what listeners that have nothing to hear cost.
+    /// From now on it is. Called at a safepoint, so that each loop sees it before its next command. It stays so for a while:
+    /// coming and going at a safepoint each time would cost more than what listeners that have nothing to hear cost.
     pub fn heed(&self, listener: Listener) {
         self.word.fetch_or(listener as u32, Relaxed);
     }
-    /// From now on it is not. Called at a safepoint, as above.
+    /// From now on it need not be. Called at a safepoint, where nobody is who has looked and counts on being told.
     pub fn forget(&self, listener: Listener) {
         self.word.fetch_and(!(listener as u32), Relaxed);
     }

@@ -13,15 +13,25 @@
 //! *Inside* a safepoint its loop may enter another one (FLUSHALL in a transaction): it is the same, and only the outermost end
 //! lets the others go on.
 //!
-//! A loop that sleeps in the kernel costs the initiator nothing and is not woken. Waiting is spinning with yields: a
-//! safepoint lasts as long as the longest turn under way, microseconds as a rule.
+//! A loop that sleeps in the kernel costs the initiator nothing and is not woken. The initiator waits for the others by
+//! spinning with yields: they stop at the end of a window, within microseconds. The others wait for it in the same way, but
+//! only for some windows' time: what lasts longer (scripts, a FLUSHALL) lets them sleep (`base::bell`), so that a loop that
+//! stands still costs no processor that its clients, or the initiator's, could use.
+//!
+//! *Fairness.* A loop that has slept needs long to wake, and one that stops the others again and again would always be
+//! faster. So whoever stops the others first lets those go on that have slept through the stop before.
 
+use crate::base::bell::Bell;
 use crate::base::ids::LoopId;
 use crate::base::mutation::{Mutation, fence_unless, mutated};
 use crate::base::sync::{AtomicBool, AtomicU32, Ordering, spin, thread};
 
 /// Spins before each yield to the scheduler.
 const SPINS: usize = 64;
+/// Yields before a loop that stands still sleeps: some 20 µs, as long as a window of transactions lasts.
+const YIELDS: usize = 8;
+/// Yields for which an initiator lets late sleepers go first: they are being woken, unless the machine is overloaded.
+const LATE_YIELDS: usize = 256;
 
 /// One loop's state, on a line of its own.
 #[repr(align(128))]
@@ -34,13 +44,15 @@ pub struct Safepoint {
     /// 0, or the initiator's number plus 1.
     stop: AtomicU32,
     seats: Box<[Seat]>,
+    /// Wakes those who sleep through a long stop.
+    end: Bell,
 }
 
 impl Safepoint {
     /// A safepoint for `loops` loops, all parked until their first `leave_kernel`.
     pub fn new(loops: usize) -> Self {
         let seats = (0..loops).map(|_| Seat { is_parked: AtomicBool::new(true) }).collect();
-        Safepoint { stop: AtomicU32::new(0), seats }
+        Safepoint { stop: AtomicU32::new(0), seats, end: Bell::default() }
     }
 
     /// Before waiting in the kernel. The caller holds no guard.
@@ -54,16 +66,29 @@ impl Safepoint {
     #[inline]
     pub fn leave_kernel(&self, me: LoopId) {
         let seat = &self.seats[me.0 as usize];
+        let mut sleeps = 0;
         loop {
             seat.is_parked.store(false, Ordering::Relaxed); // W1
             fence_unless(Mutation::LeaveWithoutFence); // W2  pairs with I2.
             // W3  Acquire: pairs with I5: what the initiator did is visible.
             if self.stop.load(Ordering::Acquire) == 0 {
-                return;
+                break;
             }
             seat.is_parked.store(true, Ordering::Release);
-            self.wait_until(|| self.stop.load(Ordering::Acquire) == 0);
+            sleeps += self.stand_still() as u32;
         }
+        (0..sleeps).for_each(|_| self.end.gone_on());
+    }
+
+    /// Waits for the end of a stop: spins for a while, then sleeps. Has it slept?
+    #[cold]
+    fn stand_still(&self) -> bool {
+        let is_over = || self.stop.load(Ordering::Acquire) == 0;
+        if spun_until(if cfg!(loom) { 0 } else { YIELDS }, is_over) {
+            return false;
+        }
+        self.end.sleep_until(is_over);
+        true
     }
 
     /// Between two turns, without a guard: stands still if somebody asks for it.
@@ -94,6 +119,9 @@ impl Safepoint {
     /// Stops all other loops. The caller is not inside already; what it has read before must not be used after.
     pub fn enter(&self, me: LoopId) {
         debug_assert!(!self.is_inside(me), "whoever is inside does not enter again");
+        if self.end.is_anybody_late() && !cfg!(loom) {
+            spun_until(LATE_YIELDS, || self.stop.load(Ordering::Relaxed) != 0 || !self.end.is_anybody_late());
+        }
         // I1  Acquire: pairs with I5 of an earlier initiator.
         while self.stop.compare_exchange(0, me.0 as u32 + 1, Ordering::AcqRel, Ordering::Acquire).is_err() {
             self.enter_kernel(me);
@@ -102,7 +130,7 @@ impl Safepoint {
         fence_unless(Mutation::StopWithoutFence); // I2  pairs with W2.
         for (index, seat) in self.seats.iter().enumerate() {
             if index != me.0 as usize {
-                self.wait_until(|| seat.is_parked.load(Ordering::Acquire)); // I3
+                spun_until(usize::MAX, || seat.is_parked.load(Ordering::Acquire)); // I3
             }
         }
     }
@@ -112,6 +140,7 @@ impl Safepoint {
     pub fn leave(&self, me: LoopId) {
         if self.is_inside(me) {
             self.stop.store(0, Ordering::Release); // I5
+            self.end.ring();
         }
     }
 
@@ -120,24 +149,52 @@ impl Safepoint {
     pub fn is_inside(&self, me: LoopId) -> bool {
         self.stop.load(Ordering::Relaxed) == me.0 as u32 + 1
     }
+}
 
-    fn wait_until(&self, is_over: impl Fn() -> bool) {
-        let mut spins = 0;
-        while !is_over() {
-            spins += 1;
-            if cfg!(loom) || spins % SPINS != 0 {
-                spin();
-            } else {
-                thread::yield_now();
-            }
+/// Spins, with so many yields at most. Is it over?
+fn spun_until(yields: usize, is_over: impl Fn() -> bool) -> bool {
+    let mut spins = 0;
+    while !is_over() {
+        if spins / SPINS >= yields {
+            return false;
+        }
+        spins += 1;
+        if cfg!(loom) || spins % SPINS != 0 {
+            spin();
+        } else {
+            thread::yield_now();
         }
     }
+    true
 }
 
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use crate::base::sync::AtomicU64;
+
+    #[test]
+    fn a_long_stop_is_slept_through_and_nobody_starves() {
+        let safepoint = Safepoint::new(3);
+        let turns = AtomicU64::new(0);
+        safepoint.leave_kernel(LoopId(0));
+        std::thread::scope(|scope| {
+            for me in 1..3u16 {
+                let (safepoint, turns) = (&safepoint, &turns);
+                scope.spawn(move || {
+                    for _ in 0..50 {
+                        safepoint.leave_kernel(LoopId(me));
+                        turns.fetch_add(1, Ordering::Relaxed);
+                        safepoint.enter_kernel(LoopId(me));
+                    }
+                });
+            }
+            while turns.load(Ordering::Relaxed) < 100 {
+                safepoint.run(LoopId(0), || std::thread::sleep(std::time::Duration::from_micros(300)));
+            }
+        });
+        assert!(!safepoint.end.is_anybody_late());
+    }
 
     #[test]
     fn nobody_runs_while_an_initiator_works() {

@@ -12,8 +12,8 @@
 //! *Stale keys.* A key that was past its deadline when it began to be watched reads as absent already. That it is removed
 //! changes nothing for the watcher, so the first removal of that kind does not mark it.
 //!
-//! *Cost.* Nothing until somebody has ever watched (`keyspace::events`). Then each change pays a fence and a load, and, while
-//! somebody watches, a look into the map of the key's shard.
+//! *Cost.* Nothing until somebody watches, and some seconds after the last one has ceased to (`keyspace::events`). In between
+//! each change pays a fence and a load, and, while somebody watches, a look into the map of the key's shard.
 
 use super::waiters::Place;
 use crate::base::ids::DbIndex;

@@ -340,6 +340,36 @@ fn unpack_refuses_ranges_that_overflow() {
     same("return select('#', unpack({}, 2147483646, 2147483647))", ":2\r\n");
 }
 
+/// CVE-2024-46981: finalisers that run at the end of an interpreter, when what they touch is gone. Nothing here can have one.
+#[test]
+fn an_interpreter_ends_well_whatever_scripts_left_behind() {
+    let mut rig = Rig::new();
+    assert_eq!(rig.eval("return type(newproxy)"), "$3\r\nnil\r\n");
+    let leave = "local t = setmetatable({}, {__gc = function() redis.call('echo', 'gone') end, __mode = 'k'}) \
+                 local c = coroutine.create(function() coroutine.yield(t) end) coroutine.resume(c) t[c] = t \
+                 string.gmatch('abc', '.')() return collectgarbage('count') > 0";
+    assert_eq!(rig.eval(leave), ":1\r\n");
+    assert_eq!(rig.eval("collectgarbage() collectgarbage() return 1"), ":1\r\n");
+    assert!(rig.host.seen.is_empty(), "tables have no finalisers: {:?}", rig.host.seen);
+    assert_eq!(rig.eval(leave), ":1\r\n");
+    drop(rig);
+}
+
+/// CVE-2025-46819: long brackets of so many characters that Lua's lexer overflows. Before such a source is read it is refused,
+/// by EVAL and by `loadstring`; and what a script may build is bounded by its memory.
+#[test]
+fn sources_that_overflow_the_lexer_are_not_compiled() {
+    let mut rig = Rig::new();
+    let huge = vec![0; (512 << 20) + 1]; // The system gives zeroes without touching them, and only the length is looked at.
+    assert_eq!(rig.interp.compile(&huge, c"@user_script").unwrap_err(), "chunk is too long");
+    let reply = rig.eval("return loadstring('return [' .. string.rep('=', 2^30) .. '[')");
+    assert!(reply.starts_with("-ERR") && reply.contains("memory"), "{reply}");
+    assert_eq!(
+        rig.eval("return loadstring('return [' .. string.rep('=', 1000) .. '[x]' .. string.rep('=', 1000) .. ']')()"),
+        "$1\r\nx\r\n"
+    );
+}
+
 #[test]
 fn a_chunks_name_lives_while_it_is_compiled() {
     // The collector runs whenever it can; the name is a string that nothing else holds.

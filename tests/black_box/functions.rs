@@ -1,6 +1,6 @@
 //! Libraries of functions: how they come, what they are called with, what they may do, how they travel.
 
-use crate::harness::check;
+use crate::harness::{Server, check, request};
 
 #[test]
 fn functions_get_keys_and_arguments_as_parameters() {
@@ -64,4 +64,66 @@ fn libraries_are_listed_replaced_and_deleted() {
         FUNCTION HELP                 => …
     ",
     );
+}
+
+#[test]
+fn payloads_travel_between_redis_and_us_both_ways() {
+    let (ours, theirs) = (Server::start(), Server::reference());
+    let long = format!(
+        "#!lua name=long\n-- {}\nredis.register_function('l', function() return 'long' end)",
+        "text ".repeat(2000)
+    );
+    let short = "#!lua name=short\nredis.register_function{function_name='s', callback=function(keys, args) return args[1] end, \
+                 flags={'no-writes'}, description='says it'}";
+    for (from, to) in [(&ours, &theirs), (&theirs, &ours)] {
+        let (mut from, mut to) = (from.client(), to.client());
+        let say = |client: &mut crate::harness::Client, words: &[&[u8]]| {
+            client.send(&request(words));
+            client.reply()
+        };
+        say(&mut from, &[b"FUNCTION", b"FLUSH"]);
+        for code in [short, &long] {
+            say(&mut from, &[b"FUNCTION", b"LOAD", code.as_bytes()]);
+        }
+        let payload = say(&mut from, &[b"FUNCTION", b"DUMP"]).bytes().to_vec();
+        assert_eq!(say(&mut to, &[b"FUNCTION", b"RESTORE", &payload, b"FLUSH"]).text(), "OK");
+        assert_eq!(say(&mut to, &[b"FCALL", b"l", b"0"]).text(), "long");
+        assert_eq!(say(&mut to, &[b"FCALL_RO", b"S", b"0", b"word"]).text(), "word");
+        let list = |client: &mut crate::harness::Client| {
+            let mut libraries: Vec<String> = ["long", "short"]
+                .map(|name| {
+                    client.send(&request(&["FUNCTION", "LIST", "LIBRARYNAME", name, "WITHCODE"]));
+                    client.reply().to_string()
+                })
+                .into();
+            libraries.sort();
+            libraries
+        };
+        assert_eq!(list(&mut from), list(&mut to));
+    }
+}
+
+#[test]
+fn function_stats_tells_what_runs_too_long() {
+    let server = Server::start();
+    let (mut runner, mut other) = (server.client(), server.client());
+    other.run("CONFIG SET busy-reply-threshold 1");
+    other.send(&request(&[
+        "FUNCTION",
+        "LOAD",
+        "#!lua name=a\nredis.register_function('spin', function() while true do end end)",
+    ]));
+    other.reply();
+    runner.send(&request(&["FCALL", "spin", "0", "word"]));
+    let stats = loop {
+        let stats = other.run("FUNCTION STATS").to_string();
+        if stats.contains("duration_ms") {
+            break stats;
+        }
+    };
+    assert!(stats.contains("'name', 'spin', 'command', ['FCALL', 'spin', '0', 'word']"), "{stats}");
+    assert!(other.run("SCRIPT KILL").text().starts_with("BUSY"));
+    assert_eq!(other.run("FUNCTION KILL").text(), "OK");
+    assert!(runner.reply().text().contains("killed by user with FUNCTION KILL"));
+    assert!(other.run("FUNCTION STATS").to_string().contains("'running_script', (nil)"));
 }

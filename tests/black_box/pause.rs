@@ -30,6 +30,26 @@ fn a_pause_holds_back_writes_and_nothing_else() {
     );
 }
 
+#[test]
+fn a_pause_of_writes_lets_scripts_pass_that_say_they_do_not_write() {
+    check(
+        "
+        SET k v                       => OK
+        FUNCTION FLUSH                => OK
+        FUNCTION LOAD \"#!lua name=one\\nredis.register_function{function_name='get', flags={'no-writes'}, callback=function(keys) return redis.call('get', keys[1]) end}\" => 'one'
+        SCRIPT LOAD \"#!lua flags=no-writes\\nreturn 3\" => '…'
+        CLIENT PAUSE 100000 WRITE     => OK
+        EVAL \"#!lua flags=no-writes\\nreturn redis.call('get', KEYS[1])\" 1 k => 'v'
+        @f FCALL get 1 k              => 'v'
+        @g FCALL_RO get 1 k           => 'v'
+        @h EVAL_RO \"return redis.call('get', KEYS[1])\" 1 k => 'v'
+        @i EVAL \"#!lua\\nreturn 1\" 0 => (silence)
+        @j EVAL \"return 1\" 0        => (silence)
+        CLIENT UNPAUSE                => OK
+    ",
+    );
+}
+
 /// Waits until so many clients are blocked.
 fn until_blocked(asker: &mut Client, count: usize) {
     let wanted = format!("blocked_clients:{count}\r\n");

@@ -4,7 +4,7 @@
 use crate::harness::{Client, Server, Value, check, engines, request, words};
 use std::time::{Duration, Instant};
 
-/// Runs `NAME: COMMAND` lines, each on the connection of that name (a name that ends in 3 speaks RESP3), and shows what
+/// Runs `NAME: COMMAND ; COMMAND …` lines, each on the connection of that name (a name that ends in 3 speaks RESP3), and shows what
 /// every connection is sent in each step.
 fn transcript(server: &Server, dialogue: &str) -> Vec<String> {
     let mut clients: Vec<(&str, Client)> = Vec::new();
@@ -18,7 +18,8 @@ fn transcript(server: &Server, dialogue: &str) -> Vec<String> {
         }
         // The actor first: when it has its reply, what that causes is on its way to the others.
         clients.sort_by_key(|(known, _)| *known != name);
-        clients[0].1.send(&request(&words(command)));
+        let requests: Vec<u8> = command.split(" ; ").flat_map(|command| request(&words(command))).collect();
+        clients[0].1.send(&requests);
         let mut outputs: Vec<_> = clients.iter_mut().map(|(name, it)| (*name, output_of_step(it, step))).collect();
         if command.starts_with("HELLO") && !outputs[0].1.starts_with(b"-") {
             outputs[0].1.clear(); // It tells the server's version.
@@ -106,6 +107,40 @@ fn dialogues_in_both_protocols_are_those_of_redis() {
             B: PSUBSCRIBE x
             B: UNSUBSCRIBE
             B: PUNSUBSCRIBE
+        ";
+        compare(&dialogue.replace("A:", &format!("{one}:")).replace("B:", &format!("{other}:")).replace("C:", "c2:"));
+    }
+}
+
+#[test]
+fn transactions_and_scripts_publish_and_subscribe_as_those_of_redis() {
+    for (one, other) in [("a2", "b2"), ("a3", "b3"), ("a3", "b2")] {
+        let dialogue = "
+            B: SUBSCRIBE x y
+            B: PSUBSCRIBE y*
+            B: SSUBSCRIBE s
+            A: MULTI ; PUBLISH x 1 ; SET k v ; PUBLISH x 2 ; SPUBLISH s 3 ; PUBLISH y 4 ; EXEC
+            A: MULTI ; PUBLISH x never ; DISCARD
+            A: MULTI ; PUBLISH x never ; PUBLISH x ; EXEC
+            A: MULTI ; SUBSCRIBE own x ; PUBLISH own self ; PING ; EXEC
+            A: PUBLISH own later
+            C: PUBLISH x both
+            A: MULTI ; UNSUBSCRIBE own ; PUBLISH x all ; EXEC
+            A: UNSUBSCRIBE
+            A: MULTI ; PSUBSCRIBE p* ; PUBSUB NUMPAT ; PUNSUBSCRIBE ; PUBSUB NUMPAT ; EXEC
+            A: MULTI ; SSUBSCRIBE t ; SPUBLISH t 1 ; SUNSUBSCRIBE t ; SUNSUBSCRIBE ; EXEC
+            C: EVAL \"return {redis.call('publish', KEYS[1], 'one'), redis.call('publish', KEYS[1], 'two')}\" 1 x
+            C: EVAL \"return redis.call('spublish', 's', ARGV[1])\" 0 three
+            C: EVAL \"return redis.call('subscribe', 'x')\" 0
+            C: EVAL \"return redis.pcall('publish', 'x')\" 0
+            C: EVAL_RO \"return redis.pcall('publish', 'x', 'y')\" 0
+            C: EVAL \"redis.call('publish', 'x', 'before') redis.call('nosuch')\" 0
+            C: MULTI ; EVAL \"return redis.call('publish', 'x', 'inside')\" 0 ; PUBLISH x behind ; EXEC
+            C: CONFIG SET notify-keyspace-events KEA
+            B: PSUBSCRIBE __key*__:*
+            C: MULTI ; SET k v ; INCR k ; DEL k ; EXEC
+            C: EVAL \"redis.call('set', 'k', 1) return redis.call('rpush', 'l', 1, 2)\" 0
+            C: CONFIG SET notify-keyspace-events ''
         ";
         compare(&dialogue.replace("A:", &format!("{one}:")).replace("B:", &format!("{other}:")).replace("C:", "c2:"));
     }

@@ -2,6 +2,7 @@
 
 use crate::harness::client::PATIENCE;
 use crate::harness::{Server, check, check_with, engines};
+use std::time::Duration;
 
 #[test]
 fn commands_between_multi_and_exec_are_queued_and_run_together() {
@@ -244,5 +245,22 @@ fn replies_are_dropped_in_transactions_as_elsewhere() {
                 .take_while(|reply| reply != "'2'")
                 .collect();
         assert_eq!(rest.last().map(String::as_str), Some("OK"), "{rest:?}");
+    }
+}
+
+/// When nobody has watched for some seconds, changes are not told any more; whoever watches then must not miss any.
+#[test]
+fn watching_works_as_before_when_nobody_has_watched_for_a_while() {
+    let server = Server::start();
+    let (mut watcher, mut writer) = (server.client(), server.client());
+    for _ in 0..2 {
+        watcher.run("WATCH k");
+        watcher.run("UNWATCH");
+        std::thread::sleep(Duration::from_millis(3500));
+        watcher.run("WATCH k");
+        writer.run("INCR k");
+        watcher.run("MULTI");
+        watcher.run("PING");
+        assert_eq!(watcher.run("EXEC").to_string(), "(nil)");
     }
 }

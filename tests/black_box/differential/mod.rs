@@ -10,6 +10,8 @@
 //! finds more. `REFERENCE_SERVER=/path/valkey-server` starts something else, `ORACLE=host:port` takes what runs there
 //! (scripts/oracle-newer): its newer commands and options come with its facts. The reference against itself shows no
 //! difference, so any difference is a finding.
+//!
+//! The same commands are also sent one by one inside MULTI and EXEC, and through scripts (`Dress`).
 
 mod facts;
 mod grammar;
@@ -29,9 +31,42 @@ const DATABASES: usize = 16;
 /// The user that AUTH can become. What he may do stays the same; the other users are changed at random and never log in.
 const WORKER: &str = "ACL SETUSER worker reset on >pw ~a* %R~b %RW~num %W~c +@all -@dangerous -setrange -object";
 
+/// How commands are sent.
+#[derive(Clone, Copy, PartialEq)]
+enum Dress {
+    Plain,
+    /// Each between MULTI and EXEC.
+    Multi,
+    /// Each by a script that replies what its command replies.
+    Script,
+}
+
+impl Dress {
+    /// What a command is sent in. Some are about connections and transactions themselves.
+    fn of(self, command: &[Vec<u8>]) -> Dress {
+        const BARE: [&[u8]; 12] = [
+            b"multi",
+            b"exec",
+            b"discard",
+            b"watch",
+            b"unwatch",
+            b"reset",
+            b"quit",
+            b"hello",
+            b"auth",
+            b"client",
+            b"monitor",
+            b"shutdown",
+        ];
+        let name = command[0].to_ascii_lowercase();
+        if BARE.contains(&&*name) || name.ends_with(b"subscribe") { Dress::Plain } else { self }
+    }
+}
+
 /// Some commands in a row over one connection: 0 speaks RESP2, 1 RESP3.
 #[derive(Clone)]
 struct Step {
+    dress: Dress,
     connection: usize,
     /// Sent as a line with quotes instead of an array of bulks.
     is_inline: bool,
@@ -43,11 +78,33 @@ impl Step {
         [&b"auth"[..], b"hello"].iter().any(|name| self.command[0].eq_ignore_ascii_case(name))
     }
     fn request(&self) -> Vec<u8> {
-        if !self.is_inline {
-            return request(&self.command);
+        match self.dress {
+            Dress::Plain if self.is_inline => {}
+            Dress::Plain => return request(&self.command),
+            Dress::Multi => return [request(&["MULTI"]), request(&self.command), request(&["EXEC"])].concat(),
+            Dress::Script => {
+                let script = ["", "redis.setresp(3) "][self.connection].to_string() + "return redis.call(unpack(ARGV))";
+                let head = [b"EVAL".to_vec(), script.into_bytes(), b"0".to_vec()];
+                return request(&head.iter().chain(&self.command).collect::<Vec<_>>());
+            }
         }
         let words = self.command.iter().map(|word| format!("\"{}\"", word.escape_ascii())).collect::<Vec<_>>();
         (words.join(" ") + "\r\n").into_bytes()
+    }
+}
+
+impl Step {
+    /// Its reply: of a transaction that of its command, or all three. None: the connection was closed.
+    fn reply(&self, client: &mut Client) -> Option<Vec<u8>> {
+        let first = client.try_raw_reply()?;
+        if self.dress != Dress::Multi {
+            return Some(first);
+        }
+        let (queued, result) = (client.try_raw_reply()?, client.try_raw_reply()?);
+        match result.strip_prefix(b"*1\r\n") {
+            Some(reply) if queued == b"+QUEUED\r\n" => Some(reply.to_vec()),
+            _ => Some([first, queued, result].concat()),
+        }
     }
 }
 
@@ -124,8 +181,8 @@ impl Side {
             let client = &mut self.clients[pipeline[0].connection];
             client.send(&pipeline.iter().flat_map(Step::request).collect::<Vec<u8>>());
             let mut is_open = true;
-            for _ in pipeline {
-                let reply = if is_open { client.try_raw_reply() } else { None };
+            for step in pipeline {
+                let reply = if is_open { step.reply(client) } else { None };
                 is_open = reply.is_some();
                 replies.push(reply.unwrap_or_default());
             }
@@ -206,6 +263,7 @@ struct Pair {
     facts: Vec<Fact>,
     /// With how often each was met.
     known: Vec<(&'static Known, usize)>,
+    dress: Dress,
 }
 
 impl Pair {
@@ -226,7 +284,7 @@ impl Pair {
         let of_7 = if is("redis_version:7.") { KNOWN_OF_7 } else { &[] };
         let of_valkey = if info.contains("server_name:valkey") { KNOWN_OF_VALKEY } else { &[] };
         let known = KNOWN.iter().chain(of_7_0).chain(of_7).chain(of_valkey).map(|known| (known, 0)).collect();
-        Pair { ours, theirs, facts, known }
+        Pair { ours, theirs, facts, known, dress: Dress::Plain }
     }
     /// The steps of a round.
     fn steps(&self, round: u64) -> Vec<Step> {
@@ -238,7 +296,8 @@ impl Pair {
             }
             let command = grammar.command();
             let len: usize = command.iter().map(Vec::len).sum();
-            Step { connection, is_inline: len < 1000 && grammar.words.random.percent(5), command }
+            let dress = self.dress.of(&command);
+            Step { dress, connection, is_inline: len < 1000 && grammar.words.random.percent(5), command }
         });
         steps.collect()
     }
@@ -323,7 +382,12 @@ fn show(step: &Step) -> String {
         }
         word => format!("\"{}\"", word.escape_ascii()),
     });
-    let form = if step.is_inline { " inline" } else { "" };
+    let form = match step.dress {
+        Dress::Plain if step.is_inline => " inline",
+        Dress::Plain => "",
+        Dress::Multi => " MULTI",
+        Dress::Script => " EVAL",
+    };
     format!("    [RESP{}{form}] {}", 2 + step.connection, words.collect::<Vec<_>>().join(" "))
 }
 
@@ -349,6 +413,25 @@ fn random_commands_get_the_replies_of_redis_on_uring() {
 fn random_commands_get_the_replies_of_redis_on_epoll() {
     let ours = Place::Own(Server::start_on(Engine::Epoll, &["--threads", "1"]));
     Pair::new(ours, Place::reference()).compare(first_round() + rounds(), rounds());
+}
+
+/// Rounds of commands that are dressed: 9 000 commands of each dress.
+fn dressed_rounds() -> u64 {
+    std::env::var("DIFF_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(30)
+}
+
+#[test]
+fn random_commands_get_the_replies_of_redis_inside_transactions() {
+    let mut pair = Pair::new(Place::Own(Server::start()), Place::reference());
+    pair.dress = Dress::Multi;
+    pair.compare(first_round(), dressed_rounds());
+}
+
+#[test]
+fn random_commands_get_the_replies_of_redis_through_scripts() {
+    let mut pair = Pair::new(Place::Own(Server::start()), Place::reference());
+    pair.dress = Dress::Script;
+    pair.compare(first_round(), dressed_rounds());
 }
 
 /// Without this, a difference could be the comparison's own.

@@ -51,14 +51,36 @@ fn plan(random: &mut Random, client: usize, index: usize) -> Plan {
     (0..1 + random.below(5)).map(|at| step(at, random)).collect()
 }
 
-/// A plan as it is sent: in MULTI, or, of one step, now and then alone.
-fn wire(plan: &Plan, is_alone: bool) -> Vec<u8> {
+/// How a plan is run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Way {
+    Multi,
+    /// A script with the keys as its keys, and per key the element, or nothing to read.
+    Script,
+    /// Its one step as a command.
+    Alone,
+}
+
+const SCRIPT: &str = "local out = {} for at, key in ipairs(KEYS) do if ARGV[at] == '' \
+    then out[at] = redis.call('LRANGE', key, 0, -1) else out[at] = redis.call('RPUSH', key, ARGV[at]) end end return out";
+
+/// A plan as it is sent.
+fn wire(plan: &Plan, way: Way) -> Vec<u8> {
     let command = |(key, element): &(usize, Option<u64>)| match element {
         Some(element) => request(&["RPUSH".into(), format!("l{key}"), element.to_string()]),
         None => request(&["LRANGE".into(), format!("l{key}"), "0".into(), "-1".into()]),
     };
     let steps: Vec<u8> = plan.iter().flat_map(command).collect();
-    if is_alone { steps } else { [request(&["MULTI"]), steps, request(&["EXEC"])].concat() }
+    match way {
+        Way::Alone => steps,
+        Way::Multi => [request(&["MULTI"]), steps, request(&["EXEC"])].concat(),
+        Way::Script => {
+            let keys = plan.iter().map(|(key, _)| format!("l{key}"));
+            let elements = plan.iter().map(|(_, element)| element.map_or(String::new(), |it| it.to_string()));
+            let head = ["EVAL".to_string(), SCRIPT.to_string(), plan.len().to_string()];
+            request(&head.into_iter().chain(keys).chain(elements).collect::<Vec<_>>())
+        }
+    }
 }
 
 fn elements(list: &Value) -> Vec<u64> {
@@ -66,12 +88,14 @@ fn elements(list: &Value) -> Vec<u64> {
 }
 
 /// Reads the replies of a plan.
-fn steps(client: &mut Client, plan: &Plan, is_alone: bool) -> Vec<Step> {
-    let replies = if is_alone {
-        client.replies(plan.len())
-    } else {
-        client.replies(1 + plan.len()); // OK and QUEUED.
-        client.reply().items()
+fn steps(client: &mut Client, plan: &Plan, way: Way) -> Vec<Step> {
+    let replies = match way {
+        Way::Alone => client.replies(plan.len()),
+        Way::Script => client.reply().items(),
+        Way::Multi => {
+            client.replies(1 + plan.len()); // OK and QUEUED.
+            client.reply().items()
+        }
     };
     assert_eq!(replies.len(), plan.len(), "a reply for each command");
     let step = |(&(key, element), reply): (&(usize, Option<u64>), &Value)| match element {
@@ -88,15 +112,19 @@ fn run_client(server: &Server, client: usize, seed: u64, count: usize, clock: In
         let ahead = 1 + random.below(4);
         let mut one = |at: usize| {
             let plan = plan(&mut random, client, done.len() + at);
-            let is_alone = plan.len() == 1 && random.percent(50);
-            (plan, is_alone)
+            let way = match random.below(4) {
+                0 => Way::Script,
+                1 | 2 if plan.len() == 1 => Way::Alone,
+                _ => Way::Multi,
+            };
+            (plan, way)
         };
-        let plans: Vec<(Plan, bool)> = (0..ahead).map(&mut one).collect();
-        let bytes: Vec<u8> = plans.iter().flat_map(|(plan, is_alone)| wire(plan, *is_alone)).collect();
+        let plans: Vec<(Plan, Way)> = (0..ahead).map(&mut one).collect();
+        let bytes: Vec<u8> = plans.iter().flat_map(|(plan, way)| wire(plan, *way)).collect();
         let called = clock.elapsed().as_nanos() as u64;
         socket.send(&bytes);
-        for (plan, is_alone) in &plans {
-            let steps = steps(&mut socket, plan, *is_alone);
+        for (plan, way) in &plans {
+            let steps = steps(&mut socket, plan, *way);
             done.push(Transaction { called, returned: clock.elapsed().as_nanos() as u64, steps });
         }
     }
