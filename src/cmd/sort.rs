@@ -101,13 +101,16 @@ struct Plan<'a> {
     gets: Vec<Pattern<'a>>,
     /// The argument that is the destination.
     store: Option<usize>,
+    /// A script asks.
+    is_scripted: bool,
 }
 
 impl<'a> Plan<'a> {
     /// Shape:  [BY pattern] [LIMIT offset count] [GET pattern]... [ASC|DESC] [ALPHA] [STORE destination]
     /// Errors: Syntax, NotInteger, and patterns for a user who may not read all keys; the first one from the left.
     fn parse(args: &Args<'a>, is_readonly: bool, reads_all: bool) -> Result<Self, ReplyError> {
-        let mut plan = Plan { descending: false, alpha: false, limit: None, by: None, gets: Vec::new(), store: None };
+        let (limit, by, gets, store) = (None, None, Vec::new(), None);
+        let mut plan = Plan { descending: false, alpha: false, limit, by, gets, store, is_scripted: false };
         let mut at = 2;
         while at < args.count() {
             let left = args.count() - at - 1;
@@ -239,8 +242,8 @@ fn compare(a: &(Weight, Vec<u8>), b: &(Weight, Vec<u8>)) -> Ordering {
 /// The elements in the order that is asked for; those that LIMIT leaves.
 fn sorted(plan: &mut Plan<'_>, keys: &Keys<'_>, loaded: Loaded) -> Result<Vec<Vec<u8>>, ReplyError> {
     let Loaded { mut elements, is_set } = loaded;
-    if plan.keeps_order() && is_set && plan.store.is_some() {
-        // What is stored must not depend on chance.
+    if plan.keeps_order() && is_set && (plan.store.is_some() || plan.is_scripted) {
+        // What is stored, or what a script does, must not depend on chance.
         (plan.by, plan.alpha) = (None, true);
     }
     let part = plan.part(elements.len());
@@ -303,7 +306,8 @@ fn sort_ro(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
 
 fn run(cx: &mut Cx<'_>, args: &Args<'_>, is_readonly: bool) -> Result<Flow, ReplyError> {
     let reads_all = permission::may_read_all_keys(cx.session.user(), args);
-    let plan = Plan::parse(args, is_readonly, reads_all)?;
+    let mut plan = Plan::parse(args, is_readonly, reads_all)?;
+    plan.is_scripted = cx.session.is_scripted;
     if plan.has_patterns() {
         return cx.stop_others(|cx| execute(cx, args, plan));
     }

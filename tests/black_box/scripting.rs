@@ -199,3 +199,14 @@ fn a_script_that_has_written_cannot_be_killed_but_the_server_can() {
         }
     }
 }
+
+#[test]
+fn inside_scripts_sets_are_sorted_and_time_stands_still() {
+    check(
+        "
+        SADD s a b c d e f g h aa azz ab x y z ad => 15
+        EVAL \"return redis.call('sort', KEYS[1], 'by', '_')\" 1 s => ['a', 'aa', 'ab', 'ad', 'azz', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'x', 'y', 'z']
+        EVAL \"local a = redis.call('time') for i = 1, 100000 do end local b = redis.call('time') return a[1] == b[1] and a[2] == b[2]\" 0 => 1
+    ",
+    );
+}
