@@ -68,7 +68,7 @@ fn libraries_are_listed_replaced_and_deleted() {
 
 #[test]
 fn payloads_travel_between_redis_and_us_both_ways() {
-    let (ours, theirs) = (Server::start(), Server::reference());
+    let (ours, theirs) = (Server::start(&[]), Server::reference());
     let long = format!(
         "#!lua name=long\n-- {}\nredis.register_function('l', function() return 'long' end)",
         "text ".repeat(2000)
@@ -105,7 +105,7 @@ fn payloads_travel_between_redis_and_us_both_ways() {
 
 #[test]
 fn function_stats_tells_what_runs_too_long() {
-    let server = Server::start();
+    let server = Server::start(&[]);
     let (mut runner, mut other) = (server.client(), server.client());
     other.run("CONFIG SET busy-reply-threshold 1");
     other.send(&request(&[

@@ -251,7 +251,7 @@ fn replies_are_dropped_in_transactions_as_elsewhere() {
 /// When nobody has watched for some seconds, changes are not told any more; whoever watches then must not miss any.
 #[test]
 fn watching_works_as_before_when_nobody_has_watched_for_a_while() {
-    let server = Server::start();
+    let server = Server::start(&[]);
     let (mut watcher, mut writer) = (server.client(), server.client());
     for _ in 0..2 {
         watcher.run("WATCH k");

@@ -422,14 +422,14 @@ fn dressed_rounds() -> u64 {
 
 #[test]
 fn random_commands_get_the_replies_of_redis_inside_transactions() {
-    let mut pair = Pair::new(Place::Own(Server::start()), Place::reference());
+    let mut pair = Pair::new(Place::Own(Server::start(&[])), Place::reference());
     pair.dress = Dress::Multi;
     pair.compare(first_round(), dressed_rounds());
 }
 
 #[test]
 fn random_commands_get_the_replies_of_redis_through_scripts() {
-    let mut pair = Pair::new(Place::Own(Server::start()), Place::reference());
+    let mut pair = Pair::new(Place::Own(Server::start(&[])), Place::reference());
     pair.dress = Dress::Script;
     pair.compare(first_round(), dressed_rounds());
 }
