@@ -112,8 +112,6 @@ impl Turn<'_> {
             }
         }
         session.traffic.commands += 1;
-        // Inside time stood still. Who is served now finds what has expired meanwhile gone.
-        self.now = self.world.keyspace.now.refresh().max(self.now);
         self.serve_filled();
         session.settle_caching(false);
         session.wants_reply(); // CLIENT REPLY SKIP meant this command.
