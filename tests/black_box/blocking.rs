@@ -115,6 +115,24 @@ fn a_wait_ends_by_time_by_unblock_or_with_its_client_and_what_stands_behind_goes
     }
 }
 
+#[test]
+fn what_expires_inside_a_transaction_is_not_given_to_who_waits() {
+    for &engine in engines() {
+        let server = Server::start_on(engine, &["--enable-debug-command", "local"]);
+        let (mut writer, mut waiter) = (server.client(), server.client());
+        for (push, wait) in [("RPUSH k", "BLPOP k 0"), ("ZADD k 1", "BZPOPMIN k 0")] {
+            waiter.send(format!("{wait}\r\n").as_bytes());
+            until_blocked(&mut writer, 1);
+            for line in ["MULTI", &format!("{push} early"), "PEXPIRE k 1", "DEBUG SLEEP 0.03", "EXEC"] {
+                assert!(!writer.run(line).is_error(), "{line}");
+            }
+            assert_eq!(writer.run("EXISTS k").int(), 0);
+            writer.run(&format!("{push} late"));
+            assert_eq!(waiter.reply().items()[1].text(), "late");
+        }
+    }
+}
+
 /// The number of calls of a command so far.
 fn calls(client: &mut Client, name: &str) -> usize {
     let info = client.run("INFO commandstats").text();

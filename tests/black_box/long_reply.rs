@@ -5,7 +5,7 @@
 
 use crate::harness::{Client, Server, engines};
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const COUNT: usize = 40_000;
 
@@ -53,6 +53,40 @@ fn a_large_set_is_replied_as_it_was() {
             let members = read_while(server, "SMEMBERS s", |writer| assert_eq!(writer.run("DEL s").int(), 1));
             assert!(members.len() == COUNT && members.into_iter().collect::<BTreeSet<_>>() == all());
         });
+    }
+}
+
+#[test]
+fn who_stalls_in_the_midst_of_a_long_reply_is_cut_and_hurts_nobody() {
+    const COMMANDS: [&str; 3] = ["SMEMBERS s", "LRANGE l 0 -1", "HGETALL h"];
+    for &engine in engines() {
+        let server = Server::start_on(engine, &["--threads", "2"]);
+        let mut client = server.client();
+        fill(&mut client, "SADD s", element);
+        fill(&mut client, "RPUSH l", element);
+        fill(&mut client, "HSET h", |index| format!("{index} {}", element(index)));
+        let mut readers = COMMANDS.map(|_| server.client());
+        for (reader, command) in readers.iter_mut().zip(COMMANDS) {
+            reader.run("CLIENT SETNAME stalled");
+            reader.send(format!("{command}\r\n").as_bytes());
+            reader.fill(Duration::from_secs(20)).expect("the reply begins");
+        }
+        let kept = |list: &str| -> Vec<u64> {
+            let stalled = list.lines().filter(|line| line.contains("name=stalled"));
+            let omem = stalled.filter_map(|line| line.split(' ').find_map(|field| field.strip_prefix("omem=")));
+            omem.map(|digits| digits.parse().expect("a number")).collect()
+        };
+        let before = kept(&client.run("CLIENT LIST").text());
+        assert!(before.len() == 3 && before.iter().all(|&omem| omem < 4 << 20), "{before:?} of 16 MB each");
+        client.run("CONFIG SET client-output-buffer-limit 'normal 0 100000 1'");
+        let started = Instant::now();
+        while !kept(&client.run("CLIENT LIST").text()).is_empty() {
+            assert!(started.elapsed() < Duration::from_secs(20), "{}", client.run("CLIENT LIST").text());
+            std::thread::sleep(Duration::from_millis(20));
+            assert_eq!(client.run("SADD s other").int() + client.run("SREM s other").int(), 2);
+        }
+        assert!(client.run("INFO stats").text().contains("client_output_buffer_limit_disconnections:3"));
+        assert_eq!(client.run("DEL s l h").int(), 3);
     }
 }
 

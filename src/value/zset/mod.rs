@@ -14,6 +14,8 @@ mod member;
 mod small;
 mod tree;
 #[cfg(all(test, not(loom)))]
+mod lent_test;
+#[cfg(all(test, not(loom)))]
 mod zset_fuzz;
 
 use super::object::{Collection, ObjectType, look_into};

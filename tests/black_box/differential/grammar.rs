@@ -3,7 +3,7 @@
 
 use super::facts::{Argument, DATA, Fact, Kind};
 use super::known::is_left_out;
-use super::words::Words;
+use super::words::{TIMEOUTS, Words};
 use crate::harness::Random;
 
 /// Makes commands.
@@ -22,6 +22,9 @@ const RARE: &[&str] = &["flushall", "flushdb", "swapdb", "reset"];
 
 /// Commands whose reply is random by nature, unless they are asked for nothing or for everything.
 const RANDOM: &[&str] = &["spop", "srandmember", "hrandfield", "zrandmember"];
+
+/// Milliseconds for which a reader of streams waits.
+const BLOCKS: &[&[u8]] = &[b"1", b"2", b"-1", b"x"];
 
 impl<'a> Grammar<'a> {
     pub fn new(random: Random, facts: &'a [Fact]) -> Self {
@@ -118,7 +121,13 @@ impl<'a> Grammar<'a> {
             *word = self.words.new_id();
         }
         while let Some(at) = words.iter().position(|word| command.starts_with("xread") && word == b"BLOCK") {
-            words.drain(at..(at + 2).min(words.len()));
+            // `waits` lets no other BLOCK pass.
+            if at + 1 < words.len() && self.words.random.percent(30) {
+                words[at] = b"block".to_vec();
+                words[at + 1] = self.words.random.pick(BLOCKS).to_vec();
+            } else {
+                words.drain(at..(at + 2).min(words.len()));
+            }
         }
     }
     fn expand(&mut self, command: &str, argument: &Argument, words: &mut Vec<Vec<u8>>) {
@@ -199,6 +208,17 @@ fn key_by_member(words: &[Vec<u8>]) -> Option<usize> {
     (at < words.len()).then_some(at)
 }
 
+/// Could a damaged command that waits for keys do so for longer than a moment?
+fn waits_long(name: &[u8], rest: &[Vec<u8>]) -> bool {
+    let timeout = match name {
+        b"BLMPOP" | b"BZMPOP" => rest.first(),
+        b"BLPOP" | b"BRPOP" | b"BLMOVE" | b"BRPOPLPUSH" | b"BZPOPMIN" | b"BZPOPMAX" => rest.last(),
+        _ => return false,
+    };
+    let is_moment = |word: &Vec<u8>| TIMEOUTS.iter().any(|own| own.eq_ignore_ascii_case(word));
+    timeout.is_some_and(|word| !is_moment(word) && word.iter().any(u8::is_ascii_digit))
+}
+
 /// Must a damaged command not be run: could it set a deadline that comes while the test runs, or write at an enormous offset?
 fn is_unfit(words: &[Vec<u8>]) -> bool {
     let Some((name, rest)) = words.split_first() else { return true };
@@ -223,6 +243,9 @@ fn is_unfit(words: &[Vec<u8>]) -> bool {
         return true;
     }
     if name.starts_with(b"XREAD") && has(b"block") || name == b"XADD" && has(b"*") {
+        return true;
+    }
+    if waits_long(&name, rest) {
         return true;
     }
     let sets_deadline =

@@ -16,6 +16,8 @@ const KEYS_OF: &[(&str, &[&[u8]])] = &[
     ("geo", &[b"g1", b"g2"]),
     ("hyperloglog", &[b"p1", b"p2"]),
 ];
+/// For how long a command that finds nothing waits. Nobody fills a key meanwhile: a moment is enough.
+pub const TIMEOUTS: &[&[u8]] = &[b"0.001", b"0.001", b"0.0015", b"0.002", b"-1", b"x", b"", b"1e300"];
 /// Longitudes and latitudes: cities near each other, the edges of the earth and beyond.
 const PLACES: &[(&[u8], &[u8])] = &[
     (b"13.361389", b"38.115556"),
@@ -197,6 +199,7 @@ impl Words {
             }
             (.., "pattern") if command == "config|get" => self.parameter(),
             ("sort" | "sort_ro", "pattern", _) => self.one_of(SORT_PATTERNS),
+            (_, "timeout", _) if command.starts_with('b') => self.random.pick(TIMEOUTS).to_vec(),
             (_, "longitude", _) => {
                 self.place = self.random.below(PLACES.len());
                 PLACES[self.place].0.to_vec()
