@@ -3,6 +3,7 @@
 //! All keys of a command are locked together, so that the sets are seen, and the result appears, at one instant.
 
 use super::command::{Class, Cx, Flow};
+use super::gradual;
 use super::hash::reply_piece;
 use super::set::{limits, prepare};
 use crate::base::hash::Key;
@@ -111,23 +112,32 @@ fn looked_up(cx: &Cx<'_>, sources: &[(Key<'_>, Access)], missing: &[usize]) {
     cx.keys.looked_up_all(sources.len(), missing.iter().map(|&index| sources[index].0.bytes));
 }
 
+/// Results of sets with so many members together are replied as they come; larger ones are made first, and replied as fast as
+/// the client reads.
+const REPLIED_AT_ONCE: usize = 10_000;
+
 /// Replies what an operation on the sets of all arguments gives.
 fn reply_result(cx: &mut Cx<'_>, args: &Args<'_>, operation: Operation) -> Result<Flow, ReplyError> {
     let wanted = sources(cx, args, 1..args.count());
-    let mark = cx.reply.mark();
-    let missing = cx.keys.with_held(&wanted, |held| {
+    let (mark, limits) = (cx.reply.mark(), limits(cx));
+    let (large, missing) = cx.keys.with_held(&wanted, |held| {
         cx.reply.truncate(mark); // The closure may run again.
         let sets = match sets_of(held, 0..wanted.len()) {
             Ok(sets) => sets,
             Err(error) => return Ok(Err(error)),
         };
+        if sets.iter().flatten().map(|set| set.count()).sum::<usize>() > REPLIED_AT_ONCE {
+            return Ok(Ok((Some(operation.result(&sets, &limits)), missing(&sets))));
+        }
         let members = operation.members(&sets);
         cx.reply.set(members.len());
         members.into_iter().for_each(|member| reply_piece(cx.reply, member));
-        Ok(Ok(missing(&sets)))
+        Ok(Ok((None, missing(&sets))))
     })?;
     looked_up(cx, &wanted, &missing);
-    Ok(Flow::Done)
+    let Some(result) = large.map(|mut result| result.snapshot()) else { return Ok(Flow::Done) };
+    cx.reply.set(result.count());
+    gradual::begin(cx, result, |rest, cx| rest.visit_some(|member| reply_piece(cx.reply, member)))
 }
 
 /// Stores what an operation on the sets of arguments 2 and on gives under argument 1; replies how many members it has. An

@@ -3,6 +3,7 @@
 
 use super::command::{Cx, Flow};
 use super::edit::int;
+use super::gradual;
 use super::zset::{limits, parse_score};
 use super::zset_range::{begin_members, reply_member, store, tell_stored};
 use crate::base::hash::Key;
@@ -334,13 +335,22 @@ fn run(cx: &mut Cx<'_>, args: Args<'_>, operation: Operation, used: Use) -> Resu
             cx.effects.dirty += has_changed as u64;
             cx.reply.int(count as i64);
         }
-        Outcome::Members(result, with_scores) => {
+        Outcome::Members(mut result, with_scores) => {
             begin_members(cx.reply, result.len(), with_scores);
+            if result.len() > REPLIED_AT_ONCE {
+                let snapshot = result.snapshot(0..result.len());
+                return gradual::begin_parts(cx, snapshot, move |rest, cx| {
+                    rest.visit_some(false, |member, score| reply_member(cx.reply, member, score, with_scores))
+                });
+            }
             result.each(0..result.len(), false, |member, score| reply_member(cx.reply, member, score, with_scores));
         }
     }
     Ok(Flow::Done)
 }
+
+/// Results of so many members are replied at once, larger ones as fast as the client reads.
+const REPLIED_AT_ONCE: usize = 10_000;
 
 /// What is replied.
 enum Outcome {

@@ -167,6 +167,36 @@ fn a_large_stream_is_replied_as_it_was() {
 }
 
 #[test]
+fn large_unions_and_whole_streams_are_replied_as_they_were() {
+    for &engine in engines() {
+        Server::lease(engine, |server| {
+            let mut client = server.client();
+            fill(&mut client, "SADD s", element);
+            client.run("SADD t other");
+            let members = read_while(server, "SUNION s t none", |writer| assert_eq!(writer.run("DEL s t").int(), 2));
+            let expected = || all().into_iter().chain(["other".into()]).collect::<BTreeSet<_>>();
+            assert!(members.len() == COUNT + 1 && members.into_iter().collect::<BTreeSet<_>>() == expected());
+            fill(&mut client, "ZADD z", |index| format!("{index} {}", element(index)));
+            let members = read_while(server, "ZUNION 2 z none", |writer| assert_eq!(writer.run("DEL z").int(), 1));
+            assert!(members.into_iter().eq((0..COUNT).map(element)));
+            for index in 1..=COUNT / 8 {
+                client.send(format!("XADD x {index}-1 f {}\r\n", element(index).repeat(4)).as_bytes());
+            }
+            client.replies(COUNT / 8);
+            let (mut reader, mut writer) = (server.client(), server.client());
+            reader.send(b"XREAD COUNT 4990 STREAMS x 2-1\r\nPING\r\n");
+            reader.fill(Duration::from_secs(20)).expect("the reply begins");
+            writer.run("XTRIM x MAXLEN 100");
+            let (reply, pong) = (reader.reply().items(), reader.reply());
+            assert_eq!((reply.len(), pong.to_string()), (1, "PONG".into()));
+            let entries = reply[0].items()[1].items();
+            let ids = entries.iter().map(|entry| entry.items()[0].text());
+            assert!(ids.eq((3..4993).map(|index| format!("{index}-1"))), "{engine:?}");
+        });
+    }
+}
+
+#[test]
 fn many_elements_are_sorted_as_they_were() {
     for &engine in engines() {
         Server::lease(engine, |server| {

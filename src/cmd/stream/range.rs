@@ -1,6 +1,7 @@
 //! XLEN, XRANGE and XREVRANGE: a stream as a list of entries.
 
 use super::{int, parse_end, parse_start, reply_array, reply_entry};
+use crate::base::hash::Key;
 use crate::cmd::command::{Cx, Flow};
 use crate::cmd::gradual::{self, unless_long};
 use crate::resp::args::Args;
@@ -53,25 +54,32 @@ fn reply_range(cx: &mut Cx<'_>, args: Args<'_>, is_backwards: bool) -> Result<Fl
     }
     drop(stream);
     cx.reply.truncate(mark);
-    reply_range_gradually(cx, &args, (start, end), count, is_backwards)
+    let flow = reply_range_gradually(cx, cx.key(&args, 1), (start, end), count, is_backwards, |_| {})?;
+    Ok(flow.unwrap_or_else(|| {
+        cx.reply.array(0);
+        Flow::Done
+    }))
 }
 
+/// Replies at most `max` entries of an interval behind what `head` writes, as fast as the client reads. None: there are none.
 #[cold]
-fn reply_range_gradually(
+pub(super) fn reply_range_gradually(
     cx: &mut Cx<'_>,
-    args: &Args<'_>,
+    key: Key<'_>,
     ids: (StreamId, StreamId),
     max: u64,
     is_backwards: bool,
-) -> Result<Flow, ReplyError> {
-    let Some(mut stream) = cx.keys.open::<Stream>(cx.key(args, 1))? else {
-        cx.reply.array(0);
-        return Ok(Flow::Done);
-    };
+    head: impl FnOnce(&mut Reply),
+) -> Result<Option<Flow>, ReplyError> {
+    let Some(mut stream) = cx.keys.open::<Stream>(key)? else { return Ok(None) };
     let (mut left, snapshot) = (stream.log().count(ids.0, ids.1, max), stream.snapshot(ids.0, ids.1));
     drop(stream);
+    if left == 0 {
+        return Ok(None);
+    }
+    head(cx.reply);
     cx.reply.array(left as usize);
-    gradual::begin(cx, snapshot, move |rest, cx| {
+    let flow = gradual::begin(cx, snapshot, move |rest, cx| {
         let more = rest.visit_some(ids, is_backwards, |entry| {
             if left > 0 {
                 reply_entry(cx.reply, &entry);
@@ -80,11 +88,12 @@ fn reply_range_gradually(
             left > 0
         });
         more && left > 0
-    })
+    })?;
+    Ok(Some(flow))
 }
 
 /// Replies the first `count` entries. False: that is too much for one reply.
-fn reply_unless_long<'l>(reply: &mut Reply, count: usize, entries: impl Iterator<Item = Entry<'l>>) -> bool {
+pub(super) fn reply_unless_long<'l>(reply: &mut Reply, count: usize, entries: impl Iterator<Item = Entry<'l>>) -> bool {
     let (mark, mut is_long) = (reply.mark(), false);
     let entries = entries.take(count);
     reply_array(reply, count, |reply| {

@@ -5,7 +5,7 @@
 
 use super::claim::{Place, propagate_claims, propagate_last};
 use super::group::NEW_CONSUMER;
-use super::range::reply_entries;
+use super::range::{reply_entries, reply_range_gradually, reply_unless_long};
 use super::{int, parse_id, reply_array, reply_entry, reply_id};
 use crate::base::clock::WallMs;
 use crate::base::hash::Key;
@@ -137,13 +137,13 @@ pub(super) fn xread(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError>
     let wanted = Wanted::parse(cx, &args, false)?;
     let keys = wanted.keys(cx, &args);
     let view = cx.keys;
-    let is_served = if let [key] = keys[..] {
+    let mark = cx.reply.mark();
+    let served = if let [key] = keys[..] {
         let stream = view.look::<Stream>(key);
         serve(cx, &args, &wanted, &[stream.as_ref().map(|stream| stream.as_deref()).map_err(|&error| error)])?
     } else {
         let locks: SmallVec<[_; FEW_KEYS]> = keys.iter().map(|&key| (key, Access::Read)).collect();
-        let mark = cx.reply.mark();
-        let (is_served, missing) = view.with_held(&locks, |held| {
+        let (served, missing) = view.with_held(&locks, |held| {
             cx.reply.truncate(mark);
             let streams: SmallVec<[Found<'_>; FEW_KEYS]> = (0..keys.len()).map(|index| held.get(index)).collect();
             let missing = (0..keys.len()).filter(|&index| matches!(streams[index], Ok(None)));
@@ -151,16 +151,38 @@ pub(super) fn xread(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError>
             Ok((serve(cx, &args, &wanted, &streams), missing))
         });
         view.looked_up_all(keys.len(), missing.iter().map(|&index| keys[index].bytes));
-        is_served?
+        served?
     };
-    Ok(if is_served { Flow::Done } else { wait_or_null(cx, &args, &wanted) })
+    Ok(match served {
+        Served::All => Flow::Done,
+        Served::Nothing => wait_or_null(cx, &args, &wanted),
+        Served::TooLong(start) => {
+            cx.reply.truncate(mark);
+            let (ids, max) = ((start, StreamId::MAX), wanted.count.map_or(u64::MAX, |count| count as u64));
+            let head = |reply: &mut Reply| {
+                reply_head(reply, 1);
+                reply_key(reply, keys[0].bytes);
+            };
+            // None: they have gone in this moment.
+            let flow = reply_range_gradually(cx, keys[0], ids, max, false, head)?;
+            flow.unwrap_or_else(|| wait_or_null(cx, &args, &wanted))
+        }
+    })
+}
+
+/// What a look at the streams gave.
+enum Served {
+    Nothing,
+    All,
+    /// The one stream has more from this id on than should be replied at once.
+    TooLong(StreamId),
 }
 
 /// The ids behind which XREAD reads, if one of them was given as `$`.
 type Marks = Vec<StreamId>;
 
-/// Replies what lies behind the ids; false if nothing does.
-fn serve(cx: &mut Cx<'_>, args: &Args<'_>, wanted: &Wanted<'_>, streams: &[Found<'_>]) -> Result<bool, ReplyError> {
+/// Replies what lies behind the ids.
+fn serve(cx: &mut Cx<'_>, args: &Args<'_>, wanted: &Wanted<'_>, streams: &[Found<'_>]) -> Result<Served, ReplyError> {
     let mut ids: SmallVec<[StreamId; FEW_KEYS]> = SmallVec::new();
     let is_again = cx.session.woken.is_some();
     let kept = cx.session.kept.as_ref().filter(|_| is_again).and_then(|kept| kept.downcast_ref::<Marks>());
@@ -185,16 +207,21 @@ fn serve(cx: &mut Cx<'_>, args: &Args<'_>, wanted: &Wanted<'_>, streams: &[Found
         if (0..ids.len()).any(|index| wanted.id(args, index) == b"$") {
             cx.session.kept = Some(Box::new(ids.to_vec()));
         }
-        return Ok(false);
+        return Ok(Served::Nothing);
     }
     reply_head(cx.reply, count);
     for (index, stream) in streams.iter().enumerate().filter(|(index, _)| served[*index]) {
         let (Ok(Some(stream)), Some(start)) = (stream, ids[index].next()) else { continue };
         let log = stream.log();
         reply_key(cx.reply, wanted.key(args, index));
-        reply_entries(cx.reply, wanted.count_of(log.len()), log.range(start, StreamId::MAX));
+        let (max, entries) = (wanted.count_of(log.len()), log.range(start, StreamId::MAX));
+        if streams.len() > 1 {
+            reply_entries(cx.reply, max, entries);
+        } else if !reply_unless_long(cx.reply, max, entries) {
+            return Ok(Served::TooLong(start));
+        }
     }
-    Ok(true)
+    Ok(Served::All)
 }
 
 /// The id behind which XREAD reads.

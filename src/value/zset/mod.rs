@@ -10,11 +10,11 @@
 
 mod large;
 mod lent;
+#[cfg(all(test, not(loom)))]
+mod lent_test;
 mod member;
 mod small;
 mod tree;
-#[cfg(all(test, not(loom)))]
-mod lent_test;
 #[cfg(all(test, not(loom)))]
 mod zset_fuzz;
 
