@@ -264,8 +264,9 @@ impl Object {
                 // Relaxed: a hint. Another writer that waits sets it again.
                 self.lock.fetch_and(!WANTED, Ordering::Relaxed);
                 return None;
-            } else if seen & WANTED == 0 {
-                // Relaxed: a hint to readers.
+            } else if seen & READERS != 0 && seen & WANTED == 0 {
+                // Relaxed: a hint to readers. Where a writer holds it none of them comes in anyway, and it goes on faster if
+                // nobody takes the line away.
                 let _ = self.lock.compare_exchange_weak(seen, seen | WANTED, Ordering::Relaxed, Ordering::Relaxed);
             }
             patience.wait();
