@@ -6,16 +6,25 @@ use ringdb::admin::acl::user::{Origin, User};
 use ringdb::admin::config::Config;
 use ringdb::admin::params::{Id, PARAMS};
 use ringdb::admin::rewrite::{Which, rewritten};
+use ringdb::base::clock::WallMs;
 use ringdb::base::crc64::crc64;
 use ringdb::base::glob;
 use ringdb::base::num::{f64_text, parse_f64, parse_i64, parse_memory, parse_u64_lax};
 use ringdb::base::words::split_owned;
 use ringdb::cmd::{keyspec, permission, table};
+use ringdb::persist::decode::{self, Limits as Forms, Loaded, Setting};
+use ringdb::persist::digest::Digest;
+use ringdb::persist::encode::{self, View};
+use ringdb::persist::frame::{Frame, Frames};
+use ringdb::persist::wire::Reader;
+use ringdb::persist::{Form, payload as dump_bytes};
 use ringdb::resp::args::{Arg, Args, Parts};
 use ringdb::resp::parse::{Limits, Parser, ProtocolError, Step};
 use ringdb::script::{Interp, Options, payload};
 use ringdb::value::bitfield::{Field, Overflow};
 use ringdb::value::long_double::{LongDouble, Parsed};
+use ringdb::value::object::Object;
+use ringdb::value::{hash, list, set, zset};
 
 const BULK_LEN_MAX: u64 = 100_000;
 
@@ -386,4 +395,76 @@ pub fn structs(data: &[u8]) {
         return next <= #bytes + 1 and (not has_size or size == next - 1)",
         data,
     );
+}
+
+/// Few elements make a large collection, so that every form appears.
+fn forms() -> Forms {
+    Forms {
+        list: list::Limits::new(8, 0),
+        set: set::Limits { ints: 8, pack: 8, member_len: 16 },
+        hash: hash::Limits { entries: 8, value_len: 16 },
+        zset: zset::Limits { entries: 8, value: 16 },
+    }
+}
+
+/// A file that can be read is made of values that can be written and read again.
+pub fn snapshot(data: &[u8]) {
+    let (limits, mut frames) = (forms(), Frames::new(false));
+    frames.push(data);
+    frames.finish();
+    while let Ok(Some(frame)) = frames.part() {
+        let Frame::Keys(batch) = frame else { continue };
+        let _ = batch.each(Setting { version: 0, limits: &limits, now: WallMs(1000) }, |record| {
+            written_again(record.value(), &limits);
+            Ok(())
+        });
+        if frames.rest().is_empty() {
+            return;
+        }
+    }
+}
+
+/// The same for the body of a payload: a type and a value, in versions that read some types differently.
+pub fn dumped(data: &[u8]) {
+    let (limits, Some((&kind, body))) = (forms(), data.split_first()) else { return };
+    let _ = dump_bytes::is_whole(data);
+    for version in [9, 12, 80] {
+        let setting = Setting { version, limits: &limits, now: WallMs(1000) };
+        if let Ok(value) = decode::value(kind, &mut Reader::new(body), setting) {
+            written_again(value, &limits);
+        }
+    }
+}
+
+fn written_again(value: Loaded<'_>, limits: &Forms) {
+    match value {
+        Loaded::Text(text) => same(View::Text(&text), limits),
+        Loaded::Collection(value) => {
+            let object = Object::new(value);
+            let lock = object.read().expect("nobody else has it");
+            same(View::of(&lock).expect("it is one of five"), limits);
+        }
+    }
+}
+
+fn same(view: View<'_>, limits: &Forms) {
+    let digest = |view: View<'_>| {
+        let mut digest = Digest::default();
+        digest.add_value(view, false);
+        digest
+    };
+    let setting = Setting { version: 12, limits, now: WallMs(1000) };
+    for (version, compresses) in [(10, true), (12, false)] {
+        let (form, mut bytes) = (Form { version, compresses }, Vec::new());
+        encode::value(&mut bytes, view, form);
+        match decode::value(encode::kind_of(view, form), &mut Reader::new(&bytes), setting) {
+            Ok(Loaded::Text(text)) => assert_eq!(digest(View::Text(&text)), digest(view)),
+            Ok(Loaded::Collection(value)) => {
+                let object = Object::new(value);
+                let lock = object.read().expect("nobody else has it");
+                assert_eq!(View::of(&lock).map(digest), Some(digest(view)));
+            }
+            Err(fault) => panic!("what was written cannot be read: {fault}"),
+        }
+    }
 }

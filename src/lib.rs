@@ -95,6 +95,7 @@ pub mod table;
 pub mod journal;
 pub mod keyspace;
 
+pub mod persist;
 pub mod pubsub;
 pub mod script;
 pub mod tracking;

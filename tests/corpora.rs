@@ -83,3 +83,13 @@ fn libraries_of_the_corpus_come_back_from_their_payload() {
 fn structures_of_the_corpus_end_where_their_size_says() {
     replay("struct", drive::structs);
 }
+
+#[test]
+fn snapshots_of_the_corpus_are_read_or_refused() {
+    replay("snapshot", drive::snapshot);
+}
+
+#[test]
+fn payloads_of_the_corpus_are_read_or_refused() {
+    replay("dumped", drive::dumped);
+}

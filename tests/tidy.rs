@@ -224,7 +224,7 @@ fn scenario_complaints(rows: &[&str], scenarios: &[Source]) -> Vec<String> {
         for text in [line, start] {
             let mut words = text.split(|c: char| c.is_whitespace() || c == '"').filter(|word| !word.is_empty());
             let (first, second) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-            if first.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_') {
+            if first.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || matches!(c, '_' | '-')) {
                 run.insert(first.to_lowercase());
                 run.insert(format!("{first}|{second}").to_lowercase());
             }

@@ -1,5 +1,5 @@
 //! What every command has to heed before it runs, in one word: is there a pause, does anybody watch, does a script run
-//! for too long, has the disk failed?
+//! for too long, has the disk failed, is data being loaded, is the server about to end?
 //!
 //! Nearly always there is neither, so a command pays one relaxed load of a line that nobody writes. CLIENT PAUSE changes the
 //! word at a safepoint: no command is under way anywhere, and each loop that goes on afterwards sees it (the safepoint's
@@ -15,6 +15,10 @@ const PAUSE_ALL: u32 = 1 << 1;
 const MONITOR: u32 = 1 << 2;
 const BUSY: u32 = 1 << 3;
 const UNWRITABLE: u32 = 1 << 4;
+const LOADING: u32 = 1 << 8;
+const ENDED: u32 = 1 << 5;
+const SNAPSHOT: u32 = 1 << 6;
+const REFUSING: u32 = 1 << 7;
 
 /// Which commands a pause holds back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -91,6 +95,39 @@ impl Attention {
     #[inline]
     pub fn is_unwritable(&self) -> bool {
         self.word.load(Relaxed) & UNWRITABLE != 0
+    }
+
+    /// Data is being loaded, or is no longer.
+    pub fn set_loading(&self, is_loading: bool) {
+        self.set(LOADING, is_loading);
+    }
+    #[inline]
+    pub fn is_loading(&self) -> bool {
+        self.word.load(Relaxed) & LOADING != 0
+    }
+
+    /// A snapshot is being taken, or is no longer: the loops have a part in it.
+    pub fn set_snapshot(&self, is_taken: bool) {
+        self.set(SNAPSHOT, is_taken);
+    }
+    #[inline]
+    pub fn is_snapshot_taken(&self) -> bool {
+        self.word.load(Relaxed) & SNAPSHOT != 0
+    }
+    /// Snapshots fail, and what changes data is refused.
+    pub fn set_refusing(&self, is_refusing: bool) {
+        self.set(REFUSING, is_refusing);
+    }
+    pub fn is_refusing(&self) -> bool {
+        self.word.load(Relaxed) & REFUSING != 0
+    }
+
+    /// The last state is saved: no command runs any more. The caller holds the safepoint.
+    pub fn end(&self) {
+        self.set(ENDED, true);
+    }
+    pub fn is_ended(&self) -> bool {
+        self.word.load(Relaxed) & ENDED != 0
     }
 
     /// A client of loop `home` begins to watch.

@@ -245,7 +245,7 @@ pub const PARAMS: &[Param] = &[
     param("maxmemory", Memory { min: 0, max: u64::MAX }, "0"),
     param("maxmemory-clients", Kind::MemoryOrPercent, "0"),
     param("min-replicas-to-write", NATURAL, "0").alias("min-slaves-to-write"),
-    param("save", Kind::SavePoints, "3600 1 300 100 60 10000"),
+    param("save", Kind::SavePoints, "").works(),
     param("active-defrag-cycle-max", Int { min: 1, max: 99 }, "25"),
     param("active-defrag-cycle-min", Int { min: 1, max: 99 }, "1"),
     param("active-defrag-ignore-bytes", Memory { min: 1, max: i64::MAX as u64 }, "100mb"),
@@ -290,7 +290,7 @@ pub const PARAMS: &[Param] = &[
     param("crash-log-enabled", Bool, "yes"),
     param("crash-memcheck-enabled", Bool, "yes"),
     param("daemonize", Bool, "no").at_start().works(),
-    param("dbfilename", FileName, "dump.rdb").protected(),
+    param("dbfilename", FileName, "dump.rdb").protected().works(),
     param("disable-thp", Bool, "yes").at_start(),
     param("dynamic-hz", Bool, "yes"),
     param("enable-debug-assert", Bool, "no").at_start().hidden(),
@@ -329,8 +329,8 @@ pub const PARAMS: &[Param] = &[
     param("propagation-error-behavior", Enum(&["ignore", "panic", "panic-on-replicas"]), "ignore"),
     param("rdb-del-sync-files", Bool, "no"),
     param("rdb-save-incremental-fsync", Bool, "yes"),
-    param("rdbchecksum", Bool, "yes").at_start(),
-    param("rdbcompression", Bool, "yes"),
+    param("rdbchecksum", Bool, "yes").at_start().works(),
+    param("rdbcompression", Bool, "yes").works(),
     param("repl-backlog-size", Memory { min: 1, max: i64::MAX as u64 }, "1mb"),
     param("repl-backlog-ttl", LONG, "3600"),
     param("repl-disable-tcp-nodelay", Bool, "no"),
@@ -361,7 +361,7 @@ pub const PARAMS: &[Param] = &[
     param("slowlog-log-slower-than", Int { min: -1, max: i64::MAX }, "10000").works(),
     param("slowlog-max-len", LONG, "128").works(),
     param("socket-mark-id", Int { min: 0, max: u32::MAX as i64 }, "0").at_start(),
-    param("stop-writes-on-bgsave-error", Bool, "yes"),
+    param("stop-writes-on-bgsave-error", Bool, "yes").works(),
     param("stream-node-max-bytes", BYTES, "4096").works(),
     param("stream-node-max-entries", LONG, "100").works(),
     param("supervised", Enum(&["upstart", "systemd", "auto", "no"]), "no").at_start(),
@@ -458,6 +458,11 @@ impl Id {
     pub const LOGFILE: Id = id("logfile");
     pub const DAEMONIZE: Id = id("daemonize");
     pub const SAVE: Id = id("save");
+    pub const SHUTDOWN_ON_SIGTERM: Id = id("shutdown-on-sigterm");
+    pub const STOP_WRITES_ON_BGSAVE_ERROR: Id = id("stop-writes-on-bgsave-error");
+    pub const DBFILENAME: Id = id("dbfilename");
+    pub const RDBCOMPRESSION: Id = id("rdbcompression");
+    pub const RDBCHECKSUM: Id = id("rdbchecksum");
     pub const PIDFILE: Id = id("pidfile");
     pub const DIR: Id = id("dir");
     pub const QUERY_BUFFER_LIMIT: Id = id("client-query-buffer-limit");

@@ -90,6 +90,7 @@ fn check_mode(args: &Args<'_>) -> Result<(), ReplyError> {
 fn flush(cx: &mut Cx<'_>, dbs: &[DbIndex]) -> Result<Flow, ReplyError> {
     let (keys, space) = (cx.keys, &cx.world.keyspace);
     let (count, tables) = cx.stop_others(|cx| {
+        cx.world.background.break_off(cx.world); // What the snapshot was to hold goes.
         dbs.iter().for_each(|&db| mark_watchers(cx, db, None));
         let count: usize = dbs.iter().map(|&db| keys.on(db).count()).sum();
         (count, dbs.iter().filter_map(|db| space.roots.take(db.0 as usize)).collect())

@@ -8,8 +8,8 @@ use super::alone::Alone;
 use super::command::{Command, Cx, Flow, cmd, flag};
 use super::edit::{Value, update};
 use super::help::help;
-use super::persistence::NOT_KEPT;
-use super::{config, debug_protocol, protected, table};
+use super::snapshot::{self, Twin};
+use super::{config, debug_protocol, persistence, protected, restore, table};
 use crate::admin::log::{self, Level};
 use crate::admin::params::Id;
 use crate::admin::rewrite::Which;
@@ -19,6 +19,7 @@ use crate::base::ids::DbIndex;
 use crate::base::num::{parse_i64, parse_memory};
 use crate::base::sync::Ordering;
 use crate::keyspace::types::{Str, encoding_name, memory};
+use crate::persist::digest::Digest;
 use crate::resp::args::Args;
 use crate::resp::error::{ReplyError, escaped};
 use crate::table::{Change, Entry};
@@ -52,11 +53,16 @@ fn debug(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         (b"change-repl-id", 2) => change_repl_id(cx),
         (b"client-eviction", 2) => return Err(ReplyError::text("ERR maxmemory-clients is disabled.")),
         (b"config-rewrite-force-all", 2) => return config::rewrite(cx, Which::All),
-        (b"digest", 2) | (b"digest-value" | b"reload", 2..) => return Err(NOT_KEPT),
+        (b"digest", 2) => {
+            let digest = cx.stop_others(|cx| snapshot::digest(&cx.keys));
+            cx.reply.simple(&digest.text());
+        }
+        (b"digest-value", 2..) => digest_values(cx, args),
         (b"loadaof", 2) => {
             cx.effects.alone = Some(Alone::Reload);
             return Ok(Flow::Alone);
         }
+        (b"reload", 2..) => reload(cx, args)?,
         (b"error", 3) => return Err(ReplyError::owned(escaped(args.get(2)))),
         (b"help", 2) => debug_help(cx),
         (b"htstats", 3..) => table_stats(cx, args.get(2))?,
@@ -107,12 +113,14 @@ fn debug_help(cx: &mut Cx<'_>) {
             ("CHANGE-REPL-ID", "Take a new replication ID."),
             ("CLIENT-EVICTION", "An error: clients are not evicted."),
             ("CONFIG-REWRITE-FORCE-ALL", "As CONFIG REWRITE, with a line for every parameter."),
-            ("DIGEST | DIGEST-VALUE <key> ... | RELOAD", "An error: there are no snapshots."),
+            ("DIGEST", "A digest of all data."),
+            ("DIGEST-VALUE <key> ...", "Digests of values."),
             ("LOADAOF", "Forget everything and load the append-only file."),
             ("ERROR <text>", "Reply with this text as an error."),
             ("HTSTATS <db>", "How full the table of a database is."),
             ("HTSTATS-KEY <key>", "An error: no value has a table of its own."),
             ("LISTPACK <key> | QUICKLIST <key>", "Write about a value of this encoding into the log."),
+            ("LOADAOF", "An error: there is no journal."),
             ("LOG <message>", "Write a message into the log."),
             ("OBJECT <key>", "Show address, encoding and size of a value."),
             ("PANIC | ASSERT | SEGFAULT | OOM", "End the process at once, as a crash would."),
@@ -124,6 +132,11 @@ fn debug_help(cx: &mut Cx<'_>) {
             (
                 "QUICKLIST-PACKED-THRESHOLD <size>",
                 "Elements of lists from this size on stand alone; 0 for the usual one.",
+            ),
+            (
+                "RELOAD [MERGE|NOFLUSH|NOSAVE] ...",
+                "Save, empty all databases and load what was saved.\nMERGE: keys that are there are replaced. \
+                 NOFLUSH: databases are not emptied.\nNOSAVE: load the snapshot that is there.",
             ),
             ("REPLICATE <command> ...", "Send a command to all replicas: there are none."),
             ("SDSLEN <key>", "Lengths of a key and of its string."),
@@ -168,6 +181,55 @@ fn inner_table_stats(cx: &mut Cx<'_>, args: Args<'_>) -> ReplyError {
         Some(_) => ReplyError::text("ERR The value stored at the specified key is not represented using an hash table"),
         None => ReplyError::NoSuchKey,
     }
+}
+
+/// The digest of each value; zeros for a key that is not there.
+fn digest_values(cx: &mut Cx<'_>, args: Args<'_>) {
+    cx.reply.array(args.count() - 2);
+    for at in 2..args.count() {
+        let mut digest = Digest::default();
+        if let Some(entry) = cx.keys.peek(cx.key(&args, at)) {
+            restore::view(entry, |view| digest.add_value(view, entry.has_deadline()));
+        }
+        cx.reply.simple(&digest.text());
+    }
+}
+
+/// Saves everything and loads it again, while everything else stands still.
+/// Shape:  `[MERGE] [NOFLUSH] [NOSAVE]`
+/// Errors: options; the file, or what is in it.
+fn reload(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ReplyError> {
+    let (mut twin, mut flushes, mut saves) = (Twin::Refused, true, true);
+    for word in args.iter_from(2) {
+        match word.to_ascii_lowercase().as_slice() {
+            b"merge" => twin = Twin::Replaced,
+            b"noflush" => flushes = false,
+            b"nosave" => saves = false,
+            _ => {
+                return Err(ReplyError::text("ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options."));
+            }
+        }
+    }
+    persistence::hand_over_changes(cx);
+    cx.stop_others(|cx| {
+        let (world, keys) = (cx.world, cx.keys);
+        world.background.break_off(world);
+        if saves && snapshot::save(world, &keys).is_err() {
+            return Err(ReplyError::text("ERR"));
+        }
+        if flushes {
+            let roots = &world.keyspace.roots;
+            let tables = (0..world.keyspace.db_count()).filter_map(|db| roots.take(db)).collect();
+            world.keyspace.discard(tables, keys.guard);
+        }
+        snapshot::load(world, &keys, twin).map_err(|error| {
+            log::write(Level::Warning, format_args!("DEBUG RELOAD: {error}"));
+            ReplyError::text("ERR Error trying to load the RDB dump, check server logs.")
+        })
+    })?;
+    log::write(Level::Warning, format_args!("DB reloaded by DEBUG RELOAD"));
+    cx.reply.ok();
+    Ok(())
 }
 
 /// Where a value lies and how it is stored. A key that is past its deadline and not removed yet is shown, too.

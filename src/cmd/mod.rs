@@ -4,6 +4,7 @@
 
 pub mod alone;
 pub mod auth;
+pub mod background;
 pub mod blocking;
 pub mod command;
 pub mod docs;
@@ -45,6 +46,7 @@ pub mod introspect;
 pub mod key;
 pub mod latency;
 pub mod list;
+pub mod loading;
 pub mod lolwut;
 pub mod memory;
 pub mod module;
@@ -54,10 +56,12 @@ pub mod persistence;
 pub mod pubsub;
 pub mod relocate;
 pub mod replication;
+pub mod restore;
 pub mod scan;
 pub mod server;
 pub mod set;
 pub mod slowlog;
+pub mod snapshot;
 pub mod sort;
 pub mod stream;
 pub mod string;
@@ -96,6 +100,8 @@ mod list_wait;
 mod multi_string;
 mod options;
 mod protected;
+#[cfg(all(test, not(loom)))]
+mod restore_test;
 mod set_combine;
 mod set_pick;
 #[cfg(test)]

@@ -1,7 +1,8 @@
-//! What writes data to disk in other servers. Nothing is kept here, and a backup that was promised and never made would be
-//! worse than an error.
+//! Snapshots on demand: SAVE, BGSAVE, LASTSAVE.
 
 use super::command::{Command, Cx, Flow, acl, cmd, flag};
+use super::{background, snapshot};
+use crate::admin::log::{self, Level};
 use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
 
@@ -16,16 +17,8 @@ pub static ROWS: &[Command] = &[
         .acl(acl::ADMIN | acl::DANGEROUS)
         .group("server", "1.0.0")
         .tips(&["nondeterministic_output"]),
-    cmd("save", refuse).arity(1).flags(SAVES | flag::NO_MULTI).group("server", "1.0.0"),
+    cmd("save", save).arity(1).flags(SAVES | flag::NO_MULTI).group("server", "1.0.0"),
 ];
-
-/// Errors: always.
-fn refuse(_: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
-    Err(NOT_KEPT)
-}
-
-/// Why nothing can be saved, loaded or compared with a saved copy.
-pub(super) const NOT_KEPT: ReplyError = ReplyError::text("ERR this server keeps its data in memory only");
 
 /// Has the append-only file written anew: everything there is, and what changes from now on.
 /// Errors: that is under way.
@@ -38,20 +31,53 @@ fn bgrewriteaof(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
     Ok(Flow::Done)
 }
 
+/// Begins to take a snapshot, which goes on beside everything else.
 /// Shape:  `[SCHEDULE]`
-/// Errors: options; always.
-fn bgsave(_: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
-    match args.count() {
-        1 => Err(NOT_KEPT),
-        2 if args.is(1, "schedule") => Err(NOT_KEPT),
-        _ => Err(ReplyError::Syntax),
+/// Errors: options; one is being taken; the file.
+fn bgsave(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    if args.count() > 2 || args.count() == 2 && !args.is(1, "schedule") {
+        return Err(ReplyError::Syntax);
     }
+    cx.world.background.settle(cx.world);
+    if cx.world.saves.is_running() {
+        return Err(RUNNING);
+    }
+    hand_over_changes(cx);
+    let outcome = cx.stop_others(|cx| background::begin(cx.world, &cx.keys));
+    outcome.map_err(|error| {
+        log::write(Level::Warning, format_args!("Can't save in background: {error}"));
+        ReplyError::text("ERR")
+    })?;
+    cx.reply.simple("Background saving started");
+    Ok(Flow::Done)
 }
+
+const RUNNING: ReplyError = ReplyError::text("ERR Background save already in progress");
 
 /// The time of the last save, which counts from the start, as in a Redis that has not saved yet.
 fn lastsave(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
-    cx.reply.int((cx.world.started.0 / 1000) as i64);
+    cx.world.background.settle(cx.world);
+    cx.reply.int(cx.world.saves.status().last_s as i64);
     Ok(Flow::Done)
+}
+
+/// Writes a snapshot while everything stands still.
+/// Errors: one is being written; the file.
+fn save(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
+    cx.world.background.settle(cx.world);
+    if cx.world.saves.is_running() {
+        return Err(RUNNING);
+    }
+    hand_over_changes(cx);
+    let outcome = cx.stop_others(|cx| snapshot::save(cx.world, &cx.keys));
+    outcome.map_err(|_| ReplyError::text("ERR"))?;
+    cx.reply.ok();
+    Ok(Flow::Done)
+}
+
+/// Changes of this turn count before the snapshot that has them.
+pub(super) fn hand_over_changes(cx: &mut Cx<'_>) {
+    cx.keys.stats.dirty.add(std::mem::take(&mut cx.effects.dirty));
 }
 
 #[cfg(test)]
@@ -59,12 +85,9 @@ mod tests {
     use crate::cmd::testkit::check;
 
     #[test]
-    fn saving_is_refused_and_never_pretended() {
+    fn options_are_checked() {
         check(
             "
-            SAVE => ERR this server keeps its data in memory only
-            BGSAVE => ERR this server keeps its data in memory only
-            BGSAVE SCHEDULE => ERR this server keeps its data in memory only
             BGSAVE now => ERR syntax error
             BGREWRITEAOF => Background append only file rewriting started
             BGREWRITEAOF => ERR Background append only file rewriting already in progress

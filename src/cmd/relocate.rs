@@ -63,6 +63,9 @@ enum Outcome {
 /// Puts the value, with its deadline, at its new place. Source and destination differ.
 fn relocate(cx: &mut Cx<'_>, path: &Path<'_>) -> Outcome {
     let keys = cx.keys;
+    if path.to.0 != keys.db() {
+        keys.on(path.to.0).before_write(path.to.1); // Of another database: the command's keys are those of this one.
+    }
     let outcome = keys.transact(&[path.from, path.to], |txn| {
         let Some(source) = keys.live(txn.old(0)) else { return Outcome::NoSource };
         if keys.live(txn.old(1)).is_some() && !path.may_replace {

@@ -2,6 +2,7 @@
 
 use super::client;
 use super::command::{Command, Cx, Flow, Wait, Woken, acl, cmd, flag};
+use super::snapshot;
 use crate::base::clock::wall_micros;
 use crate::base::num::parse_i64;
 use crate::resp::args::Args;
@@ -55,7 +56,7 @@ fn role(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
 
 /// Stops the server.
 /// Shape:  `[NOSAVE | SAVE] [NOW] [FORCE]`, or `ABORT`
-/// Errors: options; SAVE, which cannot be honoured without persistence unless FORCE is given; nothing to abort.
+/// Errors: options; a snapshot that cannot be written, unless FORCE is given; nothing to abort.
 fn shutdown(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let (mut save, mut nosave, mut force, mut abort) = (false, false, false, false);
     for word in args.iter_from(1) {
@@ -77,10 +78,16 @@ fn shutdown(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     if !nosave && cx.world.scripts.busy.is_on() {
         return Err(cx.world.scripts.busy.refusal());
     }
-    if save && !force {
-        return Err(ReplyError::text("ERR Errors trying to SHUTDOWN. Check logs."));
-    }
-    Ok(Flow::Shutdown)
+    let saves = save || !nosave && snapshot::has_save_points(cx.world);
+    let is_saved = cx.stop_others(|cx| {
+        cx.world.background.break_off(cx.world);
+        let is_saved = !saves || snapshot::save(cx.world, &cx.keys).is_ok() || force;
+        if is_saved {
+            cx.world.attention.end(); // Nothing is answered that was not saved.
+        }
+        is_saved
+    });
+    if is_saved { Ok(Flow::Shutdown) } else { Err(ReplyError::text("ERR Errors trying to SHUTDOWN. Check logs.")) }
 }
 
 /// Seconds and microseconds of the real-time clock.
@@ -161,7 +168,6 @@ mod tests {
             SHUTDOWN SAVE NOSAVE => ERR syntax error
             SHUTDOWN ABORT NOW => ERR syntax error
             SHUTDOWN ABORT => ERR No shutdown in progress.
-            SHUTDOWN SAVE => ERR Errors trying to SHUTDOWN. Check logs.
         ",
         );
         assert_eq!(Client::new().run(&Line::new("SHUTDOWN NOSAVE NOW FORCE")), (Vec::new(), Flow::Shutdown));

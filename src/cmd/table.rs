@@ -43,6 +43,7 @@ static FAMILIES: &[&[Command]] = &[
     super::persistence::ROWS,
     super::pubsub::ROWS,
     super::relocate::ROWS,
+    super::restore::ROWS,
     super::replication::ROWS,
     super::scan::ROWS,
     super::script::ROWS,

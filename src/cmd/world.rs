@@ -1,7 +1,9 @@
 //! `World`: everything that is shared by all loops, in one place that handlers can reach.
 
+use super::background::Background;
 use super::blocking::Blocked;
 use super::functions::Functions;
+use super::loading::Intake;
 use super::scripts::Scripts;
 use super::{permission, table};
 use crate::admin::acl::Acl;
@@ -13,6 +15,7 @@ use crate::admin::memory;
 use crate::admin::notify::Class;
 use crate::admin::params::Id;
 use crate::admin::rates::Rates;
+use crate::admin::saves::Saves;
 use crate::admin::slowlog::SlowLog;
 use crate::admin::stats::LoopStats;
 use crate::base::clock::{MonoNs, WallMs, wall_micros};
@@ -60,6 +63,11 @@ pub struct World {
     pub attention: Attention,
     /// Samples for the rates in INFO; one loop's timer calls `rates.sample`.
     pub rates: Rates,
+    pub saves: Saves,
+    /// The snapshot that is being taken.
+    pub background: Background,
+    /// The keys of a snapshot that is being loaded, on their way.
+    pub intake: Intake,
     pub slowlog: SlowLog,
     pub latency: LatencyMonitor,
     pub boot: Boot,
@@ -107,7 +115,7 @@ impl Default for Boot {
 impl World {
     /// A world without data and clients, every parameter at its default.
     pub fn new(boot: Boot, hasher: KeyHasher) -> Self {
-        let run_id = run_id(&hasher);
+        let (run_id, started) = (run_id(&hasher), WallMs(wall_micros() / 1000));
         World {
             repl_id: Mutex::new(run_id.clone()),
             run_id,
@@ -126,11 +134,14 @@ impl World {
             functions: Functions::new(boot.loops),
             attention: Attention::new(boot.loops),
             rates: Rates::default(),
+            saves: Saves::new(started),
+            intake: Intake::default(),
+            background: Background::default(),
             slowlog: SlowLog::default(),
             latency: LatencyMonitor::default(),
             boot,
             apply: OnceLock::new(),
-            started: WallMs(wall_micros() / 1000),
+            started,
             started_mono: MonoNs::now(),
             active_expire: AtomicU32::new(1),
             list_alone_len: AtomicU32::new(0),

@@ -35,6 +35,8 @@ pub enum Mail {
     UsersChanged,
     /// Look whom the time wakes: a pause was ended.
     Look,
+    /// A signal wants the server to stop: save what must be saved, then tell everybody to end.
+    Terminate,
     /// Send what waits, close everything, end.
     Shutdown,
 }

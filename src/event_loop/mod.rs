@@ -35,6 +35,7 @@ mod parked;
 mod post;
 mod send;
 mod slab;
+mod snapshots;
 mod timers;
 mod window;
 
@@ -45,6 +46,7 @@ use crate::base::clock::{MonoNs, WallMs};
 use crate::base::ids::LoopId;
 use crate::base::prng::Prng;
 use crate::base::sync::Ordering;
+use crate::cmd::background::Place;
 use crate::cmd::command::Effects;
 use crate::cmd::world::World;
 use crate::exec::{effects, invalidate, slow, tell};
@@ -110,6 +112,8 @@ pub struct EventLoop<E: Engine> {
     local: Rc<Local>,
     prng: Prng,
     effects: Effects,
+    /// Where it goes on with the snapshot that is being taken.
+    snapshot_at: Option<Place>,
     /// A job has let others run in between: what the turn had before it was put away.
     is_interrupted: bool,
     /// Set when the loop stops: until then it waits for its clients.
@@ -145,6 +149,7 @@ impl<E: Engine> EventLoop<E> {
             local: Rc::new(Local::new(!seed)),
             prng: Prng::seeded(seed),
             effects: Effects::of(id),
+            snapshot_at: None,
             is_interrupted: false,
             deadline: None,
             clock: MonoNs::default(),
@@ -192,9 +197,15 @@ impl<E: Engine> EventLoop<E> {
         stats.turns.add(1);
         self.file(now);
         self.house_keeping(now);
+        if self.world.attention.is_loading() {
+            self.load_some(now);
+        }
         let is_busy = !self.ready.is_empty();
         self.work(now);
         self.flush(now);
+        if self.world.attention.is_snapshot_taken() {
+            self.walk_some(now);
+        }
         self.ring_alarms(now);
         if is_busy {
             stats.note_turn(MonoNs::now().since(self.clock), stats.commands.total() - commands);
@@ -245,7 +256,7 @@ impl<E: Engine> EventLoop<E> {
     fn wait(&mut self, now: WallMs) -> io::Result<()> {
         let (mailbox, safepoint) = (self.fleet.mailbox(self.id), &self.world.safepoint);
         let is_idle = self.ready.is_empty() && self.guests.is_empty() && self.listeners_due.is_empty();
-        let sleeps = is_idle && mailbox.prepare_sleep();
+        let sleeps = is_idle && mailbox.prepare_sleep() && !self.has_to_load() && !self.has_to_walk();
         let timeout = if sleeps { self.sleep_time(now) } else { Duration::ZERO };
         if sleeps {
             self.seat.rest(); // Garbage does not wait for this loop to wake up again.
@@ -288,6 +299,7 @@ impl<E: Engine> EventLoop<E> {
                 Mail::UsersChanged => self.silence_the_forbidden(),
                 Mail::Post(batch) => self.hand_out_batch(&batch),
                 Mail::Look => {} // Being awake is all: `ring_alarms` looks.
+                Mail::Terminate => self.terminate(now),
                 Mail::Shutdown => self.drain_all(),
             }
         }

@@ -15,6 +15,8 @@ use std::time::Duration;
 const SLEEP_MS_MAX: u64 = 1000;
 /// While a script runs for too long, what is due waits for its end.
 const BUSY_SLEEP: Duration = Duration::from_millis(5);
+/// While a snapshot waits for the disk.
+const SNAPSHOT_SLEEP: Duration = Duration::from_millis(2);
 /// Time between two rounds while nothing else happens, whatever `hz` says.
 const IDLE_ROUND_MS: u64 = 100;
 /// Every client is looked at once in so many milliseconds.
@@ -60,6 +62,7 @@ impl<E: Engine> EventLoop<E> {
         let alarm = self.parked.next_at(self.world, now).map(|at| Duration::from_millis(at.0.saturating_sub(now.0)));
         let due = [alarm, self.local.expiry.sleep_time(now, self.expires(now))];
         let sleep = due.into_iter().flatten().fold(sleep, Duration::min);
+        let sleep = if self.world.attention.is_snapshot_taken() { sleep.min(SNAPSHOT_SLEEP) } else { sleep };
         if self.world.attention.is_busy() { sleep.max(BUSY_SLEEP) } else { sleep }
     }
 
@@ -94,6 +97,7 @@ impl<E: Engine> EventLoop<E> {
                 self.world.note_memory();
                 self.look_at_journal();
                 self.let_watching_rest();
+                self.look_after_snapshots(now);
             }
             if self.world.journal.is_scheduled() {
                 self.tend_journal(now);

@@ -39,6 +39,13 @@ pub struct Turn<'t> {
     pub is_alone: bool,
 }
 
+const UNSAVED: ReplyError = ReplyError::text(
+    "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may modify \
+     the data set are disabled, because this instance is configured to report errors during writes if RDB snapshotting fails \
+     (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error.",
+);
+const LOADING: ReplyError = ReplyError::text("LOADING Redis is loading the dataset in memory");
+
 impl<'t> Turn<'t> {
     /// The selected database of this client.
     #[inline]
@@ -62,8 +69,9 @@ impl Turn<'_> {
         let mark = reply.mark();
         session.before_reply();
         let flow = match gate::admit(row, &args, session, self.world, self.stats) {
-            Ok(row) if self.world.attention.is_wanted() && self.is_busy_for(row) => {
-                let error = self.world.scripts.busy.refusal();
+            Ok(_) if self.world.attention.is_wanted() && self.world.attention.is_ended() => return Flow::Close,
+            Ok(row) if self.world.attention.is_wanted() && self.is_barred(row) => {
+                let error = self.barrier(row);
                 self.reject(Some(row), session, reply, error);
                 Flow::Done
             }
@@ -110,10 +118,23 @@ impl Turn<'_> {
         flow
     }
 
-    /// Is the command refused because a script runs for too long?
+    /// Is the command refused because a script runs for too long, or because data is being loaded?
     #[cold]
-    fn is_busy_for(&self, row: &Command) -> bool {
-        self.world.attention.is_busy() && !row.has(flag::ALLOW_BUSY)
+    fn is_barred(&self, row: &Command) -> bool {
+        let attention = &self.world.attention;
+        attention.is_busy() && !row.has(flag::ALLOW_BUSY)
+            || attention.is_loading() && !row.has(flag::LOADING)
+            || attention.is_refusing() && (row.has(flag::WRITE) || row.name == "ping")
+    }
+    /// Why.
+    #[cold]
+    fn barrier(&self, row: &Command) -> ReplyError {
+        let attention = &self.world.attention;
+        match () {
+            _ if attention.is_loading() && !row.has(flag::LOADING) => LOADING,
+            _ if attention.is_busy() && !row.has(flag::ALLOW_BUSY) => self.world.scripts.busy.refusal(),
+            _ => UNSAVED,
+        }
     }
 
     /// Why nothing can be changed: the disk.

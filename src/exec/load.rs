@@ -10,12 +10,14 @@ use super::replay::replay;
 use crate::admin::log;
 use crate::admin::params::Id;
 use crate::base::clock::MonoNs;
+use crate::base::ids::DbIndex;
 use crate::cmd::session::Session;
+use crate::cmd::snapshot::{self, Twin};
 use crate::cmd::world::World;
 use crate::journal::check::{Refusal, check};
 use crate::journal::manifest::{Manifest, Part};
-use crate::keyspace::Local;
 use crate::keyspace::events::Listener;
+use crate::keyspace::{Keys, Local};
 use crate::resp::error::ReplyError;
 use crate::resp::reply::Reply;
 use crate::table::Participant;
@@ -64,6 +66,11 @@ fn load_part(world: &World, local: &Local, path: &Path, name: &str, is_last: boo
         _ => failed(error),
     })?;
     let len = file.metadata().map_err(failed)?.len();
+    let mut head = [0; 5];
+    if file.read_exact(&mut head).is_ok() && matches!(&head, b"REDIS" | b"VALKE") {
+        return load_snapshot(world, local, path, name).map(|()| len);
+    }
+    file.seek(SeekFrom::Start(0)).map_err(failed)?;
     let verdict = check(&mut file, len).map_err(|refusal| match refusal {
         Refusal::Io(error) => failed(error),
         Refusal::Damaged { offset } => format!(
@@ -90,6 +97,16 @@ fn load_part(world: &World, local: &Local, path: &Path, name: &str, is_last: boo
     let count = replay(world, local, &Participant::new(), whole).map_err(failed)?;
     log::notice(format_args!("DB loaded from {name}: {count} commands"));
     Ok(verdict.good_len)
+}
+
+/// Loads a base that is a snapshot, as Redis writes it.
+fn load_snapshot(world: &World, local: &Local, path: &Path, name: &str) -> Result<(), String> {
+    let seat = Participant::new();
+    let guard = seat.pin();
+    let now = world.keyspace.now.refresh();
+    let keys = Keys::new(&world.keyspace, DbIndex(0), &guard, &world.stats[0], local, now);
+    snapshot::load_file(world, &keys, path, Twin::Refused)
+        .map_err(|error| format!("Bad snapshot in the append only file {name}: {error}. Restore it from a copy."))
 }
 
 /// How long a reload waits for the disk.

@@ -68,6 +68,7 @@ impl Turn<'_> {
             Touched::Unknown => {
                 self.step_in(session.home);
                 ledger.open_alone();
+                self.hand_over(row, session, args);
             }
             Touched::These(places) => {
                 let keys = self.keys(session);
@@ -96,11 +97,22 @@ impl Turn<'_> {
     pub(super) fn begin_inside(&mut self, row: &Command, session: &Session, args: &Args<'_>) {
         if self.local.events.is_ordered() {
             self.local.ledger.begin_command();
+            if row.has(flag::WRITE) {
+                self.hand_over(row, session, args);
+            }
             if row.group == "hash" && row.has(flag::WRITE) && self.local.events.is_journaled() {
                 let keys = self.keys(session);
                 keys.settle_fields(keys.key(args.get(1), args.hash(1)));
             }
             self.effects.dirty_before = self.effects.dirty;
+        }
+    }
+
+    /// A running snapshot gets what is there, before a command inside the safepoint changes it.
+    fn hand_over(&self, row: &Command, session: &Session, args: &Args<'_>) {
+        if self.world.keyspace.handover.is_on() {
+            let (keys, found) = (self.keys(session), keyspec::positions(row, args).unwrap_or_default());
+            found.iter().for_each(|&(at, _)| keys.before_write(keys.key(args.get(at), args.hash(at))));
         }
     }
 

@@ -11,10 +11,12 @@ pub mod expire;
 mod expire_fuzz;
 mod fields;
 mod freer;
+pub mod handover;
 pub mod objects;
 pub mod order;
 pub mod recency;
 pub mod safepoint;
+pub mod store;
 pub mod types;
 pub mod waiters;
 pub mod watched;
@@ -31,6 +33,7 @@ use crate::table::{Change, Entry, Guard, Table, Txn, Walk, Walked, snapshot, tra
 use events::{Events, Listeners};
 use expire::Expiry;
 use freer::Freer;
+use handover::Handover;
 use order::{Ledger, Order};
 use recency::Recency;
 use smallvec::SmallVec;
@@ -48,6 +51,8 @@ pub struct Keyspace {
     pub listeners: Listeners,
     /// The order of all changes, if somebody keeps it.
     pub order: Order,
+    /// The snapshot that is being taken.
+    pub handover: Handover,
     freer: Freer,
     /// Tables that were taken away so far: tells the loops that some of their wheels are empty now.
     flushes: AtomicU32,
@@ -86,6 +91,7 @@ impl Keyspace {
             now: NowMs::new(),
             listeners: Listeners::default(),
             order: Order::default(),
+            handover: Handover::default(),
             freer: Freer::default(),
             flushes: AtomicU32::new(0),
             expiry_stands_until: AtomicU64::new(0),

@@ -264,7 +264,13 @@ impl Ledger {
 
 /// A change of `key` in `table` follows, under its stripe or inside a safepoint: a running snapshot takes what is there.
 #[inline]
-pub fn before_write(_space: &Keyspace, _table: &Table, _key: Key<'_>, _guard: &Guard<'_>) {}
+pub fn before_write(space: &Keyspace, table: &Table, key: Key<'_>, guard: &Guard<'_>) {
+    if space.handover.is_on()
+        && let Some(entry) = table.get(key, guard)
+    {
+        space.handover.hand(table.id(), entry);
+    }
+}
 
 impl Keys<'_> {
     /// A change of `key` follows, under its stripe: a running snapshot takes what is there.

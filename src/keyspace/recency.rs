@@ -81,6 +81,15 @@ impl Recency {
     pub fn inherited(&self, old: Entry<'_>) -> u32 {
         if self.is_lfu.get() { old.recency() } else { self.clock.get() }
     }
+    /// The field of a key that was last used so many seconds ago (LRU).
+    pub fn idle_for(&self, seconds: u64) -> Option<u32> {
+        let ago = seconds.min(SECONDS_MASK as u64) as u32;
+        (!self.is_lfu.get()).then(|| self.clock.get().wrapping_sub(ago) & SECONDS_MASK)
+    }
+    /// The field of a key with this count of uses (LFU).
+    pub fn used(&self, counter: u8) -> Option<u32> {
+        self.is_lfu.get().then(|| self.clock.get() << COUNTER_BITS | counter as u32)
+    }
     /// Notes a use.
     /// Cost: a load and a compare; a CAS if the field changes.
     #[inline]

@@ -5,11 +5,12 @@ use super::error::StartError;
 use super::listen::Listeners;
 use super::oom::OomScore;
 use super::options::Settings;
-use super::{cores, journal, limits, screen, signals, threads, users};
+use super::{cores, journal, limits, recover, screen, signals, threads, users};
 use crate::admin::config::Config;
 use crate::admin::log;
 use crate::admin::params::Id;
 use crate::base::hash::KeyHasher;
+use crate::base::ids::LoopId;
 use crate::cmd::world::{Boot, World};
 use crate::event_loop::disk;
 use crate::event_loop::fleet::{Fleet, Mail};
@@ -66,7 +67,7 @@ pub fn serve(settings: Settings) -> Result<(), StartError> {
     let world: &'static World = Box::leak(Box::new(World { config, acl, ..World::new(boot, KeyHasher::random()) }));
     world.publish_events();
     let fleet: &'static Fleet = Box::leak(Box::new(fleet));
-    signals::watch(|| fleet.broadcast(|| Mail::Shutdown))
+    signals::watch(|| fleet.mailbox(LoopId(0)).send(Mail::Terminate))
         .map_err(|error| StartError(format!("A thread for signals cannot be made: {error}. Raise `ulimit -u`.")))?;
     screen::show(world, kind, &listeners, pinned);
     let Listeners { per_loop, tcp, unix, .. } = listeners;
@@ -78,6 +79,8 @@ pub fn serve(settings: Settings) -> Result<(), StartError> {
     let keeper = disk::start(world, fleet)
         .map_err(|error| StartError(format!("A thread for the journal cannot be made: {error}. Raise `ulimit -u`.")))?;
     let local = journal::open(world)?;
+    recover::begin(world, fleet)
+        .map_err(|error| StartError(format!("A thread for loading cannot be made: {error}. Raise `ulimit -u`.")))?;
     let outcome = join(threads::start(seats, world, fleet, per_loop, local));
     journal::close(world, keeper);
     for path in unix.iter().chain(&pidfile) {

@@ -18,6 +18,7 @@ mod limits;
 mod listen;
 mod oom;
 pub mod options;
+mod recover;
 mod screen;
 mod signals;
 mod threads;

@@ -1,7 +1,7 @@
 //! An entry: one allocation that holds a key, its deadline and its value.
 //!
 //! ```text
-//! +0   live   u32   recency20 | snapshot8 | 4 spare           mutable, relaxed
+//! +0   live   u32   recency20 | era12                          mutable, relaxed
 //! +4   fixed  u32   payload2 | kind4 | HAS_TTL | PINNED | klen8 | vlen16      never changes
 //! +8   ttl    u64   unix ms << 1 | FROZEN                      only with HAS_TTL
 //! then cell   u64   value << 1 | FROZEN                        payload Cell
@@ -50,6 +50,31 @@ const PAYLOAD_BLOB: u32 = 2;
 const PAYLOAD_OBJECT: u32 = 3;
 
 const _: () = assert!(BLOB_LEN_MIN <= u16::MAX as usize, "inline lengths fit 16 bits");
+
+/// Bits of an entry's era: which snapshot has taken it last (`keyspace::handover`).
+const ERA_BITS: u32 = 12;
+const ERA_MASK: u32 = (1 << ERA_BITS) - 1;
+
+/// The present era: new entries are born in it. Of the process, not of a keyspace: a passer-by that counts it up does no harm.
+#[cfg(not(loom))]
+static ERA: AtomicU32 = AtomicU32::new(0);
+
+/// The present era. Order: Relaxed: it changes inside a safepoint.
+#[inline]
+fn era() -> u32 {
+    #[cfg(not(loom))]
+    return ERA.load(Ordering::Relaxed);
+    #[cfg(loom)]
+    0
+}
+
+/// A new era begins; the caller is inside a safepoint. 0 is nobody's: what was made before the first snapshot.
+pub fn begin_era() -> u32 {
+    let next = era() % ERA_MASK + 1;
+    #[cfg(not(loom))]
+    ERA.store(next, Ordering::Relaxed);
+    next
+}
 
 /// The fixed front of every entry.
 #[repr(C)]
@@ -318,6 +343,27 @@ impl<'g> Entry<'g> {
             let _ = live.compare_exchange(seen, recency << 12 | seen & 0xfff, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
+    /// The era in which it was made, or taken by a snapshot.
+    #[inline]
+    pub fn era(self) -> u32 {
+        // Acquire: pairs with `claim`: whoever sees that it was taken goes on behind that.
+        self.header().live.load(Ordering::Acquire) & ERA_MASK
+    }
+    /// Takes the entry for an era. False: somebody else has.
+    pub fn claim(self, era: u32) -> bool {
+        let live = &self.header().live;
+        let mut seen = live.load(Ordering::Relaxed);
+        loop {
+            if seen & ERA_MASK == era {
+                return false;
+            }
+            // AcqRel: what the claimer has read of the entry, it has read before; what others change comes behind.
+            match live.compare_exchange_weak(seen, seen & !ERA_MASK | era, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => seen = now,
+            }
+        }
+    }
     /// Bytes of the allocation (a blob's own bytes not counted).
     pub fn alloc_len(self) -> usize {
         let header = self.header();
@@ -440,7 +486,7 @@ impl NewEntry {
         let klen = key.len().min(KLEN_EXTENDED) as u32;
         let ttl = if expires_at.is_some() { HAS_TTL } else { 0 };
         let fixed = payload << 30 | (kind.0 as u32) << 26 | ttl | klen << 16 | inline_len as u32;
-        let header = Header { live: AtomicU32::new(recency << 12), fixed, plain: Plain::new() };
+        let header = Header { live: AtomicU32::new(recency << ERA_BITS | era()), fixed, plain: Plain::new() };
         let at = header.shape();
         let len = at.key + key.len() + inline_len; // Never 0: there is a header.
         let Some(block) = NonNull::new(recycle::take(len).cast::<Header>()) else {

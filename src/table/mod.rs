@@ -125,6 +125,9 @@ fn inherit(lock: Option<&mut Exclusive<'_>>, heir: Entry<'_>) {
 }
 
 impl Table {
+    /// Shards of a table: a walk may be divided there.
+    pub const SHARD_COUNT: usize = SHARDS;
+
     /// An empty table: one group per shard.
     pub fn new(hasher: KeyHasher) -> Self {
         Self::with_id(hasher, 0)

@@ -113,6 +113,13 @@ pub struct Walk {
     bits: u32,
 }
 
+impl Walk {
+    /// A walk that begins with this shard.
+    pub fn from_shard(shard: usize) -> Self {
+        Walk { shard, class: 0, bits: 0 }
+    }
+}
+
 /// What a piece of a walk came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Walked {

@@ -35,6 +35,7 @@ mod pubsub;
 mod scripting;
 mod server;
 mod set;
+mod snapshot;
 mod sorted_set;
 mod start_stop;
 mod statistics;

@@ -6,23 +6,37 @@ use crate::admin::rates::Totals;
 use crate::admin::stats::commands_run;
 use crate::base::ids::DbIndex;
 use crate::base::prng::Prng;
+use crate::base::sync::Ordering::Relaxed;
 use crate::cmd::command::Cx;
 use crate::keyspace::Keys;
 use crate::pubsub::Space;
 
-/// There is no persistence yet; tools wait for these fields to say that nothing is going on.
+/// Snapshots: the last one, the one that is being written, the one that is being loaded.
 pub fn persistence(text: &mut Text, cx: &Cx<'_>) {
-    text.zeros(&["loading", "async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age"]);
-    text.field("current_fork_perc", "0.00");
-    text.zeros(&["current_save_keys_processed", "current_save_keys_total"]);
-    text.field("rdb_changes_since_last_save", sum(cx, |stats| &stats.dirty));
-    text.field("rdb_bgsave_in_progress", 0);
-    text.field("rdb_last_save_time", cx.world.started.0 / 1000);
-    text.field("rdb_last_bgsave_status", "ok");
-    text.field("rdb_last_bgsave_time_sec", -1);
-    text.field("rdb_current_bgsave_time_sec", -1);
-    text.zeros(&["rdb_saves", "rdb_last_cow_size", "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"]);
+    cx.world.background.settle(cx.world);
+    let status = cx.world.saves.status();
+    let seconds = |seconds: Option<u64>| seconds.map_or(-1, |seconds| seconds as i64);
+    text.field("loading", cx.world.attention.is_loading() as u64);
+    text.zeros(&["async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age"]);
+    let percent = 100.0 * status.keys_done as f64 / status.keys_total.max(1) as f64;
+    text.field("current_fork_perc", format_args!("{percent:.2}"));
+    text.field("current_save_keys_processed", status.keys_done);
+    text.field("current_save_keys_total", status.keys_total);
+    text.field("rdb_changes_since_last_save", cx.world.saves.changes_since(sum(cx, |stats| &stats.dirty)));
+    text.field("rdb_bgsave_in_progress", status.running_s.is_some() as u64);
+    text.field("rdb_last_save_time", status.last_s);
+    text.field("rdb_last_bgsave_status", if status.has_failed { "err" } else { "ok" });
+    text.field("rdb_last_bgsave_time_sec", seconds(status.took_s));
+    text.field("rdb_current_bgsave_time_sec", seconds(status.running_s));
+    text.field("rdb_saves", status.count);
+    text.zeros(&["rdb_last_cow_size"]); // Nothing is copied by the kernel.
+    let loading = &cx.world.saves.loading;
+    text.field("rdb_last_load_keys_expired", loading.keys_expired.load(Relaxed));
+    text.field("rdb_last_load_keys_loaded", loading.keys_loaded.load(Relaxed));
     append_only(text, cx);
+    if cx.world.attention.is_loading() {
+        load_progress(text, cx);
+    }
 }
 
 /// The append-only file.
@@ -49,6 +63,21 @@ fn append_only(text: &mut Text, cx: &Cx<'_>) {
         text.field("aof_pending_bio_fsync", (journal.written() > journal.durable()) as u64);
         text.field("aof_delayed_fsync", facts.delayed_syncs);
     }
+}
+
+/// How far a load is, and when it will be done if it goes on like this.
+fn load_progress(text: &mut Text, cx: &Cx<'_>) {
+    let loading = &cx.world.saves.loading;
+    let (started, total) = (loading.started_s.load(Relaxed), loading.total_len.load(Relaxed));
+    let loaded = loading.loaded_len.load(Relaxed).min(total);
+    let elapsed = (cx.keys.now.0 / 1000).saturating_sub(started);
+    let eta = (total - loaded) as u128 * elapsed as u128 / loaded.max(1) as u128;
+    text.field("loading_start_time", started);
+    text.field("loading_total_bytes", total);
+    text.field("loading_rdb_used_mem", loading.used_memory.load(Relaxed));
+    text.field("loading_loaded_bytes", loaded);
+    text.ratio("loading_loaded_perc", 100.0 * loaded as f64 / total.max(1) as f64);
+    text.field("loading_eta_seconds", if elapsed == 0 { 1 } else { eta });
 }
 
 pub fn stats(text: &mut Text, cx: &Cx<'_>) {

@@ -106,6 +106,24 @@ impl Hash {
             }
         }
     }
+    /// Number of fields, those past their deadline included.
+    pub fn count(&self) -> usize {
+        match self {
+            Hash::Plain(pack) => pack.len() / 2,
+            Hash::Timed(timed) => timed.pack.len() / small::STRIDE,
+            Hash::Table(table) => table.count(),
+        }
+    }
+    /// Visits all fields with their deadlines, those past them included.
+    pub fn for_all<'a>(&'a self, mut visit: impl FnMut(Piece<'a>, Piece<'a>, Option<WallMs>)) {
+        match self {
+            Hash::Plain(_) => self.for_each(WallMs(0), |name, value| visit(name, value, None)),
+            Hash::Timed(timed) => timed.for_all(visit),
+            Hash::Table(table) => {
+                table.for_all(|field| visit(Piece::Bytes(field.name()), Piece::Bytes(field.value()), field.deadline()))
+            }
+        }
+    }
     /// Visits the fields at `cursor` and returns the next cursor; 0 at the end. What is there throughout is seen. None stands
     /// for a field of a table that is past its deadline.
     pub fn scan(&self, cursor: u64, now: WallMs, mut visit: impl FnMut(Option<(Piece<'_>, Piece<'_>)>)) -> u64 {

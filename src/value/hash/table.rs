@@ -111,6 +111,10 @@ impl FieldTable {
             self.fields.iter().filter(|field| !field.is_dead(now)).for_each(visit);
         }
     }
+    /// Visits the fields, those past their deadline included.
+    pub(super) fn for_all<'a>(&'a self, visit: impl FnMut(&'a Field)) {
+        self.fields.iter().for_each(visit);
+    }
     /// As `for_each`, until `visit` breaks off.
     #[inline]
     pub(super) fn visit<'a, B>(

@@ -63,6 +63,9 @@ const LISTPACK_OVERHEAD: usize = 7;
 const ELEMENT_OVERHEAD: usize = 8;
 
 impl Limits {
+    /// Few elements to a chunk: for tests.
+    #[cfg(any(test, fuzzing))]
+    pub const SMALL: Limits = Limits { room: Room::Count(8), depth: 0, alone_len: 0 };
     /// From `list-max-listpack-size` (-1 to -5: 4 to 64 KiB; else a count) and `list-compress-depth`.
     pub fn new(size: i64, depth: i64) -> Self {
         let room = match size {

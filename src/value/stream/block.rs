@@ -117,6 +117,10 @@ impl<'b> Entry<'b> {
     pub fn field_count(&self) -> usize {
         self.count
     }
+    /// Are its field names those of the block?
+    pub fn has_block_names(&self) -> bool {
+        self.flags & SAME != 0
+    }
     /// Field names and values in their order.
     pub fn fields(&self) -> Fields<'b> {
         Fields { names: (self.flags & SAME != 0).then_some(self.names), body: self.body, left: self.count }
@@ -181,7 +185,7 @@ impl Block {
         self.listpack_body + int_len(self.live as i64) + int_len(self.dead as i64)
     }
     /// Bytes in use.
-    pub fn len(&self) -> usize {
+    pub fn used(&self) -> usize {
         self.bytes.len()
     }
     /// Bytes that were allocated.
@@ -248,6 +252,12 @@ impl Block {
         let names = rest;
         (0..count).for_each(|_| _ = take_text(&mut rest));
         (count, names, self.bytes.len() - rest.len())
+    }
+
+    /// The field names of its first entry.
+    pub fn names(&self) -> impl Iterator<Item = &[u8]> {
+        let (count, mut rest, _) = self.head();
+        (0..count).map(move |_| take_text(&mut rest))
     }
 
     /// All entries from first to last, deleted ones included.

@@ -215,6 +215,11 @@ impl Group {
         self.consumers.get_mut(pending.owner).pending.insert(id, ());
     }
 
+    /// Makes an entry pending as a snapshot has it.
+    pub fn restore(&mut self, id: StreamId, pending: Pending) {
+        self.own(id, pending);
+    }
+
     /// Shows a consumer up to `count` of its pending entries from `start` on, again: `visit` gets each with its entry, or
     /// with None if that is gone. Those that are there count as delivered once more.
     pub fn repeat<'l>(

@@ -56,6 +56,13 @@ impl Log {
     pub(super) fn of(blocks: VecDeque<Block>) -> Self {
         Log { blocks, ..Log::default() }
     }
+    /// Blocks as a snapshot has them, in their order.
+    pub(super) fn restored(blocks: VecDeque<Block>) -> Self {
+        let len = blocks.iter().map(Block::live).sum();
+        let mut log = Log { blocks, len, ..Log::default() };
+        log.renew_first_id();
+        log
+    }
     /// Number of entries.
     pub fn len(&self) -> u64 {
         self.len
@@ -114,7 +121,7 @@ impl Log {
     fn begin_block<'a>(&mut self, base: StreamId, names: impl ExactSizeIterator<Item = &'a [u8]>) {
         let room = self.blocks.back_mut().map_or(0, |last| {
             last.close();
-            last.len() + last.len() / 16 // Neighbours are alike.
+            last.used() + last.used() / 16 // Neighbours are alike.
         });
         self.blocks.push_back(Block::new(base, names, room.min(4096)));
     }

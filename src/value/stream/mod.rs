@@ -20,7 +20,7 @@ mod stream_fuzz;
 #[cfg(all(test, not(loom)))]
 mod stream_model;
 
-pub use block::{Entry, Fields};
+pub use block::{Block, Entry, Fields};
 pub use group::{Claim, Consumer, ConsumerId, Delivery, Group, Pending};
 pub use id::{IdBuffer, IdText, StreamId, c_string};
 pub use log::{BlockLimits, Keep, Log, TooLarge, Trim};
@@ -65,6 +65,14 @@ pub enum Deletion {
 impl Stream {
     pub fn log(&self) -> &Log {
         &self.0.log
+    }
+    /// A stream of these blocks, whose ids ascend from block to block; none has lost all its entries.
+    pub fn of_blocks(blocks: VecDeque<Block>) -> Self {
+        Stream(Box::new(Parts { log: Log::restored(blocks), groups: BTreeMap::new() }))
+    }
+    /// The blocks in the order of their ids.
+    pub fn blocks(&self) -> impl ExactSizeIterator<Item = &Block> {
+        self.0.log.blocks.iter()
     }
     /// Number of blocks.
     pub fn block_count(&self) -> usize {

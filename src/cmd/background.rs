@@ -1,0 +1,370 @@
+//! BGSAVE: a snapshot of one instant, taken while everything goes on. No fork, no copy of the data.
+//!
+//! ```text
+//! begin    inside a safepoint: the era goes up, tables and their numbers are noted (`keyspace::handover` has the proof)
+//! loops    each takes shards of tables, one after the other, some hundred µs per turn: encoded entries of the older era
+//!          go to the writer in pieces of 64 KiB
+//! writers  of data hand over what they are about to change: into one shared piece
+//! writer   a thread: checksum, write, at the end fsync and rename
+//! end      the loop that finishes the last shard gives the shared piece to the writer, and the end
+//! ```
+//! **Memory.** What is encoded and not written yet. Loops walk on only while that is below 8 MiB; commands that change data
+//! wait for the disk beyond 32 MiB.
+//!
+//! FLUSHALL, FLUSHDB and SHUTDOWN break it off: what it was to hold is gone.
+
+use super::restore::{form, view};
+use super::snapshot::{self, Writer};
+use super::world::World;
+use crate::admin::log;
+use crate::admin::params::Id;
+use crate::base::clock::{MonoNs, WallMs, wall_micros};
+use crate::base::ids::DbIndex;
+use crate::base::sync::{AtomicBool, AtomicUsize, Ordering};
+use crate::keyspace::Keys;
+use crate::keyspace::events::Listener;
+use crate::keyspace::handover::Taker;
+use crate::persist::record::{self, About};
+use crate::persist::{Form, frame};
+use crate::table::entry::begin_era;
+use crate::table::{Entry, Table, Walk, Walked};
+use std::borrow::Cow;
+use std::io;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Bytes of a piece.
+const PIECE_LEN: usize = 64 << 10;
+/// Bytes on their way beyond which nobody walks on.
+const PENDING_MAX: usize = 8 << 20;
+/// Bytes on their way beyond which a command that changes data waits.
+const PENDING_HARD_MAX: usize = 32 << 20;
+/// How long a turn walks.
+const WALK_TIME: Duration = Duration::from_micros(300);
+/// Entries between two looks at the clock.
+const WALK_COUNT: usize = 32;
+/// After a failure save points wait for so long. Source: Redis, CONFIG_BGSAVE_RETRY_DELAY.
+const RETRY_S: u64 = 5;
+
+/// What the writer thread is told.
+enum Message {
+    Piece(Vec<u8>),
+    End,
+    BreakOff,
+}
+
+/// A piece that is being filled. Of one table.
+#[derive(Default)]
+struct Piece {
+    bytes: Vec<u8>,
+    table: Option<usize>,
+}
+
+/// A snapshot that is being taken.
+pub struct Snapshot {
+    era: u32,
+    form: Form,
+    /// Databases with something in them, and the ids of their tables.
+    tables: Vec<(DbIndex, u64)>,
+    /// The next shard that nobody has taken, counted through all tables, and how many are finished.
+    next: AtomicUsize,
+    finished: AtomicUsize,
+    /// Bytes that the writer has not written yet.
+    pending: AtomicUsize,
+    /// From those who change data.
+    shared: Mutex<Piece>,
+    writer: Sender<Message>,
+    is_broken_off: AtomicBool,
+    /// Changes up to the cut.
+    changes: u64,
+    /// What came of it, once the writer has ended.
+    outcome: Mutex<Option<io::Result<()>>>,
+}
+
+#[derive(Default)]
+struct Stages {
+    walking: Option<Arc<Snapshot>>,
+    /// The same until the writer has ended.
+    writing: Option<Arc<Snapshot>>,
+}
+
+/// The snapshot that is being taken, for all loops.
+#[derive(Default)]
+pub struct Background {
+    stages: Mutex<Stages>,
+    /// BGSAVE SCHEDULE: as soon as it may.
+    is_scheduled: AtomicBool,
+}
+
+impl Snapshot {
+    fn shard_count(&self) -> usize {
+        self.tables.len() * Table::SHARD_COUNT
+    }
+    /// Gives a piece to the writer.
+    fn send(&self, piece: &mut Piece) {
+        let bytes = std::mem::take(&mut piece.bytes);
+        piece.table = None;
+        if !bytes.is_empty() {
+            self.pending.fetch_add(bytes.len(), Ordering::Relaxed);
+            let _ = self.writer.send(Message::Piece(bytes)); // A writer that has failed is gone.
+        }
+    }
+    /// Encodes an entry of table `index` into `piece`, if nobody has. True: it was taken.
+    fn put(&self, piece: &mut Piece, index: usize, entry: Entry<'_>) -> bool {
+        if entry.era() == self.era {
+            return false;
+        }
+        let mark = piece.bytes.len();
+        if piece.table != Some(index) {
+            frame::put_select(&mut piece.bytes, self.tables[index].0.0 as usize);
+        }
+        let about = About { name: Cow::Borrowed(entry.key()), expires_at: entry.expires_at(), usage: None };
+        let is_taken = view(entry, |view| {
+            record::put(&mut piece.bytes, &about, view, self.form);
+            entry.claim(self.era) // Behind the encoding, and under the collection's lock.
+        });
+        if is_taken == Some(true) {
+            piece.table = Some(index);
+            return true;
+        }
+        piece.bytes.truncate(mark);
+        false
+    }
+    fn lock_shared(&self) -> MutexGuard<'_, Piece> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Taker for Snapshot {
+    fn take(&self, table: u64, entry: Entry<'_>) {
+        if entry.era() == self.era || self.is_broken_off.load(Ordering::Relaxed) {
+            return;
+        }
+        let Some(index) = self.tables.iter().position(|&(_, id)| id == table) else { return };
+        while self.pending.load(Ordering::Relaxed) > PENDING_HARD_MAX {
+            std::thread::sleep(Duration::from_micros(200)); // The writer takes it down, or is gone and sets it to 0.
+        }
+        let mut piece = self.lock_shared();
+        self.put(&mut piece, index, entry);
+        if piece.bytes.len() >= PIECE_LEN {
+            self.send(&mut piece);
+        }
+    }
+}
+
+/// Begins a snapshot. The caller is inside the safepoint, and none is being taken.
+/// Errors: the file, or the thread.
+pub fn begin(world: &World, keys: &Keys<'_>) -> io::Result<()> {
+    let form = form(&world.config);
+    let mut file = Writer::begin(world, &snapshot::path(world))?;
+    let mut head = snapshot::head(world, keys.now.0 / 1000, form);
+    let (mut tables, mut total) = (Vec::new(), 0);
+    for db in (0..world.keyspace.db_count()).map(|db| DbIndex(db as u16)) {
+        let keys = keys.on(db);
+        if let Some(table) = keys.table().filter(|_| keys.count() > 0) {
+            frame::put_select(&mut head, db.0 as usize);
+            frame::put_resize(&mut head, keys.count(), keys.volatile_count());
+            tables.push((db, table.id()));
+            total += keys.count() as u64;
+        }
+    }
+    let (writer, messages) = channel();
+    let snapshot = Arc::new(Snapshot {
+        era: begin_era(),
+        form,
+        tables,
+        next: AtomicUsize::new(0),
+        finished: AtomicUsize::new(0),
+        pending: AtomicUsize::new(0),
+        shared: Mutex::default(),
+        writer,
+        is_broken_off: AtomicBool::new(false),
+        changes: snapshot::changes(world),
+        outcome: Mutex::default(),
+    });
+    file.write(&head)?;
+    let job = snapshot.clone();
+    std::thread::Builder::new().name("snapshot".into()).spawn(move || write(&job, &messages, file))?;
+    world.saves.begin(total);
+    log::notice(format_args!("Background saving started"));
+    world.background.lock().writing = Some(snapshot.clone());
+    if snapshot.tables.is_empty() {
+        let _ = snapshot.writer.send(Message::End); // The writer has just begun.
+        return Ok(());
+    }
+    world.keyspace.handover.set(Some(snapshot.clone()));
+    world.keyspace.listeners.heed(Listener::Snapshot);
+    world.background.lock().walking = Some(snapshot);
+    world.attention.set_snapshot(true);
+    Ok(())
+}
+
+/// The writer's thread.
+fn write(snapshot: &Snapshot, messages: &Receiver<Message>, mut file: Writer) {
+    let outcome = loop {
+        match messages.recv() {
+            Ok(Message::Piece(bytes)) => {
+                let written = file.write(&bytes);
+                snapshot.pending.fetch_sub(bytes.len(), Ordering::Relaxed);
+                if written.is_err() {
+                    break written;
+                }
+            }
+            Ok(Message::End) => break file.finish(),
+            Ok(Message::BreakOff) | Err(_) => break Err(io::Error::other("it was broken off")),
+        }
+    };
+    if outcome.is_err() {
+        snapshot.is_broken_off.store(true, Ordering::Relaxed);
+        snapshot.pending.store(0, Ordering::Relaxed); // Nobody waits for it.
+    }
+    *snapshot.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+}
+
+impl Background {
+    fn lock(&self) -> MutexGuard<'_, Stages> {
+        self.stages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// Ends what is being taken: what was written is thrown away.
+    pub fn break_off(&self, world: &World) {
+        if let Some(snapshot) = self.lock().walking.take() {
+            snapshot.is_broken_off.store(true, Ordering::Relaxed);
+            let _ = snapshot.writer.send(Message::BreakOff); // It may be over already.
+            over(world);
+        }
+    }
+    /// Takes note of the end of the writer, if it has ended. Whoever asks how the last save went calls it first.
+    pub fn settle(&self, world: &World) {
+        let mut stages = self.lock();
+        let take = |snapshot: &Arc<Snapshot>| snapshot.outcome.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(outcome) = stages.writing.as_ref().and_then(take) else { return };
+        let changes = stages.writing.take().map_or(0, |snapshot| snapshot.changes);
+        drop(stages);
+        let now = WallMs(wall_micros() / 1000);
+        match outcome {
+            Ok(()) => {
+                world.saves.succeeded(now, changes);
+                log::notice(format_args!("Background saving terminated with success"));
+            }
+            Err(error) => {
+                self.break_off(world);
+                world.saves.failed(now);
+                log::warning(format_args!("Background saving error: {error}"));
+            }
+        }
+        world.saves.end();
+        refuse_writes(world);
+    }
+    /// Is there something for a loop to do at once?
+    pub fn has_work(&self) -> bool {
+        self.lock().walking.as_ref().is_some_and(|snapshot| {
+            snapshot.next.load(Ordering::Relaxed) < snapshot.shard_count()
+                && snapshot.pending.load(Ordering::Relaxed) < PENDING_MAX
+        })
+    }
+    /// Walks over some shards. `at` is where the loop has stopped in the last turn.
+    pub fn walk_some(&self, world: &World, keys: &Keys<'_>, at: &mut Option<Place>) {
+        let Some(snapshot) = self.lock().walking.clone() else { return *at = None };
+        let (started, mut piece, mut count) = (MonoNs::now(), Piece::default(), 0);
+        if at.as_ref().is_some_and(|place| place.era != snapshot.era) {
+            *at = None;
+        }
+        while snapshot.pending.load(Ordering::Relaxed) < PENDING_MAX && MonoNs::now().since(started) < WALK_TIME {
+            let Some(place) = at.take().or_else(|| next_place(&snapshot)) else { break };
+            count += step(&snapshot, keys, place, at, &mut piece);
+            if piece.bytes.len() >= PIECE_LEN || at.is_none() {
+                snapshot.send(&mut piece); // Before its shard counts as finished.
+            }
+            // AcqRel: the last one sees that all others have sent what they had.
+            if at.is_none() && snapshot.finished.fetch_add(1, Ordering::AcqRel) + 1 == snapshot.shard_count() {
+                self.finish(world, &snapshot);
+            }
+        }
+        snapshot.send(&mut piece);
+        world.saves.progress(count);
+    }
+    /// Everything is taken.
+    fn finish(&self, world: &World, snapshot: &Snapshot) {
+        snapshot.send(&mut snapshot.lock_shared());
+        self.lock().walking = None;
+        over(world);
+        let _ = snapshot.writer.send(Message::End); // It may have failed, and said so.
+    }
+    /// BGSAVE SCHEDULE while it may not.
+    pub fn schedule(&self) {
+        self.is_scheduled.store(true, Ordering::Relaxed);
+    }
+    /// Is a snapshot to be begun now, because it was scheduled or because of `save`?
+    pub fn is_due(&self, world: &World, now: WallMs) -> bool {
+        if world.saves.is_running() || world.attention.is_loading() {
+            return false;
+        }
+        if self.is_scheduled.load(Ordering::Relaxed) {
+            self.is_scheduled.store(false, Ordering::Relaxed);
+            return true;
+        }
+        let text = world.config.text(Id::SAVE);
+        if text.is_empty() {
+            return false;
+        }
+        let (now_s, status) = (now.0 / 1000, world.saves.status());
+        let (changes, since) =
+            (world.saves.changes_since(snapshot::changes(world)), now_s.saturating_sub(status.last_s));
+        let text = String::from_utf8_lossy(&text);
+        let numbers: Vec<u64> = text.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect();
+        let Some(point) = numbers.chunks_exact(2).find(|point| since > point[0] && changes >= point[1]) else {
+            return false;
+        };
+        if status.has_failed && now_s.saturating_sub(status.failed_s) <= RETRY_S {
+            return false;
+        }
+        log::notice(format_args!("{} changes in {} seconds. Saving...", point[1], point[0]));
+        true
+    }
+}
+
+/// Are commands that change data refused, because what they change cannot be saved (`stop-writes-on-bgsave-error`)?
+pub fn refuse_writes(world: &World) {
+    let is_wanted = world.config.number(Id::STOP_WRITES_ON_BGSAVE_ERROR) != 0;
+    world.attention.set_refusing(is_wanted && world.saves.status().has_failed && snapshot::has_save_points(world));
+}
+
+fn over(world: &World) {
+    world.attention.set_snapshot(false);
+    world.keyspace.listeners.forget(Listener::Snapshot);
+    world.keyspace.handover.set(None);
+}
+
+/// How far a loop is in a shard.
+pub struct Place {
+    era: u32,
+    /// The table, as an index of the snapshot's.
+    table: usize,
+    walk: Walk,
+}
+
+/// The next shard that nobody has.
+fn next_place(snapshot: &Snapshot) -> Option<Place> {
+    let shard = snapshot.next.fetch_add(1, Ordering::Relaxed);
+    (shard < snapshot.shard_count()).then(|| Place {
+        era: snapshot.era,
+        table: shard / Table::SHARD_COUNT,
+        walk: Walk::from_shard(shard % Table::SHARD_COUNT),
+    })
+}
+
+/// Takes some entries of a shard; leaves in `at` where it goes on, None at its end. Returns how many were taken.
+fn step(snapshot: &Snapshot, keys: &Keys<'_>, mut place: Place, at: &mut Option<Place>, piece: &mut Piece) -> u64 {
+    let id = snapshot.tables[place.table].1;
+    let Some(table) = keys.space.roots.by_id(id, keys.guard) else { return 0 };
+    let mut count = 0;
+    // A shard that begins again shows entries twice: they are of the present era by then.
+    let walked = table.walk(&mut place.walk, WALK_COUNT, keys.guard, |entry| {
+        count += snapshot.put(piece, place.table, entry) as u64;
+    });
+    if matches!(walked, Walked::More | Walked::ShardAgain) {
+        *at = Some(place);
+    }
+    count
+}

@@ -1,0 +1,319 @@
+//! Whole data sets as files: written and read while everything else stands still, and the digest of all that is there.
+//!
+//! ```text
+//! save   head · functions · for each database: its number, its sizes, its keys · end        by SAVE, SHUTDOWN, DEBUG RELOAD
+//! load   the same backwards, one batch of records after the other                            by DEBUG RELOAD
+//! ```
+//! The caller is inside the safepoint, so a walk over a table sees every key once. How a start loads: `loading`.
+
+use super::restore::{entry, form, limits, set_use, view};
+use super::world::{REDIS_VERSION, World};
+use crate::admin::log;
+use crate::admin::memory;
+use crate::admin::params::Id;
+use crate::admin::replace::Replacement;
+use crate::base::crc64::crc64;
+use crate::base::ids::DbIndex;
+use crate::base::sync::Ordering::Relaxed;
+use crate::keyspace::Keys;
+use crate::keyspace::store::Placed;
+use crate::persist::decode::Setting;
+use crate::persist::digest::Digest;
+use crate::persist::frame::{self, Batch, Frame, Frames};
+use crate::persist::record::{self, About, Use};
+use crate::persist::{Fault, Form};
+use crate::table::{Entry, Walk, Walked};
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Bytes that are gathered before they are written.
+const WRITE_LEN: usize = 1 << 20;
+/// Bytes that are read at once.
+pub const READ_LEN: usize = 256 << 10;
+/// Keys of a piece of a walk.
+const WALK_COUNT: usize = 1024;
+
+/// The snapshot's place, relative to the working directory.
+pub fn path(world: &World) -> PathBuf {
+    Path::new(OsStr::from_bytes(&world.config.text(Id::DBFILENAME))).to_path_buf()
+}
+
+/// Is data to be saved by itself (`save`)?
+pub fn has_save_points(world: &World) -> bool {
+    !world.config.text(Id::SAVE).is_empty()
+}
+
+/// A file that is being written, and the checksum of what is in it.
+pub struct Writer {
+    file: Replacement,
+    /// None: without one.
+    sum: Option<u64>,
+}
+
+impl Writer {
+    pub fn begin(world: &World, path: &Path) -> io::Result<Self> {
+        let file = Replacement::begin(path, &format!("temp-{}.rdb", std::process::id()))?;
+        Ok(Writer { file, sum: (world.config.number(Id::RDBCHECKSUM) != 0).then_some(0) })
+    }
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.sum = self.sum.map(|sum| crc64(sum, bytes));
+        self.file.write(bytes)
+    }
+    pub fn finish(mut self) -> io::Result<()> {
+        self.file.write(&frame::end(self.sum))?;
+        self.file.finish()
+    }
+}
+
+/// What a file begins with: who wrote it, and functions.
+pub fn head(world: &World, now_s: u64, form: Form) -> Vec<u8> {
+    let mut out = Vec::new();
+    let (now, used) = (now_s.to_string(), memory::allocated().to_string());
+    let aux =
+        [("redis-ver", REDIS_VERSION), ("redis-bits", "64"), ("ctime", &now), ("used-mem", &used), ("aof-base", "0")];
+    frame::put_head(&mut out, form, &aux);
+    for library in world.functions.catalogue().libraries() {
+        frame::put_function(&mut out, &library.source, form);
+    }
+    out
+}
+
+/// Writes an entry as a record. False: it has just been removed.
+pub fn put(out: &mut Vec<u8>, keys: &Keys<'_>, entry: Entry<'_>, tells_use: bool, form: Form) -> bool {
+    let recency = &keys.local.recency;
+    let usage = tells_use.then(|| match recency.is_lfu() {
+        true => Use::Frequency(recency.frequency(entry) as u8),
+        false => Use::Idle(recency.idle_seconds(entry) as u64),
+    });
+    let about = About { name: Cow::Borrowed(entry.key()), expires_at: entry.expires_at(), usage };
+    view(entry, |view| record::put(out, &about, view, form)).is_some()
+}
+
+/// Is it told how recently keys were used? Only where that decides what is evicted.
+pub fn tells_use(world: &World) -> bool {
+    let policy = world.config.word(Id::MAXMEMORY_POLICY);
+    policy.ends_with("-lru") || policy.ends_with("-lfu")
+}
+
+/// Visits all entries of a database, those past their deadline included. The caller is inside the safepoint.
+/// Errors: those of `visit`.
+fn each<'t, E>(keys: &Keys<'t>, mut visit: impl FnMut(Entry<'t>) -> Result<(), E>) -> Result<(), E> {
+    let Some(table) = keys.table() else { return Ok(()) };
+    let mut walk = Walk::default();
+    loop {
+        let mut result = Ok(());
+        let walked = table.walk(&mut walk, WALK_COUNT, keys.guard, |entry| {
+            if result.is_ok() {
+                result = visit(entry);
+            }
+        });
+        result?;
+        match walked {
+            Walked::Done => return Ok(()),
+            Walked::More | Walked::NextShard => {}
+            Walked::ShardAgain => unreachable!("nobody else is at the table"),
+        }
+    }
+}
+
+/// Writes a snapshot. The caller is inside the safepoint.
+/// Errors: the file; the old one is still there.
+pub fn save(world: &World, keys: &Keys<'_>) -> io::Result<()> {
+    let outcome = write_all(world, keys);
+    match &outcome {
+        Ok(()) => {
+            world.saves.succeeded(keys.now, changes(world));
+            log::notice(format_args!("DB saved on disk"));
+        }
+        Err(error) => {
+            log::warning(format_args!("Error saving DB on disk: {error}"));
+        }
+    }
+    outcome
+}
+
+fn write_all(world: &World, keys: &Keys<'_>) -> io::Result<()> {
+    let (form, tells_use) = (form(&world.config), tells_use(world));
+    let mut file = Writer::begin(world, &path(world))?;
+    let mut out = head(world, keys.now.0 / 1000, form);
+    for db in (0..world.keyspace.db_count()).map(|db| DbIndex(db as u16)) {
+        let keys = keys.on(db);
+        if keys.count() == 0 {
+            continue;
+        }
+        frame::put_select(&mut out, db.0 as usize);
+        frame::put_resize(&mut out, keys.count(), keys.volatile_count());
+        each(&keys, |entry| {
+            put(&mut out, &keys, entry, tells_use, form);
+            if out.len() < WRITE_LEN {
+                return Ok(());
+            }
+            let result = file.write(&out);
+            out.clear();
+            result
+        })?;
+    }
+    file.write(&out)?;
+    file.finish()
+}
+
+/// Changes since the start.
+pub fn changes(world: &World) -> u64 {
+    world.stats.iter().map(|stats| stats.dirty.total()).sum()
+}
+
+/// Why a file could not be loaded.
+pub enum LoadError {
+    File(io::Error),
+    /// At this offset.
+    Fault(u64, Fault),
+    /// Its functions.
+    Functions(String),
+}
+
+impl std::fmt::Display for LoadError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            LoadError::File(error) => error.fmt(f),
+            LoadError::Fault(offset, fault) => write!(f, "at offset {offset}: {fault}"),
+            LoadError::Functions(message) => write!(f, "its functions: {message}"),
+        }
+    }
+}
+
+/// What is done with what a file holds.
+pub trait Receiver {
+    fn batch(&mut self, batch: Batch) -> Result<(), Fault>;
+    fn resize(&mut self, _keys: u64, _volatile: u64) {}
+    fn progress(&mut self, _offset: u64) {}
+}
+
+/// Reads a snapshot and hands its keys on. Returns the libraries of functions.
+/// Errors: the file, or what is in it; what came before was handed on.
+pub fn read(world: &World, path: &Path, receiver: &mut impl Receiver) -> Result<Vec<Vec<u8>>, LoadError> {
+    let mut file = File::open(path).map_err(LoadError::File)?;
+    let mut frames = Frames::new(world.config.number(Id::RDBCHECKSUM) != 0);
+    let (mut sources, mut buffer) = (Vec::new(), vec![0; READ_LEN]);
+    loop {
+        let next = frames.part().map_err(|fault| LoadError::Fault(frames.offset(), fault))?;
+        match next {
+            Some(Frame::End) => return Ok(sources),
+            Some(Frame::Keys(batch)) => {
+                receiver.batch(batch).map_err(|fault| LoadError::Fault(frames.offset(), fault))?;
+                receiver.progress(frames.offset());
+            }
+            Some(Frame::Function(source)) => sources.push(source),
+            Some(Frame::Resize(keys, volatile)) => receiver.resize(keys, volatile),
+            Some(Frame::Aux(name, value)) => note_aux(world, &name, &value),
+            None => match file.read(&mut buffer).map_err(LoadError::File)? {
+                0 => frames.finish(),
+                len => frames.push(&buffer[..len]),
+            },
+        }
+    }
+}
+
+fn note_aux(world: &World, name: &[u8], value: &[u8]) {
+    let value = String::from_utf8_lossy(value);
+    match name {
+        b"used-mem" => world.saves.loading.used_memory.store(value.parse().unwrap_or(0), Relaxed),
+        b"redis-ver" | b"valkey-ver" => log::notice(format_args!("Loading RDB produced by version {value}")),
+        _ => {}
+    }
+}
+
+/// What happens to a key that is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Twin {
+    Refused,
+    Replaced,
+}
+
+/// Puts the keys of a batch into the data set.
+/// Errors: what is in it; what came before is there.
+pub fn apply(world: &World, keys: &Keys<'_>, batch: &Batch, twin: Twin) -> Result<(), Fault> {
+    let (limits, loading) = (limits(world), &world.saves.loading);
+    let db = batch.db;
+    if db >= world.keyspace.db_count() as u64 {
+        return Err(Fault::Damaged("it has more databases than this server"));
+    }
+    let keys = keys.on(DbIndex(db as u16));
+    let (mut loaded, mut expired) = (0, 0);
+    let outcome = batch.each(Setting { version: 0, limits: &limits, now: keys.now }, |record| {
+        let expires_at = record.about.expires_at;
+        if expires_at.is_some_and(|at| at <= keys.now) {
+            expired += 1;
+            return Ok(());
+        }
+        let (name, usage) = (record.about.name.clone(), record.about.usage);
+        let key = keys.key(&name, 0);
+        let placed =
+            keys.put_made(key, twin == Twin::Replaced, || entry(&name, record.value(), expires_at, keys.recency()));
+        if placed == Placed::Occupied {
+            return Err(Fault::Damaged("a key is there twice"));
+        }
+        if let Some(usage) = usage {
+            set_use(&keys, key, usage);
+        }
+        loaded += 1;
+        Ok(())
+    });
+    loading.keys_loaded.fetch_add(loaded, Relaxed);
+    loading.keys_expired.fetch_add(expired, Relaxed);
+    outcome
+}
+
+/// Whoever takes the keys at once.
+struct AtOnce<'a, 't> {
+    world: &'a World,
+    keys: Keys<'t>,
+    twin: Twin,
+}
+
+impl Receiver for AtOnce<'_, '_> {
+    fn batch(&mut self, batch: Batch) -> Result<(), Fault> {
+        apply(self.world, &self.keys, &batch, self.twin)
+    }
+}
+
+/// Loads the snapshot. The caller is inside the safepoint.
+/// Errors: the file, or what is in it; what came before is there.
+pub fn load(world: &World, keys: &Keys<'_>, twin: Twin) -> Result<(), LoadError> {
+    load_file(world, keys, &path(world), twin)
+}
+
+/// The same from another file: the base of a journal.
+pub fn load_file(world: &World, keys: &Keys<'_>, path: &Path, twin: Twin) -> Result<(), LoadError> {
+    let loading = &world.saves.loading;
+    [&loading.keys_loaded, &loading.keys_expired].into_iter().for_each(|count| count.store(0, Relaxed));
+    let sources = read(world, path, &mut AtOnce { world, keys: *keys, twin })?;
+    take_functions(world, &sources)
+}
+
+/// The libraries of a file take the place of those that are there.
+pub fn take_functions(world: &World, sources: &[Vec<u8>]) -> Result<(), LoadError> {
+    let policy = super::functions::Policy::Flush;
+    let outcome = world.functions.restore(sources, policy);
+    outcome.map_err(|error| LoadError::Functions(error.line().to_string()))
+}
+
+/// The digest of all databases. The caller is inside the safepoint.
+pub fn digest(keys: &Keys<'_>) -> Digest {
+    let mut digest = Digest::default();
+    for db in 0..keys.space.db_count() {
+        let keys = keys.on(DbIndex(db as u16));
+        if keys.count() == 0 {
+            continue;
+        }
+        digest.begin_db(db);
+        let Ok(()) = each(&keys, |entry| {
+            view(entry, |view| digest.add_key(entry.key(), view, entry.has_deadline()));
+            Ok::<(), std::convert::Infallible>(())
+        });
+    }
+    digest
+}
