@@ -119,6 +119,8 @@ pub struct ClientInfo {
     multi_len: AtomicU32,
     /// Keys that it watches.
     watch_count: AtomicU32,
+    /// Prefixes of keys that it tracks.
+    prefix_count: AtomicU32,
     row: AtomicU32,
     db: AtomicU32,
     flags: AtomicU32,
@@ -208,6 +210,7 @@ impl ClientInfo {
             multi_count: AtomicU32::new(0),
             multi_len: AtomicU32::new(0),
             watch_count: AtomicU32::new(0),
+            prefix_count: AtomicU32::new(0),
             row: AtomicU32::new(NO_ROW),
             db: AtomicU32::new(0),
             flags: AtomicU32::new(0),
@@ -300,6 +303,13 @@ impl ClientInfo {
     }
     pub fn set_watch_count(&self, count: u32) {
         self.watch_count.store(count, Relaxed);
+    }
+    /// Prefixes of keys that it tracks.
+    pub fn prefix_count(&self) -> u32 {
+        self.prefix_count.load(Relaxed)
+    }
+    pub fn set_prefix_count(&self, count: u32) {
+        self.prefix_count.store(count, Relaxed);
     }
     /// Where its loop finds the connection.
     pub fn slot(&self) -> u32 {

@@ -174,10 +174,7 @@ impl Config {
         let shown = self.get_one(id);
         let is_off = param.kind == Kind::SavePoints && shown.is_empty();
         let is_idle = param.effect == Effect::Shown && !is_off && shown != self.defaults().get_one(id);
-        is_idle.then(|| match param.name {
-            "maxmemory" => "'maxmemory' is set, but a memory limit is not implemented yet: nothing is evicted".into(),
-            name => format!("'{name}' is accepted for compatibility and has no effect here"),
-        })
+        is_idle.then(|| format!("'{}' is accepted for compatibility and has no effect here", param.name))
     }
     /// As `set_with`, where nothing follows at once.
     pub fn set(&self, pairs: &[(&[u8], &[u8])]) -> Result<(), ConfigError> {

@@ -74,6 +74,16 @@ pub fn write(level: Level, text: Arguments<'_>) {
     };
 }
 
+/// Appends bytes as they are, whatever the level: the report of a crash. Allocates nothing.
+pub fn append_raw(bytes: &[u8]) {
+    let Some(log) = LOG.get() else { return };
+    let _ = match &log.path {
+        Some(path) => append_to(path).and_then(|mut file| file.write_all(bytes)),
+        // Not through the locked buffer of the standard library: the thread that holds the lock may be the one that crashed.
+        None => nix::unistd::write(io::stdout(), bytes).map(drop).map_err(io::Error::from),
+    };
+}
+
 /// Something an operator wants to know.
 pub fn notice(text: Arguments<'_>) {
     write(Level::Notice, text);

@@ -1,12 +1,20 @@
 //! How much memory the process uses: as the allocator counts it and as the kernel does.
+//!
+//! *Used* is what is allocated and not just kept at hand by some thread for its next allocation. It is the figure that
+//! `maxmemory` bounds, so eviction and INFO take it from the same place: the accounts of threads.
 
+#![forbid(unsafe_code)]
+
+use crate::base::{accounts, heap};
 use std::fs;
 use tikv_jemalloc_ctl::stats;
 
 /// Bytes at one moment.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Memory {
-    /// Asked for by the program: `used_memory`.
+    /// `used_memory`.
+    pub used: u64,
+    /// Handed out by the allocator, to threads that may keep some of it at hand.
     pub allocated: u64,
     /// In pages that hold live blocks.
     pub active: u64,
@@ -20,8 +28,10 @@ impl Memory {
     /// Measures now.
     /// Cost: twice that of `allocated`: the kernel prints a file of /proc.
     pub fn measure() -> Self {
+        let used = used(); // Moves the allocator's epoch: the others are of the same moment.
         Memory {
-            allocated: allocated(),
+            used,
+            allocated: stats::allocated::read().unwrap_or(0) as u64,
             active: stats::active::read().unwrap_or(0) as u64,
             resident: stats::resident::read().unwrap_or(0) as u64,
             rss: kib_field("/proc/self/status", "VmRSS:").unwrap_or(0),
@@ -29,12 +39,15 @@ impl Memory {
     }
 }
 
-/// `used_memory` alone.
+/// `used_memory` alone; brings the accounts in line with the allocator.
 /// Cost: some 20 µs, as jemalloc sums its arenas.
-pub fn allocated() -> u64 {
+pub fn used() -> u64 {
     // The figures are cached until the epoch moves. Errors are impossible with a linked-in allocator; 0 says "unknown".
     let _ = tikv_jemalloc_ctl::epoch::advance();
-    stats::allocated::read().unwrap_or(0) as u64
+    let allocated = stats::allocated::read().unwrap_or(0) as u64;
+    accounts::reconcile(allocated.saturating_sub(heap::cached()));
+    let totals = accounts::totals();
+    (totals.allocated - totals.spare).max(0) as u64
 }
 
 /// The machine's memory in bytes.

@@ -225,10 +225,21 @@ pub const PARAMS: &[Param] = &[
             "allkeys-lfu",
             "allkeys-random",
             "noeviction",
+            "allkeys-clock",
         ]),
         "noeviction",
     )
     .works(),
+    param("maxmemory", Memory { min: 0, max: u64::MAX }, "0").works(),
+    param("maxmemory-clients", Kind::MemoryOrPercent, "0").works(),
+    param("maxmemory-samples", Int { min: 1, max: 64 }, "5").works(),
+    param("maxmemory-eviction-tenacity", Int { min: 0, max: 100 }, "10").works(),
+    // What is large is always freed beside the loops, whatever these say.
+    param("lazyfree-lazy-eviction", Bool, "no").works(),
+    param("lazyfree-lazy-expire", Bool, "no").works(),
+    param("lazyfree-lazy-server-del", Bool, "no").works(),
+    param("lazyfree-lazy-user-del", Bool, "no").works(),
+    param("lazyfree-lazy-user-flush", Bool, "no").works(),
     param("lfu-log-factor", NATURAL, "10").works(),
     param("lfu-decay-time", NATURAL, "1").works(),
     // What would promise too much.
@@ -242,8 +253,6 @@ pub const PARAMS: &[Param] = &[
     ),
     param("tls-port", PORT, "0").only("TLS is not implemented"),
     // What is only shown.
-    param("maxmemory", Memory { min: 0, max: u64::MAX }, "0"),
-    param("maxmemory-clients", Kind::MemoryOrPercent, "0"),
     param("min-replicas-to-write", NATURAL, "0").alias("min-slaves-to-write"),
     param("save", Kind::SavePoints, "").works(),
     param("active-defrag-cycle-max", Int { min: 1, max: 99 }, "25"),
@@ -287,7 +296,7 @@ pub const PARAMS: &[Param] = &[
     param("cluster-replica-no-failover", Bool, "no").alias("cluster-slave-no-failover"),
     param("cluster-replica-validity-factor", NATURAL, "10").alias("cluster-slave-validity-factor"),
     param("cluster-require-full-coverage", Bool, "yes"),
-    param("crash-log-enabled", Bool, "yes"),
+    param("crash-log-enabled", Bool, "yes").works(),
     param("crash-memcheck-enabled", Bool, "yes"),
     param("daemonize", Bool, "no").at_start().works(),
     param("dbfilename", FileName, "dump.rdb").protected().works(),
@@ -306,11 +315,6 @@ pub const PARAMS: &[Param] = &[
     param("latency-monitor-threshold", LONG, "0").works(),
     param("latency-tracking", Bool, "yes").works(),
     param("latency-tracking-info-percentiles", Kind::Percentiles, "50 99 99.9").works(),
-    param("lazyfree-lazy-eviction", Bool, "no"),
-    param("lazyfree-lazy-expire", Bool, "no"),
-    param("lazyfree-lazy-server-del", Bool, "no"),
-    param("lazyfree-lazy-user-del", Bool, "no"),
-    param("lazyfree-lazy-user-flush", Bool, "no"),
     param("list-compress-depth", NATURAL, "0").works(),
     param("list-max-listpack-size", Int { min: i32::MIN as i64, max: INT_MAX }, "-2")
         .alias("list-max-ziplist-size")
@@ -318,8 +322,6 @@ pub const PARAMS: &[Param] = &[
     param("locale-collate", Text, ""),
     param("masterauth", Secret, "").alias("primaryauth"),
     param("masteruser", Secret, "").alias("primaryuser"),
-    param("maxmemory-eviction-tenacity", Int { min: 0, max: 100 }, "10"),
-    param("maxmemory-samples", Int { min: 1, max: 64 }, "5"),
     param("min-replicas-max-lag", NATURAL, "10").alias("min-slaves-max-lag"),
     param("no-appendfsync-on-rewrite", Bool, "no"),
     param("notify-keyspace-events", Kind::Events, ""),
@@ -469,8 +471,12 @@ impl Id {
     pub const ACLFILE: Id = id("aclfile");
     pub const ACL_PUBSUB_DEFAULT: Id = id("acl-pubsub-default");
     pub const ACLLOG_MAX_LEN: Id = id("acllog-max-len");
+    pub const CRASH_LOG_ENABLED: Id = id("crash-log-enabled");
     pub const MAXMEMORY: Id = id("maxmemory");
     pub const MAXMEMORY_POLICY: Id = id("maxmemory-policy");
+    pub const MAXMEMORY_CLIENTS: Id = id("maxmemory-clients");
+    pub const MAXMEMORY_SAMPLES: Id = id("maxmemory-samples");
+    pub const MAXMEMORY_TENACITY: Id = id("maxmemory-eviction-tenacity");
     pub const LFU_LOG_FACTOR: Id = id("lfu-log-factor");
     pub const LFU_DECAY_TIME: Id = id("lfu-decay-time");
     pub(super) const ENABLE_PROTECTED: Id = id("enable-protected-configs");

@@ -75,6 +75,9 @@ pub struct LoopStats {
     pub expired: Counter,
     /// Hash fields removed for their deadline.
     pub expired_fields: Counter,
+    /// Keys removed to make room, and clients closed to make room.
+    pub evicted: Counter,
+    pub evicted_clients: Counter,
     pub dirty: Counter,
     /// Connections accepted.
     pub connections: Counter,
@@ -112,8 +115,12 @@ pub struct LoopStats {
     pub expire_items: Gauge,
     /// Bytes of these wheels, as of the last second in which the loop was awake.
     pub expire_bytes: Gauge,
+    /// Bytes of the loop's clients, while there is a limit of memory for them or for all.
+    pub client_bytes: Gauge,
     /// Bytes that were given up and are not free yet, as of the last round of timers.
     pub garbage_bytes: Gauge,
+    /// The client that was served last; 0: none yet.
+    pub client: Gauge,
     /// The thread's number in the kernel; 0 until it runs.
     pub thread: Gauge,
     /// Goes up with every reset; histograms and maxima belong to one.
@@ -184,6 +191,8 @@ impl LoopStats {
             &self.misses,
             &self.expired,
             &self.expired_fields,
+            &self.evicted,
+            &self.evicted_clients,
             &self.connections,
             &self.rejected_connections,
             &self.bytes_in,

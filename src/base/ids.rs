@@ -11,5 +11,5 @@ pub struct ClientId(pub u64);
 pub struct LoopId(pub u16);
 
 /// A logical database, 0..databases.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DbIndex(pub u16);

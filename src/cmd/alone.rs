@@ -34,6 +34,8 @@ pub struct ScriptJob {
     pub args: OwnedArgs,
     pub key_count: usize,
     pub is_read_only: bool,
+    /// It says of itself that it may run while memory is short; None: it says nothing of itself, and its commands are judged.
+    pub allows_oom: Option<bool>,
 }
 
 /// A function and what it is called with.
@@ -45,6 +47,8 @@ pub struct FunctionJob {
     pub args: OwnedArgs,
     pub key_count: usize,
     pub is_read_only: bool,
+    /// It says of itself that it may run while memory is short.
+    pub allows_oom: bool,
 }
 
 impl Alone {

@@ -65,6 +65,7 @@ fn config_resetstat(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
     cx.world.rates.reset();
     cx.world.acl.log.reset_counts();
     drain::reset_freed();
+    cx.world.keyspace.excess.reset();
     cx.reply.ok();
     Ok(Flow::Done)
 }

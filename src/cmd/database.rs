@@ -93,7 +93,7 @@ fn flush(cx: &mut Cx<'_>, dbs: &[DbIndex]) -> Result<Flow, ReplyError> {
         cx.world.background.break_off(cx.world); // What the snapshot was to hold goes.
         dbs.iter().for_each(|&db| mark_watchers(cx, db, None));
         let count: usize = dbs.iter().map(|&db| keys.on(db).count()).sum();
-        (count, dbs.iter().filter_map(|db| space.roots.take(db.0 as usize)).collect())
+        (count, dbs.iter().filter_map(|db| space.roots.renew(db.0 as usize)).collect())
     });
     dbs.iter().for_each(|&db| keys.on(db).changed_all());
     space.discard(tables, keys.guard);

@@ -54,7 +54,9 @@ fn call(cx: &mut Cx<'_>, args: Args<'_>, is_read_only: bool) -> Result<Flow, Rep
     }
     let name = String::from_utf8_lossy(&function.name).into();
     let (args, is_read_only) = (OwnedArgs::of(args), is_read_only || says_no_writes);
-    cx.effects.alone = Some(Alone::Function(Box::new(FunctionJob { chunk, name, args, key_count, is_read_only })));
+    let allows_oom = says_no_writes || function.flags.has(Flags::ALLOW_OOM);
+    cx.effects.alone =
+        Some(Alone::Function(Box::new(FunctionJob { chunk, name, args, key_count, is_read_only, allows_oom })));
     Ok(Flow::Alone)
 }
 

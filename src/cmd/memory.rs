@@ -54,10 +54,11 @@ impl Account {
     /// Measures.
     /// Cost: some 100 µs for the allocator and the kernel, and 20 ns per client.
     pub fn take(world: &World, keys: &Keys<'_>) -> Self {
+        keys.publish_memory();
         let memory = Memory::measure();
         let mut account = Account {
             memory,
-            peak: world.used_memory_peak.fetch_max(memory.allocated, Ordering::Relaxed).max(memory.allocated),
+            peak: world.used_memory_peak.fetch_max(memory.used, Ordering::Relaxed).max(memory.used),
             expiry: world.stats.iter().map(|stats| stats.expire_bytes.get()).sum(),
             garbage: world.stats.iter().map(|stats| stats.garbage_bytes.get()).sum(),
             startup: world.startup_memory,
@@ -80,21 +81,21 @@ impl Account {
     }
     /// What is not data: the empty server, indexes, expiry wheels, garbage, clients.
     pub fn overhead(&self) -> u64 {
-        (self.startup + self.index + self.expiry + self.garbage + self.clients).min(self.memory.allocated)
+        (self.startup + self.index + self.expiry + self.garbage + self.clients).min(self.memory.used)
     }
     pub fn dataset(&self) -> u64 {
-        self.memory.allocated - self.overhead()
+        self.memory.used - self.overhead()
     }
     /// The dataset's share of what was added since the start, in percent.
     pub fn dataset_percent(&self) -> f64 {
-        percent(self.dataset(), self.memory.allocated.saturating_sub(self.startup))
+        percent(self.dataset(), self.memory.used.saturating_sub(self.startup))
     }
     pub fn peak_percent(&self) -> f64 {
-        percent(self.memory.allocated, self.peak)
+        percent(self.memory.used, self.peak)
     }
     /// Kernel's bytes per byte in use.
     pub fn fragmentation(&self) -> f64 {
-        ratio(self.memory.rss, self.memory.allocated)
+        ratio(self.memory.rss, self.memory.used)
     }
 }
 
@@ -114,7 +115,7 @@ fn memory_doctor(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
     let account = Account::take(cx.world, &cx.keys);
     let findings = findings(&account);
     let report = match findings.as_slice() {
-        _ if account.memory.allocated < SMALL => "Less than 5 MB are in use: there is nothing to diagnose yet.".into(),
+        _ if account.memory.used < SMALL => "Less than 5 MB are in use: there is nothing to diagnose yet.".into(),
         [] => "No memory problem was found.".into(),
         findings => findings.join("\n"),
     };
@@ -130,11 +131,11 @@ fn findings(account: &Account) -> Vec<&'static str> {
     let is_over = |a: u64, b: u64, limit: f64| ratio(a, b) > limit && a - b > MUCH;
     let cases = [
         (
-            account.peak as f64 > memory.allocated as f64 * 1.5,
+            account.peak as f64 > memory.used as f64 * 1.5,
             "The peak was more than 1.5 times what is in use now: fragmentation may look worse than it is.",
         ),
         (
-            is_over(memory.rss, memory.allocated, 1.4),
+            is_over(memory.rss, memory.used, 1.4),
             "The process holds more than 1.4 times what is in use: the allocator's pages are fragmented.",
         ),
         (
@@ -228,11 +229,11 @@ fn memory_stats(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
 fn figures(account: &Account) -> Vec<(String, Figure)> {
     use Figure::{Bytes, Database, Ratio, Signed};
     let memory = account.memory;
-    let per_key = memory.allocated.saturating_sub(account.startup).checked_div(account.key_count).unwrap_or(0);
+    let per_key = memory.used.saturating_sub(account.startup).checked_div(account.key_count).unwrap_or(0);
     let difference = |a: u64, b: u64| Signed(a as i64 - b as i64);
     let first = [
         ("peak.allocated", Bytes(account.peak)),
-        ("total.allocated", Bytes(memory.allocated)),
+        ("total.allocated", Bytes(memory.used)),
         ("startup.allocated", Bytes(account.startup)),
         ("replication.backlog", Bytes(0)),
         ("clients.slaves", Bytes(0)),
@@ -266,7 +267,7 @@ fn figures(account: &Account) -> Vec<(String, Figure)> {
         ("rss-overhead.ratio", Ratio(ratio(memory.rss, memory.resident))),
         ("rss-overhead.bytes", difference(memory.rss, memory.resident)),
         ("fragmentation", Ratio(account.fragmentation())),
-        ("fragmentation.bytes", difference(memory.rss, memory.allocated)),
+        ("fragmentation.bytes", difference(memory.rss, memory.used)),
     ];
     let named = |(name, figure): (&str, Figure)| (name.to_string(), figure);
     first.into_iter().map(named).chain(databases).chain(last.into_iter().map(named)).collect()
@@ -320,6 +321,7 @@ mod tests {
     fn the_doctor_finds_what_is_out_of_the_ordinary() {
         let account = |allocated: u64, active: u64, resident: u64, rss: u64| Account {
             memory: Memory {
+                used: allocated << 20,
                 allocated: allocated << 20,
                 active: active << 20,
                 resident: resident << 20,

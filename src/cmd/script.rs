@@ -109,8 +109,10 @@ fn start(
         return Err(ReplyError::text("ERR Can not execute a script with write flag using *_ro command."));
     }
     let is_read_only = is_read_only || says_no_writes;
+    let allows_oom = script.flags.map(|flags| flags.has(Flags::NO_WRITES) || flags.has(Flags::ALLOW_OOM));
     let args = OwnedArgs::of(args);
-    cx.effects.alone = Some(Alone::Script(Box::new(ScriptJob { chunk, script, args, key_count, is_read_only })));
+    let job = ScriptJob { chunk, script, args, key_count, is_read_only, allows_oom };
+    cx.effects.alone = Some(Alone::Script(Box::new(job)));
     Ok(Flow::Alone)
 }
 

@@ -243,6 +243,7 @@ impl Session {
     pub fn end_tracking(&mut self, tracking: &Tracking) {
         if let Some(own) = self.tracking.take() {
             tracking.end(self.id, &own.prefixes);
+            self.info.set_prefix_count(0);
             let flags = client_flag::TRACKING | client_flag::TRACKING_BROKEN | client_flag::TRACKING_BROADCAST;
             self.info.set(flags, false);
         }

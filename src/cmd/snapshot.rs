@@ -72,7 +72,7 @@ impl Writer {
 /// What a file begins with: who wrote it, and functions.
 pub fn head(world: &World, now_s: u64, form: Form) -> Vec<u8> {
     let mut out = Vec::new();
-    let (now, used) = (now_s.to_string(), memory::allocated().to_string());
+    let (now, used) = (now_s.to_string(), memory::used().to_string());
     let aux =
         [("redis-ver", REDIS_VERSION), ("redis-bits", "64"), ("ctime", &now), ("used-mem", &used), ("aof-base", "0")];
     frame::put_head(&mut out, form, &aux);

@@ -146,7 +146,7 @@ impl World {
             active_expire: AtomicU32::new(1),
             list_alone_len: AtomicU32::new(0),
             used_memory_peak: AtomicU64::new(0),
-            startup_memory: memory::allocated(),
+            startup_memory: memory::used(),
         }
     }
     /// Has the events published that `notify-keyspace-events` names.
@@ -163,7 +163,7 @@ impl World {
     }
     /// Measures `used_memory` for the sake of its peak. One loop calls this once a second while it is awake.
     pub fn note_memory(&self) {
-        self.used_memory_peak.fetch_max(memory::allocated(), Ordering::Relaxed);
+        self.used_memory_peak.fetch_max(memory::used(), Ordering::Relaxed);
     }
 }
 

@@ -17,6 +17,7 @@ use crate::base::prng::Prng;
 use crate::cmd::command::Flow;
 use crate::exec::alone::{Cue, Others};
 use crate::exec::dispatch::Turn;
+use crate::exec::room;
 use crate::exec::watch::Watch;
 use crate::resp::reply::Reply;
 use crate::ring::{Engine, Token};
@@ -76,6 +77,8 @@ impl<E: Engine> EventLoop<E> {
             long: None,
             cue: None,
             is_alone: world.safepoint.is_inside(self.id),
+            limit: room::limit(&world.config),
+            is_short: cue.is_short,
         };
         let mut wings = Wings { event_loop: self, window, place, now };
         let flow = turn.play(cue, &mut session, &mut reply, &mut wings);

@@ -47,6 +47,10 @@ pub struct Conn {
     pub is_on_stage: bool,
     /// Bytes of the message in flight; 0 if there is none.
     pub sending_len: usize,
+    /// At most so many bytes, of those in flight and those behind them that are kept by reference, belong to nobody else.
+    pub owned_len: usize,
+    /// What the client was charged with, and what of it are replies (`charge`).
+    pub charged: (usize, usize),
     pub session: Session,
     pub reply: Reply,
     pub input: Input,
@@ -81,6 +85,8 @@ impl Conn {
             is_roomy: false,
             is_on_stage: false,
             sending_len: 0,
+            owned_len: 0,
+            charged: (0, 0),
             session,
             reply: Reply::default(),
             input: Input::new(),
@@ -152,6 +158,10 @@ impl Conn {
             queued_len: self.sending_len + shared + self.held_len(),
             queued_count: self.reply.out.refs.len() + (self.sending_len > 0) as usize,
         }
+    }
+    /// Bytes that wait for the peer and belong to nobody else: they are free once it has taken them.
+    pub fn owned_output(&self) -> usize {
+        self.owned_len + self.reply.out.buf.len()
     }
     /// Bytes that wait for the peer, in flight or not.
     #[inline]

@@ -20,6 +20,7 @@
 
 pub mod accept;
 mod alone;
+mod charge;
 mod conn;
 pub mod disk;
 mod durable;
@@ -54,6 +55,7 @@ use crate::keyspace::{Local, expire};
 use crate::resp::parse::Limits;
 use crate::ring::{Completion, End, Engine, Errno, Filled, Message, Token};
 use crate::table::Participant;
+use charge::Charges;
 use conn::{Conn, Life};
 use durable::Undurable;
 use fleet::{Fleet, Mail};
@@ -103,6 +105,7 @@ pub struct EventLoop<E: Engine> {
     /// Clients that have only messages to be sent, which may wait for some turns.
     listeners_due: VecDeque<Token>,
     pool: Pool,
+    charges: Charges,
     timers: Timers,
     parked: Parked,
     undurable: Undurable,
@@ -114,6 +117,8 @@ pub struct EventLoop<E: Engine> {
     effects: Effects,
     /// Where it goes on with the snapshot that is being taken.
     snapshot_at: Option<Place>,
+    /// Memory is short, and what can be evicted waits for the next turn.
+    is_relieving: bool,
     /// A job has let others run in between: what the turn had before it was put away.
     is_interrupted: bool,
     /// Set when the loop stops: until then it waits for its clients.
@@ -141,6 +146,7 @@ impl<E: Engine> EventLoop<E> {
             dirty: Vec::new(),
             listeners_due: VecDeque::new(),
             pool: Pool::default(),
+            charges: Charges::default(),
             timers: Timers::default(),
             parked: Parked::default(),
             undurable: Undurable::default(),
@@ -150,6 +156,7 @@ impl<E: Engine> EventLoop<E> {
             prng: Prng::seeded(seed),
             effects: Effects::of(id),
             snapshot_at: None,
+            is_relieving: false,
             is_interrupted: false,
             deadline: None,
             clock: MonoNs::default(),
@@ -157,7 +164,8 @@ impl<E: Engine> EventLoop<E> {
     }
     /// Takes over what was noted of the keys that were there before the first command.
     pub fn take_over(&mut self, local: Local) {
-        self.local = Rc::new(local);
+        // The account in it would be that of the thread that has loaded them.
+        self.local = Rc::new(Local { quota: Default::default(), ..local });
     }
     /// Accepts connections on a listening socket.
     pub fn listen(&mut self, listener: u16, socket: OwnedFd) {
@@ -195,6 +203,7 @@ impl<E: Engine> EventLoop<E> {
         let now = self.world.keyspace.now.refresh();
         let (stats, commands) = (self.stats(), self.stats().commands.total());
         stats.turns.add(1);
+        self.heed_charges();
         self.file(now);
         self.house_keeping(now);
         if self.world.attention.is_loading() {
@@ -207,6 +216,7 @@ impl<E: Engine> EventLoop<E> {
             self.walk_some(now);
         }
         self.ring_alarms(now);
+        self.settle_charges();
         if is_busy {
             stats.note_turn(MonoNs::now().since(self.clock), stats.commands.total() - commands);
         }
@@ -229,6 +239,7 @@ impl<E: Engine> EventLoop<E> {
                 self.fleet.broadcast(|| Mail::Shutdown);
             }
         }
+        self.is_relieving = self.relieve(&guard, now);
         if self.expires(now) {
             let (space, all, stats) = (&self.world.keyspace, &self.world.stats, self.stats());
             let (events, ledger) = (&self.local.events, &self.local.ledger);
@@ -255,12 +266,14 @@ impl<E: Engine> EventLoop<E> {
     /// Submits everything and sleeps until there is something to do.
     fn wait(&mut self, now: WallMs) -> io::Result<()> {
         let (mailbox, safepoint) = (self.fleet.mailbox(self.id), &self.world.safepoint);
-        let is_idle = self.ready.is_empty() && self.guests.is_empty() && self.listeners_due.is_empty();
-        let sleeps = is_idle && mailbox.prepare_sleep() && !self.has_to_load() && !self.has_to_walk();
+        let has_work = !self.ready.is_empty() || self.is_relieving || self.has_to_load() || self.has_to_walk();
+        let is_idle = !has_work && self.guests.is_empty() && self.listeners_due.is_empty();
+        let sleeps = is_idle && mailbox.prepare_sleep();
         let timeout = if sleeps { self.sleep_time(now) } else { Duration::ZERO };
         if sleeps {
             self.seat.rest(); // Garbage does not wait for this loop to wake up again.
         }
+        self.local.quota.publish(self.seat.limbo_bytes());
         safepoint.enter_kernel(self.id);
         let result = self.engine.wait(Some(timeout), &mut self.completions);
         safepoint.leave_kernel(self.id);
@@ -322,6 +335,8 @@ impl<E: Engine> EventLoop<E> {
         self.pool.put(message.small);
         let Some(conn) = self.conns.get(token) else { return };
         conn.sending_len = 0;
+        conn.owned_len = conn.owned_len.min(conn.output_len());
+        self.charges.charge(conn);
         match result {
             Ok(len) => {
                 conn.session.traffic.sent += len as u64;
@@ -384,6 +399,7 @@ impl<E: Engine> EventLoop<E> {
                 traffic: conn.session.traffic,
             };
             conn.session.info.seen(seen);
+            self.charges.charge(conn);
             if conn.has_room() {
                 self.timers.note_room(conn);
             }
@@ -396,7 +412,7 @@ impl<E: Engine> EventLoop<E> {
                 Life::Open => {
                     let has_to_wait = conn.is_ready || conn.wait.is_some();
                     let has_backlog = has_to_wait && conn.input.len() > BACKLOG_MAX;
-                    let pause = conn.output_len() >= OUTPUT_SOFT_MAX || has_backlog;
+                    let pause = conn.output_len() >= self.charges.output_soft_max() || has_backlog;
                     if pause != conn.is_paused {
                         conn.is_paused = pause;
                         conn.session.info.set(client_flag::UNREAD, pause);
@@ -476,6 +492,7 @@ impl<E: Engine> EventLoop<E> {
         let is_draining = conn.life == Life::Draining;
         if conn.sending_len > 0 {
             conn.session.info.set_output(conn.output_seen());
+            self.charges.charge(conn);
             if is_draining {
                 self.hurry(token, now);
             }
@@ -483,8 +500,10 @@ impl<E: Engine> EventLoop<E> {
         }
         if !conn.reply.is_empty() {
             let pending_len = conn.reply.pending_len();
+            conn.owned_len += conn.reply.out.buf.len();
             let message = send::message(&mut conn.reply.out, pending_len);
             conn.sending_len = message.len();
+            self.charges.charge(conn);
             self.engine.send(token, message);
             if is_draining {
                 self.hurry(token, now);
@@ -500,6 +519,7 @@ impl<E: Engine> EventLoop<E> {
     /// Ends a connection at once.
     fn close(&mut self, token: Token) {
         let Some(mut conn) = self.conns.remove(token) else { return };
+        self.charges.discharge(&mut conn);
         self.world.clients.remove(&conn.session.info); // Before the peer can know, and ask who is connected.
         self.parked.forget(&mut conn, self.world);
         conn.session.unwatch(&self.world.watched);

@@ -7,6 +7,7 @@ use crate::admin::log;
 use crate::admin::params::Id;
 use crate::admin::rates::Totals;
 use crate::base::clock::{MonoNs, WallMs};
+use crate::exec::room;
 use crate::keyspace::events::Listener;
 use crate::ring::{Engine, Token};
 use std::time::Duration;
@@ -79,6 +80,7 @@ impl<E: Engine> EventLoop<E> {
     fn round(&mut self, now: WallMs) {
         let started = MonoNs::now();
         self.stats().garbage_bytes.set(self.seat.limbo_bytes() as u64);
+        self.local.quota.publish(self.seat.limbo_bytes());
         let config = &self.world.config;
         let round_ms = 1000 / config.number(Id::HZ).clamp(1, 500) as u64;
         let elapsed_ms = now.0.saturating_sub(self.timers.last_round.0).min(SWEEP_MS);
@@ -93,8 +95,10 @@ impl<E: Engine> EventLoop<E> {
         self.timers.generation = config.generation();
         if self.id.0 == 0 {
             self.world.rates.sample(now.0, || Totals::of(&self.world.stats));
-            if is_new_second {
+            if is_new_second || room::limit(config) != 0 {
                 self.world.note_memory();
+            }
+            if is_new_second {
                 self.look_at_journal();
                 self.let_watching_rest();
                 self.look_after_snapshots(now);

@@ -8,10 +8,11 @@
 //! When a command parks its client or goes on in later turns, what was cut behind it is kept (`held`). A client with a long
 //! command under way is visited like all others; its visit is a slice of that command.
 
+use super::charge::is_too_heavy;
 use super::conn::{Conn, Life};
 use super::input::{Arrivals, Cut, Input, Place};
 use super::post::{Hands, Tray};
-use super::{EventLoop, OUTPUT_SOFT_MAX, make_dirty, make_ready};
+use super::{EventLoop, make_dirty, make_ready};
 use crate::base::clock::{MonoNs, WallMs};
 use crate::base::hash::KeyHasher;
 use crate::base::ids::DbIndex;
@@ -19,6 +20,7 @@ use crate::cmd::command::{Command, Flow, flag};
 use crate::exec::alone::{Cue, NoOthers};
 use crate::exec::dispatch::Turn;
 use crate::exec::look::Ahead;
+use crate::exec::room::{self, Room};
 use crate::exec::slow;
 use crate::exec::watch::{self, Watch};
 use crate::resp::args::{Arg, Args, Parts};
@@ -274,6 +276,9 @@ impl<E: Engine> EventLoop<E> {
             stop |= self.run_window(&window, &mut tour, &mut watch, guard, now);
             guard.quiesce(); // Nothing that this window read is held any more.
             self.hand_over_records(); // Before others may look at the whole.
+            if room::limit(&self.world.config) != 0 {
+                self.local.quota.publish(guard.limbo_bytes());
+            }
             self.world.safepoint.poll(self.id);
             let finished = MonoNs::now();
             // After an interruption the window's commands lie elsewhere; a script is timed by itself.
@@ -371,7 +376,7 @@ impl<E: Engine> EventLoop<E> {
         if conn.wait.is_some() || conn.is_on_stage {
             return Some(Leave::Idle); // It is made ready when it is woken.
         }
-        if conn.life != Life::Broken && conn.output_len() >= OUTPUT_SOFT_MAX {
+        if conn.life != Life::Broken && conn.output_len() >= self.charges.output_soft_max() {
             return Some(Leave::Stalled);
         }
         if tour.clock > visit.until {
@@ -427,8 +432,40 @@ impl<E: Engine> EventLoop<E> {
             long: None,
             cue: None,
             is_alone: false,
+            limit: 0,
+            is_short: false,
         };
         turn.serve_ended();
+    }
+
+    /// Makes room when no command asks for it. True: there is more to do.
+    /// Cost: a load while there is no limit, a few more while there is one and memory is not short.
+    pub(super) fn relieve(&mut self, guard: &Guard<'_>, now: WallMs) -> bool {
+        let limit = room::limit(&self.world.config);
+        if limit == 0 || self.world.attention.is_busy() || self.local.quota.is_within(limit, guard) {
+            return false;
+        }
+        self.effects.heed(self.world);
+        self.local.events.heed(&self.world.keyspace.listeners);
+        self.local.recency.begin_turn(&self.world.config, now);
+        let mut turn = Turn {
+            watch: &mut Watch::begin(&self.world.config, true),
+            world: self.world,
+            guard,
+            stats: &self.world.stats[self.id.0 as usize],
+            local: &self.local,
+            now,
+            prng: &mut self.prng,
+            effects: &mut self.effects,
+            long: None,
+            cue: None,
+            is_alone: false,
+            limit,
+            is_short: false,
+        };
+        let room = turn.make_room(self.id);
+        turn.serve_ended();
+        room == Room::Coming
     }
 
     /// Runs the window's commands. Returns true if one of them stopped the server.
@@ -462,6 +499,7 @@ impl<E: Engine> EventLoop<E> {
     ) -> Option<Cue> {
         self.effects.heed(self.world);
         self.local.events.heed(&self.world.keyspace.listeners);
+        let clients_limit = self.clients_limit();
         let mut turn = Turn {
             watch,
             world: self.world,
@@ -474,6 +512,8 @@ impl<E: Engine> EventLoop<E> {
             long: None,
             cue: None,
             is_alone: self.world.safepoint.is_inside(self.id),
+            limit: room::limit(&self.world.config),
+            is_short: false,
         };
         while let Some(stretch) = window.stretches.get(place.stretch) {
             let items = window.items_of(place.stretch);
@@ -490,6 +530,7 @@ impl<E: Engine> EventLoop<E> {
                 make_dirty(&mut self.dirty, conn);
             }
             turn.watch.waiting_since = stretch.waiting_since;
+            turn.stats.client.set(conn.session.id.0);
             if stretch.is_slice {
                 if self.world.attention.is_busy() {
                     continue; // A script runs: nobody else touches data.
@@ -506,6 +547,12 @@ impl<E: Engine> EventLoop<E> {
                     conn = self.conns.get(stretch.token).expect("nobody is closed here");
                 }
                 let parts = window.parts_of(item, conn.input.at(&item.place, &self.arrivals, &self.engine));
+                if clients_limit != 0 && item.large_count > 0 && is_too_heavy(clients_limit, &conn.session.info, &parts)
+                {
+                    turn.stats.evicted_clients.add(1);
+                    conn.advance(Life::Broken);
+                    break;
+                }
                 let mut flow = turn.run(item.row, &mut conn.session, &mut conn.reply, Args::of(&parts));
                 if flow == Flow::Alone
                     && let Some(cue) = turn.cue.take()

@@ -38,6 +38,8 @@ pub struct Cue {
     pub job: Alone,
     /// Does somebody want to know how long it takes?
     pub is_timed: bool,
+    /// Memory was short, and nothing could be evicted.
+    pub is_short: bool,
     /// What monitors are shown of it: of a transaction behind what they are shown of its commands, of a script before.
     pub line: Vec<u8>,
 }
@@ -89,6 +91,7 @@ impl Turn<'_> {
     /// Runs what a command that has returned `Flow::Alone` left. Returns what follows from it for the client.
     pub fn play(&mut self, cue: Cue, session: &mut Session, reply: &mut Reply, others: &mut dyn Others) -> Flow {
         self.step_in(session.home);
+        self.is_short = cue.is_short;
         let started = cue.is_timed.then(MonoNs::now);
         let (mark, is_script) = (reply.out.buf.len(), matches!(cue.job, Alone::Script(_) | Alone::Function(_)));
         if is_script {

@@ -3,6 +3,7 @@
 use super::alone::{Cue, flags_in_force};
 use super::gate;
 use super::long::Long;
+use super::room::OUT_OF_MEMORY;
 use super::watch::{Place, Watch, is_light};
 use crate::admin::stats::LoopStats;
 use crate::base::clock::{MonoNs, WallMs};
@@ -37,6 +38,10 @@ pub struct Turn<'t> {
     pub cue: Option<Cue>,
     /// This loop is inside a safepoint: all others stand still.
     pub is_alone: bool,
+    /// `maxmemory`, as it was at the begin of the window; 0: there is no limit.
+    pub limit: u64,
+    /// Nothing could be evicted before the command at hand, and memory is short.
+    pub is_short: bool,
 }
 
 const UNSAVED: ReplyError = ReplyError::text(
@@ -73,6 +78,10 @@ impl Turn<'_> {
             Ok(row) if self.world.attention.is_wanted() && self.is_barred(row) => {
                 let error = self.barrier(row);
                 self.reject(Some(row), session, reply, error);
+                Flow::Done
+            }
+            Ok(row) if self.limit != 0 && self.is_short_of_memory(row, session) => {
+                self.reject(Some(row), session, reply, OUT_OF_MEMORY);
                 Flow::Done
             }
             Ok(row)
@@ -230,7 +239,7 @@ impl Turn<'_> {
         if self.world.attention.is_monitored() {
             monitor::append(&mut line, row, args, session); // Scripts, too: SKIP_MONITOR only means not twice.
         }
-        Some(Cue { row, job, is_timed, line })
+        Some(Cue { row, job, is_timed, is_short: self.is_short, line })
     }
 
     /// What a handler works with, for a command of this client.
@@ -317,6 +326,8 @@ mod tests {
                 long: None,
                 cue: None,
                 is_alone: false,
+                limit: 0,
+                is_short: false,
             };
             let flow = turn.run(table::lookup(args.get(0)), &mut self.session, &mut self.reply, args);
             (String::from_utf8_lossy(&self.reply.take().buf).into_owned(), flow)

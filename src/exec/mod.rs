@@ -3,6 +3,7 @@
 //! ```text
 //! look      for a window of commands of all clients: row, hash of the keys, prefetch of what the keys lie in
 //! gate      may this command run for this client now? One ordered list of checks
+//! room      when memory is short: evict, or refuse
 //! dispatch  run the handler; undo the half reply of one that failed; count
 //! alone     run what needs everything else to stand still: transactions, and by `script` scripts and functions
 //! serve     run the commands of clients that wait for what a command has filled
@@ -30,6 +31,7 @@ pub mod long;
 pub mod look;
 mod order;
 pub mod replay;
+pub mod room;
 mod script;
 mod serve;
 #[cfg(all(test, not(loom)))]

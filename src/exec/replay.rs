@@ -70,6 +70,8 @@ fn run(world: &World, local: &Local, seat: &Participant, file: impl BufRead, ses
             long: None,
             cue: None,
             is_alone: true,
+            limit: 0,
+            is_short: false,
         };
         turn.run_inside(row, args, session, &mut reply, &mut NoOthers);
         let output = reply.take();

@@ -9,6 +9,7 @@
 
 use super::alone::Others;
 use super::dispatch::Turn;
+use super::room::OUT_OF_MEMORY;
 use crate::admin::acl::log::Context;
 use crate::admin::acl::selector::Denial;
 use crate::admin::log::{self, Level};
@@ -31,6 +32,8 @@ const UNKNOWN: ReplyError = ReplyError::text("ERR Unknown Redis command called f
 const ARITY: ReplyError = ReplyError::text("ERR Wrong number of args calling Redis command from script");
 const NOT_HERE: ReplyError = ReplyError::text("ERR This Redis command is not allowed from script");
 const READ_ONLY: ReplyError = ReplyError::text("ERR Write commands are not allowed from read-only scripts.");
+const NO_MEMORY: ReplyError =
+    ReplyError::text("OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'");
 const KILLED: &str = "ERR Script killed by user with SCRIPT KILL...";
 const FUNCTION_KILLED: &str = "ERR Script killed by user with FUNCTION KILL...";
 const STOPPING: &str = "ERR the server is shutting down";
@@ -42,6 +45,8 @@ struct Stage<'s, 't> {
     others: &'s mut dyn Others,
     call: &'s Call<'s>,
     is_read_only: bool,
+    /// Memory is short: no command that may need more may be the first to write.
+    is_short: bool,
     /// A write command was let through.
     has_written: bool,
     started: MonoNs,
@@ -58,13 +63,20 @@ impl Turn<'_> {
         reply: &mut Reply,
         others: &mut dyn Others,
     ) -> Flow {
+        if self.is_short && job.allows_oom == Some(false) {
+            self.refuse(reply, &NO_MEMORY);
+            return Flow::Done;
+        }
+        let is_short = self.is_short && job.allows_oom.is_none();
         let parts = job.args.parts();
         let is_watched = patience_ms(self.world).is_some();
         let (args, key_count) = (Args::of(&parts), job.key_count);
         let call =
             Call { chunk: job.chunk, name: job.script.name(), args, first: 3, key_count, is_eval: true, is_watched };
         let mut scripts = std::mem::take(&mut self.effects.scripts);
-        self.host(&call, job.is_read_only, session, others, |host| scripts.interp().run(&call, host, reply));
+        self.host(&call, (job.is_read_only, is_short), session, others, |host| {
+            scripts.interp().run(&call, host, reply)
+        });
         self.world.scripts.note_interpreter(session.home, scripts.interp().memory());
         self.effects.scripts = scripts;
         Flow::Done
@@ -78,12 +90,16 @@ impl Turn<'_> {
         reply: &mut Reply,
         others: &mut dyn Others,
     ) -> Flow {
+        if self.is_short && !job.allows_oom {
+            self.refuse(reply, &NO_MEMORY);
+            return Flow::Done;
+        }
         let parts = job.args.parts();
         let is_watched = patience_ms(self.world).is_some();
         let (args, key_count) = (Args::of(&parts), job.key_count);
         let call = Call { chunk: job.chunk, name: &job.name, args, first: 3, key_count, is_eval: false, is_watched };
         let mut functions = std::mem::take(&mut self.effects.functions);
-        self.host(&call, job.is_read_only, session, others, |host| functions.interp().run(&call, host, reply));
+        self.host(&call, (job.is_read_only, false), session, others, |host| functions.interp().run(&call, host, reply));
         self.world.functions.note_interpreter(session.home, functions.interp().memory());
         self.effects.functions = functions;
         Flow::Done
@@ -93,7 +109,7 @@ impl Turn<'_> {
     pub(super) fn host(
         &mut self,
         call: &Call<'_>,
-        is_read_only: bool,
+        (is_read_only, is_short): (bool, bool),
         session: &mut Session,
         others: &mut dyn Others,
         run: impl FnOnce(&mut dyn Host),
@@ -108,6 +124,7 @@ impl Turn<'_> {
             others,
             call,
             is_read_only,
+            is_short,
             has_written: false,
             started: MonoNs::now(),
             is_busy: false,
@@ -150,6 +167,9 @@ impl Stage<'_, '_> {
         }
         if row.has(flag::WRITE) && self.turn.world.attention.is_unwritable() {
             return Err(self.reject(row, self.turn.unwritable()));
+        }
+        if self.is_short && !self.has_written && row.has(flag::DENYOOM) {
+            return Err(self.reject(row, OUT_OF_MEMORY));
         }
         Ok(row)
     }

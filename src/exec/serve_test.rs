@@ -122,6 +122,8 @@ impl<'w> Seat<'w> {
             long: None,
             cue: None,
             is_alone: false,
+            limit: 0,
+            is_short: false,
         };
         let mut reply = Reply::default();
         let flow = turn.run(Some(row), session, &mut reply, Args::of(&parts));

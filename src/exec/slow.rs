@@ -39,6 +39,13 @@ pub fn note_expiry(world: &World, took: Duration, now: WallMs) {
     }
 }
 
+/// Notes how long keys were evicted in a go.
+pub fn note_eviction(world: &World, took: Duration, now: WallMs) {
+    if monitor_ms(&world.config).is_some_and(|threshold| took.as_millis() as u64 >= threshold) {
+        world.latency.note("eviction-cycle", now.0 / 1000, took.as_millis() as u64);
+    }
+}
+
 /// The arguments of a command as they may be kept.
 pub fn kept_args(row: &Command, args: Args<'_>) -> Vec<Box<[u8]>> {
     shortened(redact::shown(row, args))

@@ -310,6 +310,13 @@ impl Keys<'_> {
         self.local.events.note_ended(self.db(), key);
         self.changed(key, Class::EXPIRED, "expired");
     }
+    /// The key was removed to make room.
+    pub(super) fn note_evicted(&self, key: &[u8]) {
+        self.stats.evicted.add(1);
+        self.record_end(key);
+        self.local.events.note_ended(self.db(), key);
+        self.changed(key, Class::EVICTED, "evicted");
+    }
 }
 
 #[cfg(test)]

@@ -6,14 +6,19 @@
 #![forbid(unsafe_code)]
 
 pub mod events;
+pub mod evict;
+#[cfg(all(test, not(loom)))]
+mod evict_model;
 pub mod expire;
 #[cfg(all(test, not(loom)))]
 mod expire_fuzz;
 mod fields;
 mod freer;
+mod ghosts;
 pub mod handover;
 pub mod objects;
 pub mod order;
+pub mod quota;
 pub mod recency;
 pub mod safepoint;
 pub mod store;
@@ -31,11 +36,14 @@ use crate::base::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::table::roots::{OldTable, Roots};
 use crate::table::{Change, Entry, Guard, Table, Txn, Walk, Walked, snapshot, transact};
 use events::{Events, Listeners};
+use evict::Evictor;
 use expire::Expiry;
 use freer::Freer;
+use ghosts::Ghosts;
 use handover::Handover;
 use order::{Ledger, Order};
-use recency::Recency;
+use quota::{Excess, Quota};
+use recency::{Mode, Recency};
 use smallvec::SmallVec;
 use types::Type;
 
@@ -53,6 +61,9 @@ pub struct Keyspace {
     pub order: Order,
     /// The snapshot that is being taken.
     pub handover: Handover,
+    /// For how long memory has been short.
+    pub excess: Excess,
+    ghosts: Ghosts,
     freer: Freer,
     /// Tables that were taken away so far: tells the loops that some of their wheels are empty now.
     flushes: AtomicU32,
@@ -64,6 +75,8 @@ pub struct Keyspace {
 pub struct Local {
     pub expiry: Expiry,
     pub recency: Recency,
+    pub evictor: Evictor,
+    pub quota: Quota,
     /// What has happened to keys and was not told yet.
     pub events: Events,
     /// What has changed and was not handed over yet.
@@ -76,6 +89,8 @@ impl Local {
         Local {
             expiry: Expiry::default(),
             recency: Recency::new(seed),
+            evictor: Evictor::new(seed.rotate_left(17)),
+            quota: Quota::default(),
             events: Events::default(),
             ledger: Ledger::default(),
         }
@@ -92,6 +107,8 @@ impl Keyspace {
             listeners: Listeners::default(),
             order: Order::default(),
             handover: Handover::default(),
+            excess: Excess::default(),
+            ghosts: Ghosts::default(),
             freer: Freer::default(),
             flushes: AtomicU32::new(0),
             expiry_stands_until: AtomicU64::new(0),
@@ -279,7 +296,7 @@ impl<'t> Keys<'t> {
             let live = self.live(old);
             is_expired = old.is_some() && live.is_none();
             let (change, result) = f(live);
-            due = self.registered(live, &change);
+            due = self.registered(key, live, &change);
             is_new = live.is_none() && matches!(change, Change::Put(_));
             match change {
                 Change::Keep if is_expired && may_expire() => (Change::Remove, result),
@@ -297,19 +314,29 @@ impl<'t> Keys<'t> {
         }
         result
     }
-    /// The deadline that the wheel must learn of after `change`: one where there was none, or an earlier one than before. A
+    /// Gives a new value what the key's use has earned, and tells
+    /// the deadline that the wheel must learn of after `change`: one where there was none, or an earlier one than before. A
     /// later one is found when the wheel comes to the earlier.
     #[inline]
-    fn registered(&self, live: Option<Entry<'t>>, change: &Change) -> Option<WallMs> {
+    fn registered(&self, key: Key<'_>, live: Option<Entry<'t>>, change: &Change) -> Option<WallMs> {
         let Change::Put(new) = change else { return None };
-        if let Some(old) = live
-            && self.local.recency.is_lfu()
-        {
-            new.view().set_recency(self.local.recency.inherited(old));
+        if self.local.recency.is_inherited() {
+            self.inherit(key, live, new.view());
         }
         let deadline = new.view().expires_at()?;
         let known = live.and_then(Entry::expires_at);
         known.is_none_or(|known| deadline < known).then_some(deadline)
+    }
+    /// The recency of a value that is about to stand under `key`, where that depends on what was there before.
+    fn inherit(&self, key: Key<'_>, live: Option<Entry<'t>>, new: Entry<'_>) {
+        let recency = &self.local.recency;
+        match live {
+            Some(old) => new.set_recency(recency.inherited(old)),
+            None if recency.mode() == Mode::Clock && self.space.ghosts.has(key.hash) => {
+                new.set_recency(recency.returned());
+            }
+            None => {}
+        }
     }
     /// Several keys, all or nothing, at one instant (MSET, MSETNX, DEL k…, RENAME, COPY, BITOP): see `table::Txn`. Keys may
     /// be of several databases. `f` may run several times; it asks `live` for entries that count. Expired entries for which
@@ -352,7 +379,7 @@ impl<'t> Keys<'t> {
                 if hears && live.is_none() && matches!(txn.decision(index), Change::Put(_)) {
                     fresh.push(index);
                 }
-                if let Some(deadline) = self.registered(live, txn.decision(index)) {
+                if let Some(deadline) = self.registered(*key, live, txn.decision(index)) {
                     due.push((table.id(), key.hash, deadline));
                 }
             }
@@ -390,6 +417,10 @@ impl<'t> Keys<'t> {
             keys.iter().for_each(|&key| self.expire(key));
         }
         result
+    }
+    /// Shows what this loop holds in memory to the others, and to the allocator's reckoning.
+    pub fn publish_memory(&self) {
+        self.local.quota.publish(self.guard.limbo_bytes());
     }
     /// Number of keys, as DBSIZE counts them.
     pub fn count(&self) -> usize {

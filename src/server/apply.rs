@@ -3,9 +3,9 @@
 //! New sockets are opened before old ones are closed, so a change that fails leaves everything as it was, and one that keeps
 //! an address does not interrupt it. Opening is done here; the loops get the sockets by mail.
 
-use super::limits;
 use super::listen::Listeners;
 use super::oom::OomScore;
+use super::{crash, limits};
 use crate::admin::log;
 use crate::admin::params::Id;
 use crate::base::ids::LoopId;
@@ -29,6 +29,9 @@ pub fn applier(world: &'static World, fleet: &'static Fleet, open: Open, score: 
         if let Some(&id) = ids.iter().find(|id| [Id::OOM_SCORE_ADJ, Id::OOM_SCORE_ADJ_VALUES].contains(id)) {
             let mut score = score.lock().unwrap_or_else(PoisonError::into_inner);
             score.apply(&world.config).map_err(|reason| (id, reason))?;
+        }
+        if ids.contains(&Id::CRASH_LOG_ENABLED) {
+            crash::heed(&world.config);
         }
         if ids.contains(&Id::MAXCLIENTS) {
             make_room(world)?;

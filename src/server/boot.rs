@@ -5,7 +5,7 @@ use super::error::StartError;
 use super::listen::Listeners;
 use super::oom::OomScore;
 use super::options::Settings;
-use super::{cores, journal, limits, recover, screen, signals, threads, users};
+use super::{cores, crash, journal, limits, recover, screen, signals, threads, users};
 use crate::admin::config::Config;
 use crate::admin::log;
 use crate::admin::params::Id;
@@ -66,6 +66,7 @@ pub fn serve(settings: Settings) -> Result<(), StartError> {
     // Both live as long as the process: the loops reach them without counting references.
     let world: &'static World = Box::leak(Box::new(World { config, acl, ..World::new(boot, KeyHasher::random()) }));
     world.publish_events();
+    crash::prepare(world);
     let fleet: &'static Fleet = Box::leak(Box::new(fleet));
     signals::watch(|| fleet.mailbox(LoopId(0)).send(Mail::Terminate))
         .map_err(|error| StartError(format!("A thread for signals cannot be made: {error}. Raise `ulimit -u`.")))?;

@@ -11,6 +11,7 @@
 mod apply;
 mod boot;
 mod cores;
+mod crash;
 mod daemon;
 mod error;
 mod journal;

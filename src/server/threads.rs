@@ -1,6 +1,7 @@
 //! Threads: one per loop, each with its own engine. The engine is made on the thread that uses it; what the loops must know
 //! of each other (their wakers) is gathered before the first of them turns.
 
+use crate::base::crash;
 use crate::base::ids::LoopId;
 use crate::cmd::world::World;
 use crate::event_loop::EventLoop;
@@ -42,6 +43,7 @@ fn seat<E: Engine + 'static>(index: usize, core: Option<usize>) -> io::Result<Se
         if let Some(core) = core {
             stay_on(core);
         }
+        crash::prepare_thread();
         let engine = match E::new(&Sizes::default()) {
             Ok(engine) => engine,
             Err(error) => {

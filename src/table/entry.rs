@@ -331,16 +331,17 @@ impl<'g> Entry<'g> {
     /// The recency field (20 bits, opaque here). Relaxed: a hint for eviction and OBJECT IDLETIME/FREQ.
     #[inline]
     pub fn recency(self) -> u32 {
-        self.header().live.load(Ordering::Relaxed) >> 12
+        self.header().live.load(Ordering::Relaxed) >> ERA_BITS
     }
     /// Sets the recency field, writing only if it changes, so that a hot key's line stays shared.
     #[inline]
     pub fn set_recency(self, recency: u32) {
         let live = &self.header().live;
         let seen = live.load(Ordering::Relaxed);
-        if seen >> 12 != recency {
+        if seen >> ERA_BITS != recency {
+            let next = recency << ERA_BITS | seen & ((1 << ERA_BITS) - 1);
             // A lost race loses one hint.
-            let _ = live.compare_exchange(seen, recency << 12 | seen & 0xfff, Ordering::Relaxed, Ordering::Relaxed);
+            let _ = live.compare_exchange(seen, next, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
     /// The era in which it was made, or taken by a snapshot.

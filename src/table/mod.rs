@@ -11,7 +11,7 @@
 //! - `staged`   several keys at one instant              - `reclaim`  when removed things are freed
 //! - `held`     several objects under their locks
 //! - `scan`     SCAN's cursor, RANDOMKEY                 - `locate`   finding keys again by 32 bits of their hash
-//! - `roots`    the databases
+//! - `roots`    the databases                            - `sample`   entries for eviction to choose from
 //!
 //! The table does not know what a string is, nor what time it is: expiry is decided a layer above.
 //!
@@ -35,6 +35,7 @@ pub mod reclaim;
 mod recycle;
 mod resize;
 pub mod roots;
+pub mod sample;
 mod scan;
 mod shard;
 mod staged;
@@ -45,6 +46,7 @@ mod word;
 pub use entry::{Entry, Kind, NewEntry, Payload, Source};
 pub use held::{Held, Lost, Wanted, hold};
 pub use reclaim::{Guard, Participant};
+pub use recycle::{keep_at_most, kept_len};
 pub use scan::{Walk, Walked};
 pub use staged::{Txn, snapshot, transact};
 

@@ -3,6 +3,9 @@
 //! A retired entry's block was touched when its key was compared, a few dozen commands ago, so it is still in the cache when
 //! the next SET of that size takes it. Through the allocator it would come back cold, and the allocator's own records with
 //! it (measured: kernel-notes/20-reclamation.md).
+//!
+//! What is kept is memory that nobody uses: `kept_len` says how much it is, and where memory is limited, `keep_at_most` says
+//! how much it may be.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::RefCell;
@@ -17,6 +20,9 @@ const STEP: usize = 8;
 /// One thread's stock, by size.
 struct Stock {
     stacks: Vec<Vec<*mut u8>>,
+    /// Bytes of all blocks, and how many they may be.
+    len: usize,
+    len_max: usize,
 }
 
 impl Drop for Stock {
@@ -31,7 +37,8 @@ impl Drop for Stock {
 }
 
 thread_local! {
-    static STOCK: RefCell<Stock> = const { RefCell::new(Stock { stacks: Vec::new() }) };
+    static STOCK: RefCell<Stock> =
+        const { RefCell::new(Stock { stacks: Vec::new(), len: 0, len_max: usize::MAX }) };
 }
 
 /// The layout of a block for `len` bytes.
@@ -43,11 +50,27 @@ fn layout(len: usize) -> Layout {
     }
 }
 
+/// Bytes of the blocks that the calling thread keeps.
+#[inline]
+pub fn kept_len() -> usize {
+    STOCK.try_with(|stock| stock.try_borrow().map_or(0, |stock| stock.len)).unwrap_or(0)
+}
+
+/// From now on the calling thread keeps no more bytes than that. What it has beyond is used up first.
+pub fn keep_at_most(len: usize) {
+    let _ = STOCK.try_with(|stock| stock.try_borrow_mut().map(|mut stock| stock.len_max = len)); // The thread is ending.
+}
+
 /// A block of `len` bytes (not 0), 8-aligned, its content undefined.
 #[inline]
 pub(super) fn take(len: usize) -> *mut u8 {
     if len <= RECYCLED_LEN_MAX {
-        let block = STOCK.try_with(|stock| stock.try_borrow_mut().ok()?.stacks.get_mut(len.div_ceil(STEP))?.pop());
+        let block = STOCK.try_with(|stock| {
+            let mut stock = stock.try_borrow_mut().ok()?;
+            let block = stock.stacks.get_mut(len.div_ceil(STEP))?.pop()?;
+            stock.len -= len.next_multiple_of(STEP);
+            Some(block)
+        });
         if let Ok(Some(block)) = block {
             return block;
         }
@@ -73,11 +96,16 @@ pub(super) unsafe fn give(block: *mut u8, len: usize) {
             if stock.stacks.is_empty() {
                 stock.stacks.resize_with(RECYCLED_LEN_MAX / STEP + 1, Vec::new);
             }
+            let whole = stock.len + len.next_multiple_of(STEP);
+            if whole > stock.len_max {
+                return false;
+            }
             let stack = &mut stock.stacks[len.div_ceil(STEP)];
             if stack.len() == KEPT_COUNT_MAX {
                 return false;
             }
             stack.push(block);
+            stock.len = whole;
             true
         });
         if kept == Ok(true) {

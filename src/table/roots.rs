@@ -43,8 +43,7 @@ impl Roots {
         if let Some(table) = self.get(index, guard) {
             return table;
         }
-        let id = self.made.fetch_add(1, Ordering::Relaxed); // Only unique.
-        let fresh = Box::into_raw(Box::new(Table::with_id(self.hasher.clone(), id)));
+        let fresh = Box::into_raw(Box::new(self.fresh()));
         let slot = &self.slots[index];
         let expected = if mutated(Mutation::RootWithoutCompare) { slot.load(Ordering::Acquire) } else { null_mut() };
         let winner = match slot.compare_exchange(expected, fresh, Ordering::AcqRel, Ordering::Acquire) {
@@ -71,6 +70,20 @@ impl Roots {
     pub fn take(&self, index: usize) -> Option<OldTable> {
         let old = self.slots[index].swap(null_mut(), Ordering::AcqRel);
         (!old.is_null()).then(|| OldTable(old)) // Lazily: dropping an OldTable frees its table.
+    }
+    /// As `take`, leaving an empty table where there was one: whoever has used a database will do so again, and the limit of
+    /// memory must not find the room for an index missing that was there before.
+    pub fn renew(&self, index: usize) -> Option<OldTable> {
+        if self.slots[index].load(Ordering::Acquire).is_null() {
+            return None;
+        }
+        let fresh = Box::into_raw(Box::new(self.fresh()));
+        Some(OldTable(self.slots[index].swap(fresh, Ordering::AcqRel)))
+    }
+    /// An empty table with an id that no other one has.
+    fn fresh(&self) -> Table {
+        let id = self.made.fetch_add(1, Ordering::Relaxed); // Only unique.
+        Table::with_id(self.hasher.clone(), id)
     }
     /// Exchanges two databases. The caller holds a safepoint: otherwise a reader could see one table twice.
     pub fn swap(&self, a: usize, b: usize) {

@@ -2,10 +2,15 @@
 //!
 //! What a loop drops is freed by the loop if that takes a moment. A list of millions is sent to the thread; the loop pays
 //! for a message. If there is no thread to be had, the loop frees it after all.
+//!
+//! What waits for the thread is as good as free, and eviction counts it so: otherwise it would evict one key after the other
+//! for the memory that the first of them gives back in a moment.
 
 #![forbid(unsafe_code)]
 
 use super::object::Value;
+#[cfg(not(loom))]
+use crate::base::accounts::{Account, Holdings};
 use crate::base::sync::hint::{AtomicUsize, Ordering};
 #[cfg(not(loom))]
 use std::sync::OnceLock;
@@ -17,11 +22,19 @@ use std::sync::mpsc::{Sender, channel};
 const PIECES_MAX: usize = 64;
 
 static PENDING: AtomicUsize = AtomicUsize::new(0);
+static PENDING_LEN: AtomicUsize = AtomicUsize::new(0);
 static FREED: AtomicUsize = AtomicUsize::new(0);
+/// Elements that a collection's bytes are estimated from.
+#[cfg(not(loom))]
+const SAMPLES: usize = 5;
 
 /// Collections that wait for the thread (INFO `lazyfree_pending_objects`).
 pub fn pending() -> usize {
     PENDING.load(Ordering::Relaxed)
+}
+/// Bytes of these collections, about.
+pub fn pending_len() -> usize {
+    PENDING_LEN.load(Ordering::Relaxed)
 }
 /// Collections that the thread has freed (INFO `lazyfreed_objects`).
 pub fn freed() -> usize {
@@ -47,10 +60,13 @@ pub fn discard(value: Value) {
     if value.pieces() <= PIECES_MAX {
         return drop(value);
     }
+    let len = value.memory(SAMPLES);
     PENDING.fetch_add(1, Ordering::Relaxed);
-    if let Err(returned) = sender().send(Load::Value(value)) {
+    PENDING_LEN.fetch_add(len, Ordering::Relaxed);
+    if let Err(returned) = sender().send(Load::Value(value, len)) {
         drop(returned.0);
         PENDING.fetch_sub(1, Ordering::Relaxed);
+        PENDING_LEN.fetch_sub(len, Ordering::Relaxed);
     }
 }
 
@@ -63,7 +79,8 @@ pub fn discard_other(other: Box<dyn Send>) {
 /// What the thread frees.
 #[cfg(not(loom))]
 enum Load {
-    Value(Value),
+    /// And about how many bytes it has.
+    Value(Value, usize),
     Other(Box<dyn Send>),
 }
 
@@ -77,15 +94,20 @@ fn sender() -> &'static Sender<Load> {
 fn start() -> Sender<Load> {
     let (sender, receiver) = channel();
     let work = move || {
+        let account = Account::open();
         for load in receiver {
+            let mut pending_len = 0;
             match load {
                 Load::Other(other) => drop::<Box<dyn Send>>(other),
-                Load::Value(value) => {
+                Load::Value(value, len) => {
                     drop::<Value>(value);
+                    pending_len = len;
                     FREED.fetch_add(1, Ordering::Relaxed);
                     PENDING.fetch_sub(1, Ordering::Relaxed);
                 }
             }
+            account.publish(Holdings::default()); // It is seen to be free before it is no longer awaited.
+            PENDING_LEN.fetch_sub(pending_len, Ordering::Relaxed);
         }
     };
     // Without a thread the receiver is gone, and `send` gives the value back.

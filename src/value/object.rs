@@ -148,6 +148,11 @@ impl Value {
         // SAFETY: the body holds what `kind` says.
         unsafe { (of(self.kind).pieces)(&self.body) }
     }
+    /// Bytes on the heap, estimated from `samples` elements; 0: from all of them.
+    pub fn memory(&self, samples: usize) -> usize {
+        // SAFETY: the body holds what `kind` says.
+        unsafe { (of(self.kind).memory)(&self.body, samples) }
+    }
     /// Gives the body away.
     fn into_body(self) -> (ObjectType, Body) {
         let parts = (self.kind, self.body);

@@ -28,6 +28,7 @@ mod keys;
 mod linearizable;
 mod list;
 mod long_reply;
+mod memory;
 mod monitor;
 mod pause;
 mod protocol;

@@ -181,3 +181,21 @@ fn the_configuration_may_come_from_standard_input() {
     drop(child.kill());
     drop(child.wait());
 }
+
+#[test]
+fn a_crash_leaves_a_report_in_the_log() {
+    for (accident, sign) in [("SEGFAULT", "crashed by signal: 11"), ("ASSERT", "=== ASSERTION FAILED ===")] {
+        let mut server = Server::start(&["--enable-debug-command", "yes"]);
+        let mut client = server.client();
+        client.run("CLIENT SETNAME culprit");
+        client.send(format!("DEBUG {accident}\r\n").as_bytes());
+        client.until_closed();
+        assert_ne!(server.exit_code(), Some(0));
+        let log = server.output();
+        let parts =
+            ["BUG REPORT START", "STACK TRACE -", "STACK TRACE DONE", "LAST COMMAND OF EACH LOOP", "REPORT END"];
+        for part in [sign, "crashed by signal", "name=culprit", "used_memory:"].into_iter().chain(parts) {
+            assert!(log.contains(part), "{accident}: no {part} in {log}");
+        }
+    }
+}

@@ -28,6 +28,9 @@ use std::net::{IpAddr, SocketAddr};
 const REPLY_BUFFER_MIN: usize = 1024;
 const REPLY_BUFFER_MAX: usize = 16 << 10;
 
+/// What a key that is watched, a channel that is listened to or a prefix that is tracked takes, about.
+const ENTRY_LEN: usize = 96;
+
 /// Appends the line, with its line end.
 /// Cost: half a microsecond: CLIENT LIST writes thousands of them, so no formatting machinery is at work here.
 pub fn append(out: &mut String, client: &ClientInfo, now: WallMs) {
@@ -125,7 +128,9 @@ fn append_rest(out: &mut String, client: &ClientInfo) {
 pub fn memory(client: &ClientInfo) -> usize {
     let output = client.output();
     let buffers = client.input_len() + client.input_cap() + client.held_len() + output.buffer_cap + output.queued_len;
-    size_of::<ClientInfo>() + size_of::<Session>() + buffers
+    let listens: u32 = client.subscriptions().iter().sum();
+    let entries = client.watch_count() + listens + client.prefix_count();
+    size_of::<ClientInfo>() + size_of::<Session>() + buffers + client.multi().1 + entries as usize * ENTRY_LEN
 }
 
 /// Letters as Redis uses them, in its order; N if there is none.

@@ -46,6 +46,7 @@ fn begin(cx: &mut Cx<'_>, options: &Options<'_>) {
             own.prefixes.insert(prefix.into());
             world.tracking.prefixes.join(prefix, info.id);
         }
+        info.set_prefix_count(own.prefixes.len() as u32);
     }
     info.set(client_flag::TRACKING, true);
     info.set(client_flag::TRACKING_BROADCAST, mode.broadcast);

@@ -5,12 +5,13 @@ use crate::admin::memory::{allocator_name, total_system};
 use crate::admin::params::Id;
 use crate::cmd::command::Cx;
 use crate::cmd::memory::{Account, ratio};
+use crate::keyspace::quota::exempt;
 use crate::value::drain;
 
 pub fn memory(text: &mut Text, cx: &Cx<'_>) {
     let account = Account::take(cx.world, &cx.keys);
     let memory = account.memory;
-    text.bytes("used_memory", memory.allocated);
+    text.bytes("used_memory", memory.used);
     text.bytes("used_memory_rss", memory.rss);
     text.bytes("used_memory_peak", account.peak);
     text.field("used_memory_peak_perc", format_args!("{:.2}%", account.peak_percent()));
@@ -36,13 +37,9 @@ pub fn memory(text: &mut Text, cx: &Cx<'_>) {
     text.ratio("rss_overhead_ratio", ratio(memory.rss, memory.resident));
     text.field("rss_overhead_bytes", memory.rss as i64 - memory.resident as i64);
     text.ratio("mem_fragmentation_ratio", account.fragmentation());
-    text.field("mem_fragmentation_bytes", memory.rss as i64 - memory.allocated as i64);
-    text.zeros(&[
-        "mem_not_counted_for_evict",
-        "mem_replication_backlog",
-        "mem_total_replication_buffers",
-        "mem_clients_slaves",
-    ]);
+    text.field("mem_fragmentation_bytes", memory.rss as i64 - memory.used as i64);
+    text.field("mem_not_counted_for_evict", exempt(cx.world.config.number(Id::MAXMEMORY) as u64));
+    text.zeros(&["mem_replication_backlog", "mem_total_replication_buffers", "mem_clients_slaves"]);
     text.field("mem_clients_normal", account.clients);
     text.zeros(&["mem_cluster_links", "mem_aof_buffer"]);
     text.field("mem_allocator", allocator_name());

@@ -126,6 +126,16 @@ fn info(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     Ok(Flow::Done)
 }
 
+/// All sections, for the report of a crash.
+pub fn everything(cx: &Cx<'_>) -> String {
+    let mut text = Text::default();
+    for section in SECTIONS {
+        text.title(section.title);
+        (section.write)(&mut text, cx);
+    }
+    text.0
+}
+
 /// A counter of all loops.
 fn sum(cx: &Cx<'_>, counter: fn(&LoopStats) -> &Counter) -> u64 {
     cx.world.stats.iter().map(|stats| counter(stats).get()).sum()

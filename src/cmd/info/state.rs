@@ -4,6 +4,7 @@ use super::{Text, sum};
 use crate::admin::acl::log::Reason;
 use crate::admin::rates::Totals;
 use crate::admin::stats::commands_run;
+use crate::base::clock::MonoNs;
 use crate::base::ids::DbIndex;
 use crate::base::prng::Prng;
 use crate::base::sync::Ordering::Relaxed;
@@ -100,9 +101,12 @@ pub fn stats(text: &mut Text, cx: &Cx<'_>) {
     text.ratio("expired_stale_perc", 0.0); // Wheels know what has expired; nothing is sampled.
     text.field("expired_time_cap_reached_count", sum(cx, |stats| &stats.expire_cuts));
     text.field("expire_cycle_cpu_milliseconds", sum(cx, |stats| &stats.expire_ns) / 1_000_000);
-    text.zeros(&["evicted_keys", "evicted_clients"]);
+    text.field("evicted_keys", sum(cx, |stats| &stats.evicted));
+    text.field("evicted_clients", sum(cx, |stats| &stats.evicted_clients));
     text.field("evicted_scripts", cx.world.scripts.evicted());
-    text.zeros(&["total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
+    let (total, current) = cx.world.keyspace.excess.times_ms(MonoNs::now());
+    text.field("total_eviction_exceeded_time", total);
+    text.field("current_eviction_exceeded_time", current);
     text.field("keyspace_hits", sum(cx, |stats| &stats.hits));
     text.field("keyspace_misses", sum(cx, |stats| &stats.misses));
     let names = |space| cx.world.pubsub.names_count(space);

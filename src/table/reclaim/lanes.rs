@@ -149,6 +149,19 @@ impl Guard<'_> {
         bucket.entries.push((entry.as_ptr().expose_provenance() as u64) << 16 | len.div_ceil(8) as u64);
         bucket.bytes += if len > 0 { len } else { entry.memory() };
     }
+    /// Bytes that this thread has retired and that are not free yet.
+    #[inline]
+    pub fn limbo_bytes(&self) -> usize {
+        self.seat.limbo_bytes()
+    }
+    /// What was retired in this epoch holds so many bytes more than its entries: a collection's.
+    pub fn pledge(&self, bytes: usize) {
+        let mut buckets = self.seat.buckets.borrow_mut();
+        let bucket = &mut buckets[(self.seat.epoch.get() % GRACE) as usize];
+        if !bucket.entries.is_empty() {
+            bucket.bytes += bytes;
+        }
+    }
     /// Retires an owned object that others may still be reading: it is dropped when they no longer can.
     pub fn retire_boxed(&self, object: Box<dyn Send>, bytes: usize) {
         // SAFETY: the closure owns the object; crossbeam delays it until rule 2 holds.

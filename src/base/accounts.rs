@@ -1,0 +1,180 @@
+//! Accounts: what each thread has taken from the allocator and given back, published by the threads themselves.
+//!
+//! ```text
+//! the allocator   counts for each thread what it has ever allocated and freed, in two words that only that thread reads
+//! a thread        publishes the difference, on a line of its own, when it has done some work        (`Account::publish`)
+//! anybody         adds the lines up: a load per thread, and no call into the allocator              (`totals`)
+//! ```
+//! One thread's difference means nothing by itself and may be negative: blocks are freed where they are found. The sum is what
+//! is allocated, up to what was done since the last publications and to threads that keep no account. `reconcile` compares
+//! it with the allocator's own sum now and then, and carries the rest forward.
+//!
+//! Nobody who writes waits for anybody, and no line is written by two.
+
+#![forbid(unsafe_code)]
+
+use crate::base::sync::hint::{
+    AtomicBool, AtomicI64, AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release},
+};
+use std::cell::OnceCell;
+use tikv_jemalloc_ctl::thread::{ThreadLocal, allocatedp, deallocatedp};
+
+/// Threads that may keep an account at the same time; those beyond are left to `reconcile`.
+const SEATS: usize = 512;
+
+/// One thread's published figures.
+#[repr(align(128))]
+struct Seat {
+    is_taken: AtomicBool,
+    /// Allocated less freed, with what earlier owners of the seat left.
+    net: AtomicI64,
+    limbo: AtomicI64,
+    spare: AtomicI64,
+    output: AtomicI64,
+}
+
+impl Seat {
+    const fn new() -> Self {
+        Seat {
+            is_taken: AtomicBool::new(false),
+            net: AtomicI64::new(0),
+            limbo: AtomicI64::new(0),
+            spare: AtomicI64::new(0),
+            output: AtomicI64::new(0),
+        }
+    }
+}
+
+static BOOK: [Seat; SEATS] = [const { Seat::new() }; SEATS];
+/// Seats ever taken: those beyond need not be looked at.
+static USED: AtomicUsize = AtomicUsize::new(0);
+/// What the allocator knew beyond the seats' sum when it was asked last.
+static REST: AtomicI64 = AtomicI64::new(0);
+
+/// What a thread publishes beside the allocator's own figures, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Holdings {
+    /// Given up by the table, and free after its grace period.
+    pub limbo: usize,
+    /// Free, kept to be used again.
+    pub spare: usize,
+    /// Replies that wait for clients who have not taken them.
+    pub output: usize,
+}
+
+thread_local! {
+    /// The allocator's two words for this thread; None: it keeps none.
+    static COUNTERS: OnceCell<Option<(ThreadLocal<u64>, ThreadLocal<u64>)>> = const { OnceCell::new() };
+}
+
+/// Bytes that the calling thread has ever allocated less those that it has freed.
+#[inline]
+fn own_net() -> i64 {
+    COUNTERS.with(|counters| match counters.get_or_init(|| allocatedp::read().ok().zip(deallocatedp::read().ok())) {
+        Some((allocated, deallocated)) => allocated.get().wrapping_sub(deallocated.get()) as i64,
+        None => 0,
+    })
+}
+
+/// A thread's account, of use to the thread that opened it alone.
+pub struct Account {
+    seat: Option<&'static Seat>,
+    /// What is to be added to the thread's own figures: nobody knows what it did before it had a seat.
+    offset: i64,
+}
+
+impl Account {
+    /// Opens an account for the calling thread.
+    pub fn open() -> Self {
+        // Acquire: pairs with `drop`: what its last owner left is seen.
+        let index = BOOK.iter().position(|seat| !seat.is_taken.swap(true, Acquire));
+        if let Some(index) = index {
+            USED.fetch_max(index + 1, Relaxed);
+        }
+        let seat = index.map(|index| &BOOK[index]);
+        Account { seat, offset: seat.map_or(0, |seat| seat.net.load(Relaxed)) - own_net() }
+    }
+    /// Bytes that this thread has allocated less those that it has freed.
+    /// Cost: three loads.
+    #[inline]
+    pub fn net(&self) -> i64 {
+        own_net() + self.offset
+    }
+    /// Shows the present figures to the others.
+    /// Cost: four stores to a line of one's own.
+    #[inline]
+    pub fn publish(&self, holdings: Holdings) {
+        let Some(seat) = self.seat else { return };
+        seat.net.store(self.net(), Relaxed);
+        seat.limbo.store(holdings.limbo as i64, Relaxed);
+        seat.spare.store(holdings.spare as i64, Relaxed);
+        seat.output.store(holdings.output as i64, Relaxed);
+    }
+}
+
+impl Drop for Account {
+    /// What the thread held goes on to count; what it kept aside is no longer its.
+    fn drop(&mut self) {
+        self.publish(Holdings::default());
+        if let Some(seat) = self.seat {
+            seat.is_taken.store(false, Release); // Pairs with `open`.
+        }
+    }
+}
+
+/// The sums over all threads, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub allocated: i64,
+    pub limbo: i64,
+    pub spare: i64,
+    pub output: i64,
+}
+
+/// What is published.
+/// Cost: a line per thread with an account.
+pub fn totals() -> Totals {
+    let mut totals = Totals { allocated: REST.load(Relaxed), ..Totals::default() };
+    for seat in &BOOK[..USED.load(Relaxed)] {
+        totals.allocated += seat.net.load(Relaxed);
+        totals.limbo += seat.limbo.load(Relaxed);
+        totals.spare += seat.spare.load(Relaxed);
+        totals.output += seat.output.load(Relaxed);
+    }
+    totals
+}
+
+/// Brings the sum in line with what the allocator itself knows to be allocated.
+pub fn reconcile(allocated: u64) {
+    REST.fetch_add(allocated as i64 - totals().allocated, Relaxed);
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    // Other tests of this process may keep accounts at the same time, but the allocator of a test counts nothing: all figures
+    // but those of these tests are 0.
+    #[test]
+    fn what_threads_publish_adds_up_and_a_seat_keeps_what_its_owner_leaves() {
+        let before = totals();
+        let account = Account::open();
+        account.publish(Holdings { limbo: 5, spare: 7, output: 11 });
+        let during = totals();
+        assert_eq!(
+            (during.limbo - before.limbo, during.spare - before.spare, during.output - before.output),
+            (5, 7, 11)
+        );
+        drop(account);
+        assert_eq!(totals().limbo, before.limbo);
+    }
+
+    #[test]
+    fn what_nobody_has_published_is_carried_forward() {
+        reconcile(1000);
+        assert_eq!(totals().allocated, 1000);
+        reconcile(0);
+        assert_eq!(totals().allocated, 0);
+    }
+}

@@ -1,0 +1,209 @@
+//! Memory: limits that hold, who pays when it is short, and what refusals say.
+
+use crate::harness::{Client, Server, engines};
+use std::time::{Duration, Instant};
+
+const MIB: i64 = 1 << 20;
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A number of INFO.
+fn info(client: &mut Client, field: &str) -> i64 {
+    let text = client.run("INFO everything").text();
+    let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':').map(str::to_string));
+    line.unwrap_or_else(|| panic!("no {field} in {text}")).parse().expect("a number")
+}
+
+fn set_config(client: &mut Client, name: &str, value: &str) {
+    assert_eq!(client.run(&format!("CONFIG SET {name} {value}")).text(), "OK");
+}
+
+/// Leaves so many bytes above what is used now.
+fn leave(client: &mut Client, bytes: i64, policy: &str) -> i64 {
+    let limit = info(client, "used_memory") + bytes;
+    set_config(client, "maxmemory-policy", policy);
+    set_config(client, "maxmemory", &limit.to_string());
+    limit
+}
+
+fn eventually(mut is_so: impl FnMut() -> bool, what: &str) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < PATIENCE, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn the_limit_holds_under_every_policy_that_may_evict_what_is_stored() {
+    for &engine in engines() {
+        let server = Server::start_on(engine, &[]);
+        let mut client = server.client();
+        for (policy, ttl) in [
+            ("allkeys-lru", false),
+            ("allkeys-lfu", false),
+            ("allkeys-random", false),
+            ("allkeys-clock", false),
+            ("volatile-lru", true),
+            ("volatile-lfu", true),
+            ("volatile-random", true),
+            ("volatile-ttl", true),
+        ] {
+            set_config(&mut client, "maxmemory", "0");
+            client.run("FLUSHALL");
+            client.run("SET stays forever");
+            client.run("CONFIG RESETSTAT");
+            let limit = leave(&mut client, 2 * MIB, policy);
+            for n in 0..5000 {
+                let ttl = if ttl { " EX 1000" } else { "" };
+                let reply = client.run(&format!("SET {policy}:{n} {}{ttl}", "v".repeat(1000)));
+                assert_eq!(reply.text(), "OK", "{policy}");
+            }
+            let (used, evicted) = (info(&mut client, "used_memory"), info(&mut client, "evicted_keys"));
+            assert!(used < limit + 256 * 1024, "{policy}: {used} of {limit}");
+            let left = client.run("DBSIZE").int();
+            assert!(left > 500 && evicted > 1000, "{policy}: {evicted} evicted, {left} left");
+            assert_eq!(evicted + left, 5001, "{policy}");
+            if ttl {
+                assert_eq!(client.run("GET stays").text(), "forever", "{policy}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_needs_memory_is_refused_when_nothing_can_be_evicted() {
+    const OOM: &str = "OOM command not allowed when used memory > 'maxmemory'.";
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    let error = |client: &mut Client, line: &str| client.run(line).text();
+    client.run("SET k v");
+    for policy in ["noeviction", "volatile-lru", "volatile-ttl"] {
+        set_config(&mut client, "maxmemory-policy", policy);
+        set_config(&mut client, "maxmemory", "1");
+        assert_eq!(error(&mut client, "SET k w"), OOM);
+        assert_eq!(error(&mut client, "LPUSH l a"), OOM);
+        assert_eq!(client.run("GET k").text(), "v");
+        // A transaction is refused when the command is queued, or as a whole.
+        client.run("MULTI");
+        assert_eq!(error(&mut client, "SET k w"), OOM);
+        assert_eq!(error(&mut client, "EXEC"), "EXECABORT Transaction discarded because of previous errors.");
+        set_config(&mut client, "maxmemory", "0");
+        let mut other = server.client();
+        client.run("MULTI");
+        client.run("SET k w");
+        set_config(&mut other, "maxmemory", "1");
+        assert_eq!(error(&mut client, "EXEC"), format!("EXECABORT Transaction discarded because of: {OOM}"));
+        assert_eq!(client.run("GET k").text(), "v");
+        // A script by its flags, or by its first write.
+        let script = |body: &str| format!("EVAL \"{body}\" 1 k");
+        let refused = error(&mut client, &script("return redis.call('set',KEYS[1],'x')"));
+        assert!(refused.starts_with(OOM), "{refused}");
+        assert_eq!(client.run(&script("return redis.call('get',KEYS[1])")).text(), "v");
+        assert_eq!(client.run(&script("redis.call('del','n') return redis.call('set',KEYS[1],'v')")).text(), "OK");
+        let refused = error(&mut client, &script("#!lua\\nreturn 1"));
+        assert_eq!(
+            refused,
+            "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'"
+        );
+        assert_eq!(client.run(&script("#!lua flags=allow-oom\\nreturn redis.call('set',KEYS[1],'v')")).text(), "OK");
+        assert_eq!(client.run(&script("#!lua flags=no-writes\\nreturn 1")).int(), 1);
+        assert_eq!(client.run("DEL nothing").int(), 0);
+        set_config(&mut client, "maxmemory", "0");
+        assert_eq!(client.run("SET k v").text(), "OK");
+    }
+}
+
+#[test]
+fn an_idle_server_makes_room_when_the_limit_is_lowered_and_tells_who_listens() {
+    let server = Server::start(&["--notify-keyspace-events", "Ee"]);
+    let (mut client, mut listener) = (server.client(), server.client());
+    listener.run("SUBSCRIBE __keyevent@0__:evicted");
+    for n in 0..3000 {
+        client.run(&format!("SET k:{n} {}", "v".repeat(1000)));
+    }
+    let used = info(&mut client, "used_memory");
+    set_config(&mut client, "maxmemory-policy", "allkeys-lru");
+    set_config(&mut client, "maxmemory", &(used - MIB).to_string());
+    eventually(|| info(&mut client, "used_memory") < used - MIB + 64 * 1024, "it evicts by itself");
+    assert!(client.run("DBSIZE").int() < 2500);
+    let told = listener.reply().text();
+    assert!(told.contains("__keyevent@0__:evicted") && told.contains("k:"), "{told}");
+    eventually(|| info(&mut client, "current_eviction_exceeded_time") == 0, "the excess is over");
+}
+
+#[test]
+fn large_collections_are_evicted_one_by_one_and_no_more_of_them_than_needed() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    for n in 0..20 {
+        for first in (0..20_000).step_by(1000) {
+            let members: Vec<String> = (first..first + 1000).map(|member| format!("member:{member}")).collect();
+            client.run(&format!("SADD set:{n} {}", members.join(" ")));
+        }
+    }
+    let used = info(&mut client, "used_memory");
+    set_config(&mut client, "maxmemory-policy", "allkeys-random");
+    set_config(&mut client, "maxmemory", &(used - used / 40).to_string());
+    eventually(|| info(&mut client, "used_memory") < used - used / 40 + 64 * 1024, "it evicts by itself");
+    let left = client.run("DBSIZE").int();
+    assert!((17..20).contains(&left), "{left} of 20 are left");
+}
+
+#[test]
+fn slow_readers_cost_no_keys() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    for n in 0..1000 {
+        client.run(&format!("RPUSH list {n:01000}"));
+    }
+    for n in 0..20_000 {
+        client.run(&format!("SET k:{n} {}", "v".repeat(1000)));
+    }
+    leave(&mut client, MIB, "allkeys-lru");
+    let keys = client.run("DBSIZE").int();
+    let mut readers: Vec<Client> = (0..100).map(|_| server.client()).collect();
+    for _ in 0..3 {
+        readers.iter_mut().for_each(|reader| drop(reader.try_send(b"LRANGE list 0 -1\r\n")));
+        client.run("PING");
+    }
+    eventually(|| info(&mut client, "evicted_clients") > 0, "those with most to read are closed");
+    assert_eq!((client.run("DBSIZE").int(), info(&mut client, "evicted_keys")), (keys, 0));
+}
+
+#[test]
+fn clients_that_take_too_much_are_closed_the_largest_first() {
+    for &engine in engines() {
+        let server = Server::start_on(engine, &[]);
+        let mut control = server.client();
+        control.run("CLIENT NO-EVICT on");
+        let mut clients: Vec<Client> = (1..=4).map(|_| server.client()).collect();
+        for (n, client) in clients.iter_mut().enumerate() {
+            client.run(&format!("CLIENT SETNAME c{n}"));
+            let len = (n + 1) * 500_000;
+            client.send(format!("*1\r\n${}\r\n{}", len * 2, "x".repeat(len)).as_bytes());
+        }
+        let names = |control: &mut Client| -> Vec<String> {
+            let list = control.run("CLIENT LIST").text();
+            let names = list.split_whitespace().filter_map(|word| word.strip_prefix("name=c"));
+            names.map(str::to_string).collect()
+        };
+        let memory = |control: &mut Client| -> usize {
+            let list = control.run("CLIENT LIST").text();
+            list.split_whitespace().filter_map(|word| word.strip_prefix("tot-mem=")?.parse::<usize>().ok()).sum()
+        };
+        eventually(|| memory(&mut control) > 5_000_000, "everything has arrived");
+        set_config(&mut control, "maxmemory-clients", "3500000");
+        assert_eq!(names(&mut control), ["0", "1", "2"], "the largest has gone, and nobody else");
+        set_config(&mut control, "maxmemory-clients", "1200000");
+        assert_eq!(names(&mut control), ["0"]);
+        assert_eq!(info(&mut control, "evicted_clients"), 3);
+        eventually(|| server.output().matches("Evicting client: ").count() == 3, "the log names them");
+        // One command that is too large does not run.
+        set_config(&mut control, "maxmemory-clients", "2000000");
+        let mut large = server.client();
+        let _ = large
+            .try_send(format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$3000000\r\n{}\r\n", "x".repeat(3_000_000)).as_bytes());
+        large.until_closed();
+        assert_eq!(control.run("EXISTS k").int(), 0);
+    }
+}
