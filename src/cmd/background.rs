@@ -212,7 +212,7 @@ fn write(snapshot: &Snapshot, messages: &Receiver<Message>, mut file: Writer) {
                 }
             }
             Ok(Message::End) => break file.finish(),
-            Ok(Message::BreakOff) | Err(_) => break Err(io::Error::other("it was broken off")),
+            Ok(Message::BreakOff) | Err(_) => break Err(io::ErrorKind::Interrupted.into()),
         }
     };
     if outcome.is_err() {
@@ -246,6 +246,10 @@ impl Background {
             Ok(()) => {
                 world.saves.succeeded(now, changes);
                 log::notice(format_args!("Background saving terminated with success"));
+            }
+            // Its data is gone: no failure, and nothing that a later one would have to make good.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                log::notice(format_args!("Background saving was broken off"));
             }
             Err(error) => {
                 self.break_off(world);
