@@ -421,7 +421,6 @@ mod tests {
             DEBUG JMAP x => ERR unknown subcommand or wrong number of arguments for 'JMAP'. Try DEBUG HELP.
             DEBUG SLEEP 0.001 => OK
             DEBUG ERROR 'BAD thing' => BAD thing
-            DEBUG RELOAD => ERR this server keeps its data in memory only
         ",
         );
     }

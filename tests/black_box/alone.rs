@@ -3,11 +3,10 @@
 use crate::harness::{check, check_with};
 
 #[test]
-fn nothing_is_saved_and_nothing_pretends_to_be() {
+fn options_of_snapshots_are_checked() {
     check(
         "
-        SAVE                          => ERR this server keeps its data in memory only
-        BGSAVE                        => ERR this server keeps its data in memory only
+        SAVE now                      => ERR wrong number of arguments for 'save' command
         BGSAVE SCHEDULE now           => ERR syntax error
         LASTSAVE                      => *
     ",
