@@ -12,6 +12,8 @@
 //! wait for the disk beyond 32 MiB.
 //!
 //! FLUSHALL, FLUSHDB and SHUTDOWN break it off: what it was to hold is gone.
+//!
+//! The append-only file is written anew in the same way: what is taken becomes its base, and the log goes on behind the cut.
 
 use super::restore::{form, view};
 use super::snapshot::{self, Writer};
@@ -30,6 +32,7 @@ use crate::table::entry::begin_era;
 use crate::table::{Entry, Table, Walk, Walked};
 use std::borrow::Cow;
 use std::io;
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -61,6 +64,14 @@ struct Piece {
     table: Option<usize>,
 }
 
+/// What a snapshot becomes.
+#[derive(Clone, Debug)]
+enum Purpose {
+    Save,
+    /// The base of the append-only file, under this path until then.
+    Base(PathBuf),
+}
+
 /// A snapshot that is being taken.
 pub struct Snapshot {
     era: u32,
@@ -78,6 +89,7 @@ pub struct Snapshot {
     is_broken_off: AtomicBool,
     /// Changes up to the cut.
     changes: u64,
+    purpose: Purpose,
     /// What came of it, once the writer has ended.
     outcome: Mutex<Option<io::Result<()>>>,
 }
@@ -156,8 +168,26 @@ impl Taker for Snapshot {
 /// Begins a snapshot. The caller is inside the safepoint, and none is being taken.
 /// Errors: the file, or the thread.
 pub fn begin(world: &World, keys: &Keys<'_>) -> io::Result<()> {
+    begin_for(world, keys, Purpose::Save)
+}
+
+/// Begins to take what is to become the base of the append-only file, at this path for now. The caller is inside the safepoint.
+/// Errors: the file, the thread, or a snapshot is being taken.
+pub fn begin_base(world: &World, keys: &Keys<'_>, aside: PathBuf) -> io::Result<()> {
+    begin_for(world, keys, Purpose::Base(aside))
+}
+
+fn begin_for(world: &World, keys: &Keys<'_>, purpose: Purpose) -> io::Result<()> {
+    if world.background.is_writing() {
+        return Err(io::Error::other("another snapshot is being taken"));
+    }
     let form = form(&world.config);
-    let mut file = Writer::begin(world, &snapshot::path(world))?;
+    let path = match &purpose {
+        Purpose::Save => snapshot::path(world),
+        Purpose::Base(aside) => aside.clone(),
+    };
+    let is_save = matches!(purpose, Purpose::Save);
+    let mut file = Writer::begin(world, &path)?;
     let mut head = snapshot::head(world, keys.now.0 / 1000, form);
     let (mut tables, mut total) = (Vec::new(), 0);
     for db in (0..world.keyspace.db_count()).map(|db| DbIndex(db as u16)) {
@@ -181,13 +211,16 @@ pub fn begin(world: &World, keys: &Keys<'_>) -> io::Result<()> {
         writer,
         is_broken_off: AtomicBool::new(false),
         changes: snapshot::changes(world),
+        purpose,
         outcome: Mutex::default(),
     });
     file.write(&head)?;
     let job = snapshot.clone();
     std::thread::Builder::new().name("snapshot".into()).spawn(move || write(&job, &messages, file))?;
-    world.saves.begin(total);
-    log::notice(format_args!("Background saving started"));
+    if is_save {
+        world.saves.begin(total);
+        log::notice(format_args!("Background saving started"));
+    }
     world.background.lock().writing = Some(snapshot.clone());
     if snapshot.tables.is_empty() {
         let _ = snapshot.writer.send(Message::End); // The writer has just begun.
@@ -239,8 +272,15 @@ impl Background {
         let mut stages = self.lock();
         let take = |snapshot: &Arc<Snapshot>| snapshot.outcome.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(outcome) = stages.writing.as_ref().and_then(take) else { return };
-        let changes = stages.writing.take().map_or(0, |snapshot| snapshot.changes);
+        let ended = stages.writing.take();
+        let changes = ended.as_ref().map_or(0, |snapshot| snapshot.changes);
         drop(stages);
+        if let Some(Purpose::Base(aside)) = ended.map(|snapshot| snapshot.purpose.clone()) {
+            if outcome.is_err() {
+                self.break_off(world);
+            }
+            return world.journal.take_base(&aside, outcome);
+        }
         let now = WallMs(wall_micros() / 1000);
         match outcome {
             Ok(()) => {
@@ -259,6 +299,10 @@ impl Background {
         }
         world.saves.end();
         refuse_writes(world);
+    }
+    /// Is a snapshot being taken or written?
+    pub fn is_writing(&self) -> bool {
+        self.lock().writing.is_some()
     }
     /// Is there something for a loop to do at once?
     pub fn has_work(&self) -> bool {
@@ -301,7 +345,7 @@ impl Background {
     }
     /// Is a snapshot to be begun now, because it was scheduled or because of `save`?
     pub fn is_due(&self, world: &World, now: WallMs) -> bool {
-        if world.saves.is_running() || world.attention.is_loading() {
+        if self.is_writing() || world.attention.is_loading() {
             return false;
         }
         if self.is_scheduled.load(Ordering::Relaxed) {

@@ -103,13 +103,14 @@ impl Disk for Files {
 /// Where a part of the log ends: behind the number before `at`.
 enum Cut {
     Rewrite { at: u64, base: Base },
+    Rotate { at: u64 },
     End { at: u64 },
 }
 
 impl Cut {
     fn at(&self) -> u64 {
         match self {
-            Cut::Rewrite { at, .. } | Cut::End { at } => *at,
+            Cut::Rewrite { at, .. } | Cut::Rotate { at } | Cut::End { at } => *at,
         }
     }
 }
@@ -121,6 +122,9 @@ struct Keeper {
     log: Option<Log<Files>>,
     merge: Merge,
     cuts: VecDeque<Cut>,
+    /// The file that begins behind a base that is on its way, and the base once it is there.
+    rotated: Option<u64>,
+    based: Option<Result<Base, String>>,
     last_sync: MonoNs,
     failure: Option<String>,
     /// How the log is to begin: it could not be opened yet.
@@ -134,7 +138,20 @@ pub fn start(world: &'static World, fleet: &'static Fleet) -> io::Result<JoinHan
     std::thread::Builder::new().name("journal".into()).spawn(move || {
         let merge = Merge::new(world.boot.loops, 0);
         let (cuts, last_sync) = (VecDeque::new(), MonoNs::now());
-        Keeper { world, fleet, log: None, merge, cuts, last_sync, failure: None, opening: None, stops: false }.run();
+        Keeper {
+            world,
+            fleet,
+            log: None,
+            merge,
+            cuts,
+            last_sync,
+            failure: None,
+            opening: None,
+            rotated: None,
+            based: None,
+            stops: false,
+        }
+        .run();
     })
 }
 
@@ -178,6 +195,8 @@ impl Keeper {
                 self.world.journal.publish(at - 1, at - 1);
             }
             Message::Rewrite { at, base } => self.cuts.push_back(Cut::Rewrite { at, base }),
+            Message::Rotate { at } => self.cuts.push_back(Cut::Rotate { at }),
+            Message::Based(based) => self.based = Some(based),
             Message::End { at } => self.cuts.push_back(Cut::End { at }),
             Message::Stop => self.stops = true,
         }
@@ -226,6 +245,7 @@ impl Keeper {
             self.sync_if_due()?;
             self.publish();
             if end == u64::MAX || self.merge.next_number() < end {
+                self.take_base();
                 return Ok(());
             }
             self.cut()?;
@@ -299,11 +319,42 @@ impl Keeper {
                 self.cuts.pop_front();
                 return Ok(());
             }
+            Some(Cut::Rotate { .. }) => {
+                self.cuts.pop_front();
+                match log.rotate() {
+                    Ok(()) => self.rotated = Some(log.current_seq()),
+                    Err(error) => self.note_rewrite(Err(error), 0),
+                }
+                return Ok(());
+            }
             Some(Cut::Rewrite { .. }) => {}
             None => return Ok(()),
         }
         let Some(Cut::Rewrite { base, .. }) = self.cuts.pop_front() else { return Ok(()) };
         let outcome = log.rotate().and_then(|()| log.rebase(&base.aside, base.is_rdb, log.current_seq()));
+        self.note_rewrite(outcome, base.len);
+        Ok(())
+    }
+
+    /// Takes over a base that was on its way, once both it and the file behind it are there.
+    fn take_base(&mut self) {
+        let (Some(log), true) = (&mut self.log, self.based.is_some()) else { return };
+        let Some(first) = self.rotated.take() else {
+            self.based = None; // Its cut has failed.
+            return;
+        };
+        match self.based.take() {
+            Some(Ok(base)) => {
+                let outcome = log.rebase(&base.aside, base.is_rdb, first);
+                self.note_rewrite(outcome, base.len);
+            }
+            Some(Err(reason)) => self.note_rewrite(Err(io::Error::other(reason)), 0),
+            None => {}
+        }
+    }
+
+    /// Notes what a rewrite has come to.
+    fn note_rewrite(&mut self, outcome: io::Result<()>, base_len: u64) {
         let mut facts = self.world.journal.facts();
         facts.is_last_rewrite_ok = outcome.is_ok();
         if let Some(since) = facts.rewriting_since.take() {
@@ -312,8 +363,9 @@ impl Keeper {
         match outcome {
             Ok(()) => {
                 facts.rewrite_failures = 0;
-                facts.base_len = base.len;
-                log.begin_sizes();
+                facts.base_len = base_len;
+                self.log.iter_mut().for_each(Log::begin_sizes);
+                facts.current_len = base_len + self.log.as_ref().map_or(0, Log::total_len);
                 log::notice(format_args!("Background AOF rewrite finished successfully"));
             }
             Err(error) => {
@@ -321,6 +373,5 @@ impl Keeper {
                 log::write(Level::Warning, format_args!("Background AOF rewrite failed: {error}"));
             }
         }
-        Ok(())
     }
 }

@@ -12,8 +12,10 @@ use super::EventLoop;
 use super::conn::Life;
 use super::make_dirty;
 use crate::admin::log;
+use crate::admin::params::Id;
 use crate::base::clock::{WallMs, wall_micros};
 use crate::base::ids::DbIndex;
+use crate::cmd::background;
 use crate::cmd::command::Woken;
 use crate::exec::base;
 use crate::exec::load::folder;
@@ -103,7 +105,8 @@ impl<E: Engine> EventLoop<E> {
         {
             if is_wanted { self.begin_journal(now) } else { self.end_journal() }
         }
-        if self.world.journal.take_scheduled() {
+        self.world.background.settle(self.world);
+        if !self.world.background.is_writing() && self.world.journal.take_scheduled() {
             self.rewrite_journal(now);
         }
     }
@@ -133,7 +136,35 @@ impl<E: Engine> EventLoop<E> {
     fn rewrite_journal(&mut self, now: WallMs) {
         self.world.journal.facts().rewriting_since = Some(wall_micros() / 1000);
         self.world.journal.facts().rewrites += 1;
-        let written = self.at_cut(now, |event_loop, at, base| {
+        let uses_rdb = self.world.config.number(Id::AOF_USE_RDB_PREAMBLE) != 0;
+        let written = if self.world.journal.is_on() && uses_rdb { self.rotate(now) } else { self.rewrite_at_once(now) };
+        if let Err(error) = written {
+            log::warning(format_args!("Background AOF rewrite failed: {error}"));
+            let mut facts = self.world.journal.facts();
+            (facts.rewriting_since, facts.is_last_rewrite_ok) = (None, false);
+            facts.rewrite_failures += 1;
+        }
+    }
+
+    /// Begins to take a base beside everything else; the log goes on in a new file.
+    fn rotate(&mut self, now: WallMs) -> io::Result<()> {
+        self.hand_over_records();
+        let (world, id, seat) = (self.world, self.id, self.seat.clone());
+        let folder = folder(world);
+        std::fs::create_dir_all(&folder)?;
+        let aside = folder.join(format!("temp-rewriteaof-bg-{}.aof", std::process::id()));
+        world.safepoint.run(id, || {
+            let guard = seat.pin();
+            let keys = Keys::new(&world.keyspace, DbIndex(0), &guard, self.stats(), &self.local, now);
+            background::begin_base(world, &keys, aside)?;
+            world.journal.send(Message::Rotate { at: world.keyspace.order.next() });
+            Ok(())
+        })
+    }
+
+    /// Writes a base in commands while everything stands still.
+    fn rewrite_at_once(&mut self, now: WallMs) -> io::Result<()> {
+        self.at_cut(now, |event_loop, at, base| {
             let journal = &event_loop.world.journal;
             if journal.is_on() {
                 return journal.send(Message::Rewrite { at, base });
@@ -142,13 +173,7 @@ impl<E: Engine> EventLoop<E> {
             journal.send(Message::End { at });
             let mut facts = journal.facts();
             (facts.rewriting_since, facts.is_last_rewrite_ok, facts.last_rewrite_secs) = (None, true, 0);
-        });
-        if let Err(error) = written {
-            log::warning(format_args!("Background AOF rewrite failed: {error}"));
-            let mut facts = self.world.journal.facts();
-            (facts.rewriting_since, facts.is_last_rewrite_ok) = (None, false);
-            facts.rewrite_failures += 1;
-        }
+        })
     }
 
     /// Inside the safepoint: writes a base aside, and runs `then` with the number at which it was cut.

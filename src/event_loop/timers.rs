@@ -103,7 +103,7 @@ impl<E: Engine> EventLoop<E> {
                 self.let_watching_rest();
                 self.look_after_snapshots(now);
             }
-            if self.world.journal.is_scheduled() {
+            if self.world.journal.is_scheduled() || self.world.background.is_writing() {
                 self.tend_journal(now);
             }
             if is_config_new {

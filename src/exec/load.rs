@@ -9,7 +9,7 @@ use super::dispatch::Turn;
 use super::replay::replay;
 use crate::admin::log;
 use crate::admin::params::Id;
-use crate::base::clock::MonoNs;
+use crate::base::clock::{MonoNs, WallMs};
 use crate::base::ids::DbIndex;
 use crate::cmd::session::Session;
 use crate::cmd::snapshot::{self, Twin};
@@ -103,8 +103,9 @@ fn load_part(world: &World, local: &Local, path: &Path, name: &str, is_last: boo
 fn load_snapshot(world: &World, local: &Local, path: &Path, name: &str) -> Result<(), String> {
     let seat = Participant::new();
     let guard = seat.pin();
-    let now = world.keyspace.now.refresh();
-    let keys = Keys::new(&world.keyspace, DbIndex(0), &guard, &world.stats[0], local, now);
+    world.keyspace.now.refresh();
+    // At time 0, as the commands behind it: what had not expired when they ran first is there for them.
+    let keys = Keys::new(&world.keyspace, DbIndex(0), &guard, &world.stats[0], local, WallMs(0));
     snapshot::load_file(world, &keys, path, Twin::Refused)
         .map_err(|error| format!("Bad snapshot in the append only file {name}: {error}. Restore it from a copy."))
 }

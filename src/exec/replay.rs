@@ -29,7 +29,7 @@ const STRIDE: u64 = 256;
 /// Runs all commands of `file`. Returns how many.
 /// Errors: the file cannot be read, or holds what is no command.
 pub fn replay(world: &World, local: &Local, seat: &Participant, file: impl BufRead) -> io::Result<u64> {
-    world.clients.reserve(1);
+    world.clients.reserve(usize::MAX);
     let info =
         world.clients.add(LoopId(0), usize::MAX as _, Endpoints::Unix("journal".into()), world.keyspace.now.get());
     let mut session = Session::new(info.clone(), &world.acl);

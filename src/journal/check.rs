@@ -9,7 +9,7 @@
 //! says that the place was on the disk by then, no crash has done this: the file is damaged and is refused. Otherwise the place
 //! may never have been written in full, and nobody was told that it was: the rest may be cut off.
 
-use super::frame::{LINE_LEN_MAX, Sum};
+use super::frame::{LINE_LEN_MAX, SUM, Sum};
 use crate::base::crc64::crc64;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
@@ -58,18 +58,19 @@ struct Scan<R> {
     len: u64,
     line: Vec<u8>,
     is_in_multi: bool,
+    /// There are batches of ours.
+    has_ours: bool,
 }
 
 /// Looks through a log of `len` bytes.
 /// Errors: it is damaged, or cannot be read.
 pub fn check<R: Read + Seek>(file: R, len: u64) -> Result<Verdict, Refusal> {
     let file = BufReader::with_capacity(256 << 10, file);
-    let mut scan = Scan { file, at: 0, len, line: Vec::new(), is_in_multi: false };
-    let (mut good_len, mut has_ours) = (0, false);
+    let mut scan = Scan { file, at: 0, len, line: Vec::new(), is_in_multi: false, has_ours: false };
+    let mut good_len = 0;
     loop {
         let begin = scan.at;
         let piece = scan.piece()?;
-        has_ours |= scan.line.starts_with(super::frame::SUM);
         let may_be_torn = match piece {
             Piece::Whole => {
                 good_len = scan.at;
@@ -79,7 +80,7 @@ pub fn check<R: Read + Seek>(file: R, len: u64) -> Result<Verdict, Refusal> {
             Piece::End if good_len == len => return Ok(Verdict { good_len, ..Verdict::default() }),
             Piece::End | Piece::Short => true,
             // Behind a batch of ours a crash may leave anything; a log without any is never torn in this way.
-            Piece::Odd => has_ours || scan.line.first() == Some(&0),
+            Piece::Odd => scan.has_ours || scan.line.first() == Some(&0),
         };
         if !may_be_torn || scan.was_synced(begin)? {
             return Err(Refusal::Damaged { offset: begin });
@@ -120,10 +121,16 @@ impl<R: Read + Seek> Scan<R> {
             return Ok(if is_end && may_begin { Piece::Short } else { Piece::Odd });
         }
         if let Some(sum) = Sum::parse(&self.line) {
+            self.has_ours = true;
             return self.batch(sum);
         }
         match self.line.first() {
-            _ if self.line.starts_with(super::frame::SUM) => Ok(Piece::Odd),
+            _ if self.line.starts_with(SUM) => {
+                self.has_ours = true;
+                Ok(Piece::Odd)
+            }
+            // Behind a batch of ours nobody writes other comments than times.
+            Some(b'#') if self.has_ours && !self.line.starts_with(b"#TS:") => Ok(Piece::Odd),
             Some(b'#') => Ok(if self.is_in_multi { Piece::Inside } else { Piece::Whole }),
             Some(b'*') => self.command(),
             _ => Ok(Piece::Odd),
@@ -134,7 +141,7 @@ impl<R: Read + Seek> Scan<R> {
         if sum.len > self.len - self.at || self.is_in_multi {
             return Ok(Piece::Short);
         }
-        let (mut left, mut crc) = (sum.len, 0);
+        let (mut left, mut crc) = (sum.len, Sum::seed(sum.len, sum.synced));
         while left > 0 {
             let chunk = self.file.fill_buf()?;
             let count = (chunk.len() as u64).min(left) as usize;
@@ -210,8 +217,8 @@ impl<R: Read + Seek> Scan<R> {
             let count = chunk.len();
             for &byte in chunk {
                 at += 1;
-                matched = if byte == super::frame::SUM[matched] { matched + 1 } else { (byte == b'#') as usize };
-                if matched == super::frame::SUM.len() {
+                matched = if byte == SUM[matched] { matched + 1 } else { (byte == b'#') as usize };
+                if matched == SUM.len() {
                     return Ok(Some(at - matched as u64));
                 }
             }

@@ -6,7 +6,7 @@
 //! *2\r\n$6\r\nSELECT\r\n…            where the database changes
 //! *1\r\n$5\r\nMULTI\r\n … EXEC       around groups of several commands
 //! ```
-//! The sum stands before its bytes: a batch that was torn is known by its length, and what another server appends behind our
+//! The sum is that of the line's two numbers and of the bytes. It stands before its bytes: a batch that was torn is known by its length, and what another server appends behind our
 //! last batch has no sum and needs none. `synced` tells a torn tail from damage: see `check`.
 
 use super::merge::Merged;
@@ -73,7 +73,9 @@ impl Framer {
     }
     /// Appends the batch to `out`, with its line. `synced`: the file's length that is known to be on the disk.
     pub fn finish(&mut self, synced: u64, out: &mut Vec<u8>) {
-        let _ = write!(out, "#SUM:{} {:016x} {synced}\r\n", self.body.len(), crc64(0, &self.body));
+        let len = self.body.len() as u64;
+        let crc = crc64(Sum::seed(len, synced), &self.body);
+        let _ = write!(out, "#SUM:{len} {crc:016x} {synced}\r\n");
         out.append(&mut self.body);
     }
 }
@@ -87,6 +89,10 @@ pub struct Sum {
 }
 
 impl Sum {
+    /// Where the sum of a batch begins.
+    pub fn seed(len: u64, synced: u64) -> u64 {
+        crc64(crc64(0, &len.to_le_bytes()), &synced.to_le_bytes())
+    }
     /// Shape: `#SUM:<len> <crc> <synced>`, without the line's end.
     pub fn parse(line: &[u8]) -> Option<Sum> {
         let text = std::str::from_utf8(line.strip_prefix(SUM)?).ok()?;
@@ -121,7 +127,7 @@ mod tests {
         let words: Vec<&str> = body.lines().filter(|line| !line.starts_with(['*', '$'])).collect();
         assert_eq!(words, ["SELECT", "0", "a", "MULTI", "a", "SELECT", "2", "a", "EXEC"]);
         let sum = Sum::parse(line.as_bytes()).unwrap();
-        assert_eq!((sum.len, sum.synced, sum.crc), (len as u64, 7, crc64(0, body.as_bytes())));
+        assert_eq!((sum.len, sum.synced, sum.crc), (len as u64, 7, crc64(Sum::seed(len as u64, 7), body.as_bytes())));
         assert!(framer.is_empty());
     }
 }

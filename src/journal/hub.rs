@@ -11,6 +11,8 @@
 
 use crate::base::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::keyspace::order::Batch;
+use std::io;
+use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -48,6 +50,10 @@ pub enum Message {
     Begin { at: u64, base: Option<Base> },
     /// `base` holds everything from before number `at`.
     Rewrite { at: u64, base: Base },
+    /// What has numbers from `at` on goes into a new file: a base that holds everything before is on its way.
+    Rotate { at: u64 },
+    /// It is there, or why it is not.
+    Based(Result<Base, String>),
     /// What has numbers below `at` is written, then the log ends.
     End { at: u64 },
     /// The thread ends.
@@ -213,6 +219,14 @@ impl Hub {
         if was_empty {
             self.bell.notify_all();
         }
+    }
+    /// A base that was taken beside everything else is written, or is not to be.
+    pub fn take_base(&self, path: &Path, outcome: io::Result<()>) {
+        let based = outcome.and_then(|()| path.metadata()).map_err(|error| error.to_string()).map(|data| {
+            let aside = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            Base { aside, is_rdb: true, len: data.len() }
+        });
+        self.send(Message::Based(based));
     }
     /// The thread waits for messages, for at most so long. None: for as long as it takes. It may return without any: somebody
     /// wants a change to be durable, or the policy has changed.
