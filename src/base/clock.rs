@@ -6,7 +6,7 @@
 
 #![forbid(unsafe_code)]
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 use super::sync::AtomicBool;
 use super::sync::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -46,7 +46,7 @@ pub fn wall_micros() -> u64 {
 pub struct NowMs {
     ms: AtomicU64,
     /// Tests in which time passes only when they say so.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     is_stopped: AtomicBool,
 }
 
@@ -55,7 +55,7 @@ impl NowMs {
     pub fn new() -> Self {
         NowMs {
             ms: AtomicU64::new(wall_micros() / 1000),
-            #[cfg(test)]
+            #[cfg(any(test, fuzzing))]
             is_stopped: AtomicBool::new(false),
         }
     }
@@ -67,7 +67,7 @@ impl NowMs {
     /// Moves the clock to the present (never back) and returns it. Called once per turn by every loop.
     #[inline]
     pub fn refresh(&self) -> WallMs {
-        #[cfg(test)]
+        #[cfg(any(test, fuzzing))]
         if self.is_stopped.load(Ordering::Relaxed) {
             return self.get();
         }
@@ -78,13 +78,13 @@ impl NowMs {
         self.get()
     }
     /// From here on time stands still but for `advance`.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn stop(&self) {
         self.refresh();
         self.is_stopped.store(true, Ordering::Relaxed);
     }
     /// Lets time pass in a stopped clock.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn advance(&self, ms: u64) {
         self.ms.fetch_add(ms, Ordering::Relaxed);
     }
