@@ -131,9 +131,9 @@ pub struct LoopStats {
     by_error: Mutex<BTreeMap<Box<str>, u64>>,
 }
 
-/// Distinct error codes that are counted by name; scripts could invent any number. Source: Redis, `errorstats`.
+/// Once so many error codes are counted by name, new ones that scripts invent are not. Source: Valkey, `errorstats`.
 const ERROR_CODES_MAX: usize = 128;
-/// What the others are counted under.
+/// What these are counted under.
 const OTHER_ERRORS: &str = "ERRORSTATS_OVERFLOW";
 
 impl LoopStats {
@@ -153,9 +153,16 @@ impl LoopStats {
     }
     /// Counts an error reply under its code.
     pub fn count_error(&self, code: &str) {
+        self.count_error_up_to(code, usize::MAX);
+    }
+    /// Counts an error reply whose code a script has made up: there could be any number of them.
+    pub fn count_script_error(&self, code: &str) {
+        self.count_error_up_to(code, ERROR_CODES_MAX);
+    }
+    fn count_error_up_to(&self, code: &str, codes_max: usize) {
         self.errors.add(1);
         let mut by_error = self.errors_by_code();
-        let code = if by_error.len() < ERROR_CODES_MAX || by_error.contains_key(code) { code } else { OTHER_ERRORS };
+        let code = if by_error.len() < codes_max || by_error.contains_key(code) { code } else { OTHER_ERRORS };
         match by_error.get_mut(code) {
             Some(count) => *count += 1,
             None => drop(by_error.insert(code.into(), 1)),
@@ -291,13 +298,14 @@ mod tests {
     }
 
     #[test]
-    fn error_codes_beyond_128_are_counted_together() {
+    fn what_scripts_invent_beyond_128_error_codes_is_counted_together() {
         let stats = LoopStats::default();
-        (0..1100).for_each(|number| stats.count_error(&number.to_string()));
-        stats.count_error("1");
+        (0..1100).for_each(|number| stats.count_script_error(&number.to_string()));
+        stats.count_script_error("1");
+        stats.count_error("ERR");
         let by_code = stats.errors_by_code();
-        assert_eq!((by_code["1"], by_code[OTHER_ERRORS], by_code.len()), (2, 972, 129));
-        assert_eq!(stats.errors.get(), 1101);
+        assert_eq!((by_code["1"], by_code[OTHER_ERRORS], by_code["ERR"], by_code.len()), (2, 972, 1, 130));
+        assert_eq!(stats.errors.get(), 1102);
     }
 
     #[test]

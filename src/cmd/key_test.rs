@@ -261,6 +261,9 @@ fn scan_returns_every_key_once_and_removes_expired_ones() {
     assert_eq!(client.run_line("PEXPIRE key:7 1"), "1");
     client.world.keyspace.now.stop();
     client.world.keyspace.now.advance(3);
+    client.run_line("SCAN 0 COUNT 100000 TYPE list");
+    client.run_line("SCAN 0 COUNT 100000 MATCH other:*");
+    check_on(&mut client, "DBSIZE => 3000"); // It was not asked for.
     let (mut cursor, mut found) = ("0".to_string(), Vec::new());
     loop {
         let reply = client.run_line(&format!("SCAN {cursor} COUNT 100"));

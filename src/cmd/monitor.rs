@@ -45,9 +45,19 @@ pub fn is_shown(row: &Command) -> bool {
 /// Appends the line of a command.
 /// Shape: `+seconds.micros [db address] "word" …`, a simple string in both protocols.
 pub fn append(lines: &mut Vec<u8>, row: &Command, args: Args<'_>, session: &Session) {
+    stamp(lines);
+    append_unstamped(lines, row, args, session);
+}
+
+/// Begins a line with the present time.
+pub fn stamp(lines: &mut Vec<u8>) {
     let micros = wall_micros();
-    let (seconds, rest, db) = (micros / 1_000_000, micros % 1_000_000, session.db.0);
-    let _ = write!(lines, "+{seconds}.{rest:06} [{db} "); // Writing to a Vec cannot fail.
+    let _ = write!(lines, "+{}.{:06}", micros / 1_000_000, micros % 1_000_000); // Writing to a Vec cannot fail.
+}
+
+/// What follows the time in a command's line.
+pub fn append_unstamped(lines: &mut Vec<u8>, row: &Command, args: Args<'_>, session: &Session) {
+    let _ = write!(lines, " [{} ", session.db.0);
     let _ = match &session.info.endpoints {
         _ if session.is_scripted => write!(lines, "lua]"),
         Endpoints::Tcp { peer, .. } => write!(lines, "{peer}]"),

@@ -131,7 +131,8 @@ fn channels_of<'a>(channels: Channels, args: &Args<'a>) -> Vec<Channel<'a>> {
 /// Logs and counts a refusal; returns the error that the client gets.
 #[cold]
 pub fn refuse(world: &World, session: &Session, row: &Command, args: &Args<'_>, denial: Denial) -> ReplyError {
-    note_denial(world, session, row, args, denial, Context::Toplevel);
+    let context = if session.multi.is_some() { Context::Multi } else { Context::Toplevel };
+    note_denial(world, session, row, args, denial, context);
     let text = match denial {
         Denial::Command => return ReplyError::owned(format!("NOPERM {}", explain(session.user(), row, args, denial))),
         Denial::Key(_) => "NOPERM No permissions to access a key",

@@ -66,10 +66,10 @@ impl Queue {
     pub fn is_empty(&self) -> bool {
         self.commands.is_empty()
     }
-    /// Adds a command. A transaction that cannot succeed keeps none.
+    /// Adds a command, with what it says about itself. A transaction that cannot succeed keeps none.
     /// Cost: a copy of the command's bytes and of its list of arguments.
     #[inline]
-    pub fn push(&mut self, row: &'static Command, args: Args<'_>) {
+    pub fn push(&mut self, row: &'static Command, args: Args<'_>, flags: u32) {
         if self.is_spoiled {
             return;
         }
@@ -82,7 +82,7 @@ impl Queue {
         if !large.is_empty() {
             self.large.extend_from_slice(large);
         }
-        self.flags |= row.flags;
+        self.flags |= flags;
     }
     /// A command was refused: nothing of this will run.
     pub fn spoil(&mut self) {
@@ -147,7 +147,8 @@ mod tests {
         let line = Line::new(line);
         let parts = line.parts();
         let args = Args::of(&parts);
-        queue.push(table::resolve(&args).unwrap(), args);
+        let row = table::resolve(&args).unwrap();
+        queue.push(row, args, row.flags);
     }
 
     fn words(queue: &Queue, index: usize) -> Vec<String> {
@@ -176,7 +177,7 @@ mod tests {
                 items: &[word, word, Arg { offset: LARGE, len: 0, hash: 0 }],
                 large: std::slice::from_ref(value),
             };
-            queue.push(table::lookup(b"set").unwrap(), Args::of(&parts));
+            queue.push(table::lookup(b"set").unwrap(), Args::of(&parts), flag::WRITE);
         }
         assert_eq!((words(&queue, 0)[3].as_str(), words(&queue, 1)[3].as_str()), ("first", "second"));
     }

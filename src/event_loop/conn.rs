@@ -45,6 +45,8 @@ pub struct Conn {
     pub is_roomy: bool,
     /// Its session is elsewhere, with a job that may take long. While it is, the client is not visited.
     pub is_on_stage: bool,
+    /// It is to be closed in one of the next turns (`closing`), and draining.
+    pub is_leaving: bool,
     /// Bytes of the message in flight; 0 if there is none.
     pub sending_len: usize,
     /// At most so many bytes, of those in flight and those behind them that are kept by reference, belong to nobody else.
@@ -84,6 +86,7 @@ impl Conn {
             is_stalled: false,
             is_roomy: false,
             is_on_stage: false,
+            is_leaving: false,
             sending_len: 0,
             owned_len: 0,
             charged: (0, 0),

@@ -409,6 +409,37 @@ fn a_pause_ends_by_itself() {
 }
 
 #[test]
+fn of_many_clients_that_go_at_once_some_are_closed_in_each_turn() {
+    let mut rig = Rig::new();
+    let stays = rig.client();
+    let those_who_go: Vec<Token> = (0..3 * CLOSES_PER_TURN + 2).map(|_| rig.client()).collect();
+    let (waiting, idle) = those_who_go.split_at(CLOSES_PER_TURN * 2);
+    waiting.iter().for_each(|&token| rig.feed(token, &cmd(&["BLPOP", "list", "0"])));
+    rig.turn(those_who_go.iter().map(|&token| Event::End(token, End::Eof)).collect());
+    let open = |rig: &Rig| those_who_go.iter().filter(|&&token| rig.is_open(token)).count();
+    assert_eq!(open(&rig), those_who_go.len() - CLOSES_PER_TURN);
+    assert_eq!(rig.event_loop.world.clients.blocked(), 0, "nothing is given to those who have gone");
+    rig.feed(stays, &[cmd(&["RPUSH", "list", "a"]), cmd(&["LLEN", "list"])].concat());
+    assert_eq!(rig.output(stays), ":1\r\n:1\r\n", "the others are served in between");
+    assert_eq!(open(&rig), those_who_go.len() - 2 * CLOSES_PER_TURN);
+    assert!(idle.iter().all(|&token| rig.is_open(token)), "first come, first closed");
+    rig.rest();
+    assert_eq!((open(&rig), rig.event_loop.world.clients.count()), (0, 1));
+}
+
+#[test]
+fn many_victims_of_client_kill_are_closed_in_turns() {
+    let mut rig = Rig::new();
+    let killer = rig.client();
+    let victims: Vec<Token> = (0..CLOSES_PER_TURN + 5).map(|_| rig.client()).collect();
+    rig.feed(killer, &cmd(&["CLIENT", "KILL", "TYPE", "normal"]));
+    rig.turn(vec![]);
+    assert!(victims.iter().any(|&token| rig.is_open(token)));
+    rig.rest();
+    assert!(victims.iter().all(|&token| !rig.is_open(token)) && rig.is_open(killer));
+}
+
+#[test]
 fn a_wait_ends_in_time_by_unblock_or_with_its_client() {
     let mut rig = Rig::new();
     let [brief, endless, killed, gone, other] = [(); 5].map(|()| rig.client());

@@ -75,16 +75,16 @@ impl Parked {
         conn.alarm_at = Some(at);
         self.alarms.insert((at, conn.token));
     }
-    /// The client is about to be closed.
+    /// The client is about to be closed, and waits for nothing any more.
     pub fn forget(&mut self, conn: &mut Conn, world: &World) {
         conn.session.info.wait.abandon();
         if let Some(blocked) = conn.session.blocked.take() {
             world.waiters.leave(blocked.ticket, &blocked.places);
         }
-        if let Some(at) = conn.alarm_at {
+        if let Some(at) = conn.alarm_at.take() {
             self.alarms.remove(&(at, conn.token));
         }
-        if conn.wait.is_some() {
+        if conn.wait.take().is_some() {
             world.clients.count_blocked(false);
         }
     }

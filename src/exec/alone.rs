@@ -21,6 +21,7 @@ use crate::base::clock::MonoNs;
 use crate::base::ids::LoopId;
 use crate::cmd::alone::Alone;
 use crate::cmd::command::{Command, Flow, flag};
+use crate::cmd::monitor;
 use crate::cmd::permission;
 use crate::cmd::queue::Queue;
 use crate::cmd::resume::{Slice, Step};
@@ -29,7 +30,7 @@ use crate::cmd::session::{ReplyMode, Session, Standing};
 use crate::cmd::world::World;
 use crate::keyspace::Keys;
 use crate::keyspace::waiters::Place;
-use crate::resp::args::{Args, Parts};
+use crate::resp::args::{Args, OwnedArgs, Parts};
 use crate::resp::reply::{Mark, Reply};
 
 /// A command that is to run while everything else stands still.
@@ -40,7 +41,8 @@ pub struct Cue {
     pub is_timed: bool,
     /// Memory was short, and nothing could be evicted.
     pub is_short: bool,
-    /// What monitors are shown of it: of a transaction behind what they are shown of its commands, of a script before.
+    /// What monitors are shown of it, without the time: of a transaction behind what they are shown of its commands, of a
+    /// script before.
     pub line: Vec<u8>,
 }
 
@@ -95,23 +97,23 @@ impl Turn<'_> {
         let started = cue.is_timed.then(MonoNs::now);
         let (mark, is_script) = (reply.out.buf.len(), matches!(cue.job, Alone::Script(_) | Alone::Function(_)));
         if is_script {
-            self.effects.monitor_lines.extend_from_slice(&cue.line);
+            self.show_line(&cue.line);
         }
         let is_in_order = self.open_group();
-        let flow = self.perform(cue.job, session, reply, others);
+        let (flow, args) = self.perform(cue.job, session, reply, others);
         if is_in_order {
             self.close_group(session);
         }
         self.effects.told_micros = None;
         if !is_script {
-            self.effects.monitor_lines.extend_from_slice(&cue.line);
+            self.show_line(&cue.line);
         }
         if let Some(counters) = self.stats.command(cue.row.index) {
             counters.calls.add(1);
             counters.failed.add((reply.out.buf.get(mark) == Some(&b'-')) as u64);
             if let Some(started) = started {
                 let place = Ran { world: self.world, stats: self.stats, session };
-                self.watch.note_alone(started, cue.row, place);
+                self.watch.note_alone(started, cue.row, args.as_ref(), place);
             }
         }
         session.traffic.commands += 1;
@@ -121,15 +123,31 @@ impl Turn<'_> {
         flow
     }
 
-    fn perform(&mut self, job: Alone, session: &mut Session, reply: &mut Reply, others: &mut dyn Others) -> Flow {
+    /// Runs the job. Returns what follows for the client, and what a script was called with.
+    fn perform(
+        &mut self,
+        job: Alone,
+        session: &mut Session,
+        reply: &mut Reply,
+        others: &mut dyn Others,
+    ) -> (Flow, Option<OwnedArgs>) {
         match job {
-            Alone::Exec(queue) => self.exec(queue, session, reply, others),
-            Alone::Script(job) => self.run_script(&job, session, reply, others),
-            Alone::Function(job) => self.run_function(&job, session, reply, others),
+            Alone::Exec(queue) => (self.exec(queue, session, reply, others), None),
+            Alone::Script(job) => (self.run_script(&job, session, reply, others), Some(job.args)),
+            Alone::Function(job) => (self.run_function(&job, session, reply, others), Some(job.args)),
             Alone::Reload => {
                 self.reload(session, reply);
-                Flow::Done
+                (Flow::Done, None)
             }
+        }
+    }
+
+    /// Shows monitors a line that was made without its time.
+    #[inline]
+    fn show_line(&mut self, line: &[u8]) {
+        if !line.is_empty() {
+            monitor::stamp(&mut self.effects.monitor_lines);
+            self.effects.monitor_lines.extend_from_slice(line);
         }
     }
 
@@ -233,7 +251,7 @@ impl Turn<'_> {
         if result == Ok(Flow::Alone)
             && let Some(job) = self.effects.alone.take()
         {
-            result = Ok(self.perform(job, session, reply, others));
+            result = Ok(self.perform(job, session, reply, others).0);
         }
         if let Some(counters) = counters {
             counters.calls.add(1);
@@ -263,7 +281,8 @@ impl Turn<'_> {
     #[inline]
     pub(super) fn queue(&mut self, row: &'static Command, session: &mut Session, reply: &mut Reply, args: Args<'_>) {
         let Some(queue) = &mut session.multi else { return };
-        queue.push(row, args);
+        let flags = if row.has(flag::ALONE) { declared_flags(row, &args, self.world) } else { row.flags };
+        queue.push(row, args, flags);
         session.info.set_row(row.index as u32);
         session.info.set_multi(Some(queue.count()), queue.len());
         reply.raw(b"+QUEUED\r\n");

@@ -99,9 +99,8 @@ impl Turn<'_> {
                 session.info.set_row(row.index as u32); // CLIENT LIST shows what waits.
                 Flow::Park(Wait::Pause)
             }
-            Ok(_) if session.woken == Some(Woken::Refused) => {
-                session.woken = None;
-                self.refuse(reply, &UNBLOCKED);
+            Ok(row) if session.woken == Some(Woken::Refused) => {
+                self.end_wait(row, session, reply);
                 Flow::Done
             }
             Ok(row) if session.multi.is_some() && !row.has(flag::UNQUEUED) => {
@@ -125,6 +124,18 @@ impl Turn<'_> {
             self.long.iter_mut().for_each(Long::silence);
         }
         flow
+    }
+
+    /// CLIENT UNBLOCK ERROR: the command that waits ends with an error, and counts as a call that failed.
+    #[cold]
+    fn end_wait(&self, row: &Command, session: &mut Session, reply: &mut Reply) {
+        session.woken = None;
+        session.traffic.commands += 1;
+        if let Some(counters) = self.stats.command(row.index) {
+            counters.calls.add(1);
+            counters.failed.add(1);
+        }
+        self.refuse(reply, &UNBLOCKED);
     }
 
     /// Is the command refused because a script runs for too long, or because data is being loaded?
@@ -237,7 +248,7 @@ impl Turn<'_> {
         let job = self.effects.alone.take()?;
         let mut line = Vec::new();
         if self.world.attention.is_monitored() {
-            monitor::append(&mut line, row, args, session); // Scripts, too: SKIP_MONITOR only means not twice.
+            monitor::append_unstamped(&mut line, row, args, session); // Scripts, too: SKIP_MONITOR only means not twice.
         }
         Some(Cue { row, job, is_timed, is_short: self.is_short, line })
     }

@@ -261,6 +261,6 @@ impl Host for Stage<'_, '_> {
     }
 
     fn count_error(&mut self, code: &str) {
-        self.turn.stats.count_error(code);
+        self.turn.stats.count_script_error(code);
     }
 }

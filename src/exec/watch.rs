@@ -20,7 +20,7 @@ use crate::base::clock::MonoNs;
 use crate::cmd::command::{Command, flag};
 use crate::cmd::session::Session;
 use crate::cmd::world::World;
-use crate::resp::args::Args;
+use crate::resp::args::{Args, OwnedArgs};
 use std::time::Duration;
 
 /// With more arguments no command is light: MGET of thousands is FAST for Redis, too.
@@ -59,10 +59,11 @@ impl Watch {
         let times = Times { worked: self.explain(started), waited: started.since(self.waiting_since) };
         self.conclude(row, || slow::kept_args(row, args), times, place);
     }
-    /// Notes a timed command whose commands were noted each for itself.
-    pub fn note_alone(&mut self, started: MonoNs, row: &Command, place: Place<'_>) {
+    /// Notes a timed command whose commands were noted each for itself. `args`: what a script was called with.
+    pub fn note_alone(&mut self, started: MonoNs, row: &Command, args: Option<&OwnedArgs>, place: Place<'_>) {
         let times = Times { worked: self.explain(started), waited: started.since(self.waiting_since) };
-        self.conclude(row, Vec::new, times, place);
+        let kept = || args.map_or_else(Vec::new, |args| slow::kept_args(row, Args::of(&args.parts())));
+        self.conclude(row, kept, times, place);
     }
     /// A timed command goes on in later turns: what is to be known of it at its end.
     pub fn put_off(&mut self, started: MonoNs, row: &Command, args: Args<'_>) -> Tale {

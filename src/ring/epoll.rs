@@ -118,7 +118,7 @@ impl Engine for Epoll {
     }
 
     fn stop_listening(&mut self, listener: u16) {
-        if let Some((_, entry)) = self.listeners.remove(listener) {
+        if let Some((_, entry)) = self.listeners.stop(listener) {
             let _ = self.set.delete(&entry.socket); // Others may hold the same socket, which keeps it in the set.
         }
     }

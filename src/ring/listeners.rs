@@ -4,7 +4,8 @@
 //! for `PAUSE`; `limit` sees to it that `wait` ends when the pause does.
 
 use super::{Token, slots::Slots};
-use std::os::fd::OwnedFd;
+use nix::sys::socket::{Shutdown, shutdown};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// 100 ms: long enough to cost nothing, short enough that a client just sees a slow connect.
@@ -36,6 +37,13 @@ impl<S: Default> Listeners<S> {
         self.entries.insert(token, Listener { socket, state: S::default() });
         self.tokens.push(token);
         token
+    }
+
+    /// Takes a socket out. Nobody can connect to it any more, even if somebody else has a descriptor of it.
+    pub fn stop(&mut self, listener: u16) -> Option<(Token, Listener<S>)> {
+        let (token, entry) = self.remove(listener)?;
+        let _ = shutdown(entry.socket.as_raw_fd(), Shutdown::Both); // An error says that nobody could before.
+        Some((token, entry))
     }
 
     pub fn remove(&mut self, listener: u16) -> Option<(Token, Listener<S>)> {

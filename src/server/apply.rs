@@ -1,7 +1,8 @@
 //! What follows at once from CONFIG SET: other sockets, room for more clients, another word to the kernel.
 //!
 //! New sockets are opened before old ones are closed, so a change that fails leaves everything as it was, and one that keeps
-//! an address does not interrupt it. Opening is done here; the loops get the sockets by mail.
+//! an address does not interrupt it. Opening is done here; the loops get the sockets by mail. An address that is given up is
+//! shut down here, too: when CONFIG SET replies, nobody connects to it any more, whenever its loops let go of it.
 
 use super::listen::Listeners;
 use super::oom::OomScore;
@@ -11,15 +12,40 @@ use crate::admin::params::Id;
 use crate::base::ids::LoopId;
 use crate::cmd::world::{Apply, World};
 use crate::event_loop::fleet::{Fleet, Mail};
+use nix::sys::socket::{Shutdown, shutdown};
 use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 
 /// The TCP listeners that are open.
 pub struct Open {
-    /// Number and address of each.
-    pub tcp: Vec<(u16, SocketAddr)>,
+    pub tcp: Vec<OpenAddress>,
     /// No listener has had this number or a higher one.
     pub next: u16,
+}
+
+/// An address that is listened on.
+pub struct OpenAddress {
+    listener: u16,
+    address: SocketAddr,
+    /// The loops' sockets, by descriptors of our own.
+    sockets: Vec<OwnedFd>,
+}
+
+impl OpenAddress {
+    /// Looks up the sockets of an address among those that were just opened for the loops.
+    pub fn of(listener: u16, address: SocketAddr, per_loop: &[Vec<(u16, OwnedFd)>]) -> Self {
+        let own = per_loop.iter().flatten().filter(|(number, _)| *number == listener);
+        // Without a descriptor of our own the socket is closed a moment later, by its loop.
+        let sockets = own.filter_map(|(_, socket)| socket.try_clone().ok()).collect();
+        OpenAddress { listener, address, sockets }
+    }
+    /// Nobody can connect any more. An error says that nobody could before.
+    fn shut_down(&self) {
+        for socket in &self.sockets {
+            let _ = shutdown(socket.as_raw_fd(), Shutdown::Both);
+        }
+    }
 }
 
 /// The function that `World::apply` holds.
@@ -57,7 +83,7 @@ fn make_room(world: &World) -> Result<(), (Id, String)> {
 
 /// Opens the addresses that `bind` and `port` name now, and closes the others.
 fn listen_elsewhere(world: &World, fleet: &Fleet, open: &mut Open) -> Result<(), impl Fn(Id) -> String + use<>> {
-    let addresses: Vec<SocketAddr> = open.tcp.iter().map(|&(_, address)| address).collect();
+    let addresses: Vec<SocketAddr> = open.tcp.iter().map(|open| open.address).collect();
     let fresh = match Listeners::open_tcp(&world.config, world.boot.loops, open.next, &addresses) {
         Ok(fresh) => fresh,
         Err(error) => {
@@ -68,18 +94,20 @@ fn listen_elsewhere(world: &World, fleet: &Fleet, open: &mut Open) -> Result<(),
             });
         }
     };
-    let wanted = fresh.wanted;
-    for (index, sockets) in fresh.per_loop.into_iter().enumerate() {
+    let Listeners { per_loop, tcp, wanted, .. } = fresh;
+    let first = open.next;
+    open.next += tcp.len() as u16;
+    let added: Vec<_> =
+        (first..).zip(tcp).map(|(listener, address)| OpenAddress::of(listener, address, &per_loop)).collect();
+    for (index, sockets) in per_loop.into_iter().enumerate() {
         for (listener, socket) in sockets {
             fleet.mailbox(LoopId(index as u16)).send(Mail::Listen { listener, socket });
         }
     }
-    let (kept, gone): (Vec<_>, Vec<_>) = open.tcp.iter().partition(|(_, address)| wanted.contains(address));
-    gone.iter().for_each(|&(listener, _)| fleet.broadcast(|| Mail::StopListening(listener)));
-    open.tcp = kept;
-    for address in fresh.tcp {
-        open.tcp.push((open.next, address));
-        open.next += 1;
+    for gone in open.tcp.extract_if(.., |open| !wanted.contains(&open.address)) {
+        gone.shut_down();
+        fleet.broadcast(|| Mail::StopListening(gone.listener));
     }
+    open.tcp.extend(added);
     Ok(())
 }

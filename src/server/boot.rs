@@ -1,6 +1,6 @@
 //! The start, step by step, and the end.
 
-use super::apply::{self, Open};
+use super::apply::{self, Open, OpenAddress};
 use super::error::StartError;
 use super::listen::Listeners;
 use super::oom::OomScore;
@@ -72,7 +72,9 @@ pub fn serve(settings: Settings) -> Result<(), StartError> {
         .map_err(|error| StartError(format!("A thread for signals cannot be made: {error}. Raise `ulimit -u`.")))?;
     screen::show(world, kind, &listeners, pinned);
     let Listeners { per_loop, tcp, unix, .. } = listeners;
-    let open = Open { next: tcp.len() as u16 + unix.is_some() as u16, tcp: (0..).zip(tcp).collect() };
+    let next = tcp.len() as u16 + unix.is_some() as u16;
+    let tcp = (0..).zip(tcp).map(|(listener, address)| OpenAddress::of(listener, address, &per_loop)).collect();
+    let open = Open { next, tcp };
     let mut score = OomScore::default();
     let _ = score.apply(&world.config); // Logged; the server runs without it.
     let _ = world.apply.set(apply::applier(world, fleet, open, score)); // Nobody else sets it.

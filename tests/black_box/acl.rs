@@ -136,6 +136,10 @@ fn refusals_are_logged_and_counted() {
         INFO stats                        => '…acl_access_denied_auth:0\\r\\nacl_access_denied_cmd:0\\r\\n…'
         ACL LOG RESET                     => OK
         ACL LOG                           => []
+        ACL SETUSER bob +multi            => OK
+        @b MULTI                          => OK
+        @b DEL x                          => NOPERM …
+        ACL LOG                           => [['count', 1, 'reason', 'command', 'context', 'multi', 'object', 'del', …]] || [{'count': 1, 'reason': 'command', 'context': 'multi', …}]
         CONFIG SET acllog-max-len 0       => OK
         @b DEL x                          => NOPERM …
         ACL LOG                           => []

@@ -101,6 +101,9 @@ fn a_wait_ends_by_time_by_unblock_or_with_its_client_and_what_stands_behind_goes
             assert_eq!(asker.run(&format!("CLIENT UNBLOCK {id} {reason}")).int(), 1);
             assert_eq!((waiters[1].reply().to_string(), waiters[1].reply().to_string()), (reply.into(), "PONG".into()));
         }
+        let info = asker.run("INFO commandstats").text();
+        let counted = info.lines().find(|line| line.starts_with("cmdstat_blpop:")).expect("it has run");
+        assert!(counted.starts_with("cmdstat_blpop:calls=3,") && counted.ends_with(",failed_calls=1"), "{counted}");
         let [.., gone, last] = &mut waiters;
         let id = gone.run("CLIENT ID").int();
         gone.send(b"BLPOP k 0\r\n");

@@ -162,10 +162,7 @@ fn port_and_addresses_change_while_the_server_runs() {
     assert_eq!(client.run(&format!("CONFIG SET port {free}")), ok);
     assert_eq!(Client::tcp(free).run("PING"), Value::Simple(b"PONG".to_vec()));
     assert_eq!(client.run("PING"), Value::Simple(b"PONG".to_vec()), "who is here stays");
-    let started = Instant::now();
-    while std::net::TcpStream::connect(("127.0.0.1", server.port)).is_ok() {
-        assert!(started.elapsed() < Duration::from_secs(20), "the old port is closed");
-    }
+    assert!(std::net::TcpStream::connect(("127.0.0.1", server.port)).is_err(), "the old port is closed");
     assert_eq!(client.run("CONFIG SET bind '127.0.0.1 127.0.0.2'"), ok);
     drop(std::net::TcpStream::connect(("127.0.0.2", free)).expect("the new address"));
     let Value::Error(error) = client.run("CONFIG SET bind 203.0.113.7") else {

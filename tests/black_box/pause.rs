@@ -15,6 +15,9 @@ fn a_pause_holds_back_writes_and_nothing_else() {
         GET k                         => 'v'
         INFO clients                  => (soon) '…blocked_clients:1…'
         CLIENT LIST                   => '…flags=b …cmd=set …'
+        EVAL \"#!lua flags=no-writes\\nreturn 7\" 0 => 7
+        EVAL_RO \"return redis.call('GET', KEYS[1])\" 1 k => 'v'
+        @script EVAL 'return 8' 0     => (silence)
         CLIENT UNPAUSE                => OK
         GET k                         => *
         CLIENT UNBLOCK 1              => 0

@@ -91,9 +91,11 @@ fn append_buffers(out: &mut String, client: &ClientInfo, now: WallMs) {
     field(out, " multi-mem=", client.multi().1);
     field(out, " rbs=", rbp.clamp(REPLY_BUFFER_MIN, REPLY_BUFFER_MAX));
     field(out, " rbp=", rbp);
-    field(out, " obl=", output.buffered_len);
-    field(out, " oll=", output.queued_count);
-    field(out, " omem=", output.queued_len);
+    // Redis has a buffer of its own for the first bytes, and a list of blocks for what does not fit.
+    let listed = output.buffered_len.saturating_sub(REPLY_BUFFER_MAX);
+    field(out, " obl=", output.buffered_len - listed);
+    field(out, " oll=", output.queued_count + listed.div_ceil(REPLY_BUFFER_MAX));
+    field(out, " omem=", output.queued_len + listed);
     field(out, " tot-mem=", memory(client));
     out.push_str(" events=");
     out.push_str(if client.has(client_flag::UNREAD) { "" } else { "r" });

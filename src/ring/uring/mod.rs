@@ -122,7 +122,7 @@ impl Engine for Uring {
     }
 
     fn stop_listening(&mut self, listener: u16) {
-        let Some((token, entry)) = self.listeners.remove(listener) else { return };
+        let Some((token, entry)) = self.listeners.stop(listener) else { return };
         if entry.state.0 {
             self.cancel(Key { kind: Op::Accept, token });
             self.dying_listeners.insert(token, entry.socket); // Its number must not be reused before that.
