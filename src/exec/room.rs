@@ -38,6 +38,9 @@ pub(super) const OUT_OF_MEMORY: ReplyError =
 /// Victims between two looks at the clock and at what others hold.
 const VICTIMS_PER_LOOK: usize = 16;
 
+/// A client with fewer bytes to take is no slow reader.
+const SLOW_LEN_MIN: usize = 64 << 10;
+
 /// What came of making room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
@@ -89,7 +92,10 @@ pub fn evict_clients(world: &World, limit: u64, effects: &mut Effects) -> u64 {
 #[cold]
 fn evict_slow_readers(world: &World, limit: u64, effects: &mut Effects) -> u64 {
     let is_bound_otherwise = |client: &ClientInfo| client.has(client_flag::CLOSING | client_flag::PUBSUB);
-    evict_heaviest(world, limit, effects, |client| if is_bound_otherwise(client) { 0 } else { client.output_len() })
+    evict_heaviest(world, limit, effects, |client| match client.output_len() {
+        len if len >= SLOW_LEN_MIN && !is_bound_otherwise(client) => len,
+        _ => 0,
+    })
 }
 
 fn evict_heaviest(world: &World, limit: u64, effects: &mut Effects, weight: impl Fn(&ClientInfo) -> usize) -> u64 {

@@ -21,6 +21,8 @@ use std::cell::{Cell, OnceCell};
 
 /// The part of the limit that replies may take before keys pay for them.
 const EXEMPT_SHARE: u64 = 8;
+/// And at least so many bytes: under the tightest limit clients are still told what they ask for.
+const EXEMPT_MIN: u64 = 256 << 10;
 /// The part of the limit that all loops together may keep at hand for their next entries.
 const SPARE_SHARE: u64 = 64;
 /// What a loop may add between two looks: a part of the limit, within bounds.
@@ -104,12 +106,16 @@ fn counted(limit: u64) -> i64 {
 
 /// Bytes of replies that do not count against the limit (INFO `mem_not_counted_for_evict`).
 pub fn exempt(limit: u64) -> u64 {
-    (accounts::totals().output.max(0) as u64).min(limit / EXEMPT_SHARE)
+    (accounts::totals().output.max(0) as u64).min(replies_share(limit))
+}
+
+fn replies_share(limit: u64) -> u64 {
+    (limit / EXEMPT_SHARE).max(EXEMPT_MIN)
 }
 
 /// Replies take more than their part of the limit: how much they may take.
 pub fn overdue_replies(limit: u64) -> Option<u64> {
-    let share = limit / EXEMPT_SHARE;
+    let share = replies_share(limit);
     (accounts::totals().output > share as i64).then_some(share)
 }
 
