@@ -93,7 +93,8 @@ fn payloads_travel_between_this_server_and_the_reference() {
             let (from, to) = if is_ours { (&mut ours, &mut theirs) } else { (&mut theirs, &mut ours) };
             let payload = bytes(from.run(&format!("DUMP {name}")));
             let other = format!("copy:{name}");
-            let reply = to.call(&[b"RESTORE", other.as_bytes(), b"0", &payload, b"REPLACE"]);
+            let word: &[u8] = if is_ours { b"RESTORE" } else { b"RESTORE-ASKING" };
+            let reply = to.call(&[word, other.as_bytes(), b"0", &payload, b"REPLACE"]);
             assert_eq!(reply.to_string(), "OK", "{name}, ours: {is_ours}");
             from.run(&format!("PERSIST {name}"));
             let value = |client: &mut Client, name: &str| client.run(&format!("DEBUG DIGEST-VALUE {name}")).to_string();
