@@ -240,8 +240,8 @@ fn shutdown_sends_what_waits_and_closes_everybody() {
     let mut rig = Rig::new();
     let (first, second) = (rig.client(), rig.client());
     rig.turn(vec![
-        Event::Bytes(first, [cmd(&["ECHO", "a"]), cmd(&["SHUTDOWN"]), cmd(&["PING"])].concat()),
         Event::Bytes(second, b"PING\r\n".to_vec()),
+        Event::Bytes(first, [cmd(&["ECHO", "a"]), cmd(&["SHUTDOWN"]), cmd(&["PING"])].concat()),
     ]);
     rig.rest();
     assert_eq!((rig.output(first), rig.output(second)), ("$1\r\na\r\n".into(), "+PONG\r\n".into()));
