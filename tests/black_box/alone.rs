@@ -8,6 +8,9 @@ fn options_of_snapshots_are_checked() {
         "
         SAVE now                      => ERR wrong number of arguments for 'save' command
         BGSAVE SCHEDULE now           => ERR syntax error
+        DUMP nosuch                   => (nil)
+        RESTORE k 0 bytes             => ERR DUMP payload version or checksum are wrong
+        RESTORE-ASKING k 0 bytes      => ERR DUMP payload version or checksum are wrong
         LASTSAVE                      => *
     ",
     );
