@@ -82,7 +82,7 @@ fn shutdown(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let is_saved = cx.stop_others(|cx| {
         cx.world.background.break_off(cx.world);
         let is_saved = !saves || snapshot::save(cx.world, &cx.keys).is_ok() || force;
-        if is_saved {
+        if is_saved && saves {
             cx.world.attention.end(); // Nothing is answered that was not saved.
         }
         is_saved

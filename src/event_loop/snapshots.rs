@@ -78,7 +78,7 @@ impl<E: Engine> EventLoop<E> {
             let saves = has("save") || !has("nosave") && snapshot::has_save_points(world);
             let is_saved =
                 !saves || world.attention.is_loading() || snapshot::save(world, &keys).is_ok() || has("force");
-            if is_saved {
+            if is_saved && saves {
                 world.attention.end();
             }
             is_saved
