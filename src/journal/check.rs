@@ -116,6 +116,7 @@ impl<R: Read + Seek> Scan<R> {
             return Ok(Piece::End);
         }
         if !self.read_line()? {
+            self.has_ours |= self.line.starts_with(SUM);
             let is_end = self.at == self.len && self.line.len() < LINE_LEN_MAX && !self.line.ends_with(b"\n");
             let may_begin = self.line.first().is_some_and(|first| b"#*".contains(first));
             return Ok(if is_end && may_begin { Piece::Short } else { Piece::Odd });

@@ -319,8 +319,12 @@ fn a_torn_tail_is_cut_and_told_and_damage_is_refused() {
     damaged[middle] ^= 1;
     fs::write(&path, &damaged).expect("written");
     let text = dir.path().to_str().expect("a path");
-    let output = Server::try_start(&["--dir", text, "--appendonly", "yes"]).err().expect("it does not start");
-    assert!(output.contains("Bad file format") && output.contains("at offset"), "{output}");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringdb"));
+    command.args(["--port", &free_port().to_string(), "--dir", text, "--appendonly", "yes"]);
+    let output = command.stdin(Stdio::null()).output().expect("ringdb runs");
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("Bad file format") && said.contains("at offset"), "{said}");
 }
 
 #[test]
