@@ -164,7 +164,8 @@ impl Conn {
     }
     /// Bytes that wait for the peer and belong to nobody else: they are free once it has taken them.
     pub fn owned_output(&self) -> usize {
-        self.owned_len + self.reply.out.buf.len()
+        let buf = &self.reply.out.buf;
+        self.owned_len + if buf.is_empty() { 0 } else { buf.capacity() }
     }
     /// Bytes that wait for the peer, in flight or not.
     #[inline]

@@ -536,7 +536,9 @@ impl<E: Engine> EventLoop<E> {
                     continue; // A script runs: nobody else touches data.
                 }
                 turn.step_out(self.id);
+                let room = conn.reply.out.buf.capacity();
                 conn.go_on(&mut turn);
+                turn.local.quota.note_reply(conn.reply.out.buf.capacity().saturating_sub(room));
                 continue;
             }
             for (index, item) in items.iter().enumerate().skip(first) {

@@ -71,7 +71,7 @@ impl Turn<'_> {
         reply: &mut Reply,
         args: Args<'_>,
     ) -> Flow {
-        let mark = reply.mark();
+        let (mark, room) = (reply.mark(), reply.out.buf.capacity());
         session.before_reply();
         let flow = match gate::admit(row, &args, session, self.world, self.stats) {
             Ok(_) if self.world.attention.is_wanted() && self.world.attention.is_ended() => return Flow::Close,
@@ -113,6 +113,9 @@ impl Turn<'_> {
                 Flow::Done
             }
         };
+        if self.limit != 0 {
+            self.local.quota.note_reply(reply.out.buf.capacity().saturating_sub(room));
+        }
         if matches!(flow, Flow::Park(_) | Flow::Alone) {
             return flow; // Nothing has happened yet, and CLIENT REPLY SKIP still means this command.
         }

@@ -4,7 +4,8 @@
 //! used     what threads have allocated less what they have freed             (base::accounts, base::heap)
 //!          less what they keep to be used again; less what is free after its grace period or waits for the drain: evicting
 //!          more would not bring that back any sooner, and so would go on and on
-//! exempt   replies that clients have not taken yet, up to an eighth of the limit: keys do not pay for slow readers
+//! exempt   replies that clients have not taken yet: keys do not pay for slow readers. Past an eighth of the limit these clients
+//!          are closed, those first that have most to take (`exec::room`)
 //! excess   used − exempt − limit
 //! ```
 //! A loop adds up everybody's figures (`measure`) and learns how far below the limit all of them are together. It takes a fair
@@ -19,7 +20,7 @@ use crate::table::{Guard, keep_at_most, kept_len};
 use crate::value::drain;
 use std::cell::{Cell, OnceCell};
 
-/// The part of the limit that replies may take before keys pay for them.
+/// The part of the limit that replies may take before clients are closed for them.
 const EXEMPT_SHARE: u64 = 8;
 /// And at least so many bytes: under the tightest limit clients are still told what they ask for.
 const EXEMPT_MIN: u64 = 256 << 10;
@@ -73,6 +74,11 @@ impl Quota {
     pub fn set_output(&self, output: usize) {
         self.output.set(output);
     }
+    /// A command has added so much to its client's reply: it counts as such before the turn is over.
+    #[inline]
+    pub fn note_reply(&self, bytes: usize) {
+        self.output.set(self.output.get() + bytes);
+    }
     /// Bytes by which all loops together are over the limit. 0: there is room, and the ceiling says for how much.
     /// Cost: a line per loop.
     pub fn measure(&self, limit: u64, loops: usize, guard: &Guard<'_>) -> u64 {
@@ -106,7 +112,7 @@ fn counted(limit: u64) -> i64 {
 
 /// Bytes of replies that do not count against the limit (INFO `mem_not_counted_for_evict`).
 pub fn exempt(limit: u64) -> u64 {
-    (accounts::totals().output.max(0) as u64).min(replies_share(limit))
+    if limit == 0 { 0 } else { accounts::totals().output.max(0) as u64 }
 }
 
 fn replies_share(limit: u64) -> u64 {
