@@ -124,7 +124,7 @@ fn transactions_and_scripts_publish_and_subscribe_as_those_of_redis() {
             A: MULTI ; PUBLISH x never ; PUBLISH x ; EXEC
             A: MULTI ; SUBSCRIBE own x ; PING ; EXEC
             C: PUBLISH x both
-            A: UNSUBSCRIBE
+            A: UNSUBSCRIBE x own
             A: MULTI ; PSUBSCRIBE p* ; PUBSUB NUMPAT ; PUNSUBSCRIBE ; PUBSUB NUMPAT ; EXEC
             A: MULTI ; SUNSUBSCRIBE t ; SUNSUBSCRIBE ; EXEC
             C: EVAL \"return {redis.call('publish', KEYS[1], 'one'), redis.call('publish', KEYS[1], 'two')}\" 1 x

@@ -59,7 +59,13 @@ impl Dress {
             b"shutdown",
         ];
         let name = command[0].to_ascii_lowercase();
-        if BARE.contains(&&*name) || name.ends_with(b"subscribe") { Dress::Plain } else { self }
+        if BARE.contains(&&*name) || name.ends_with(b"subscribe") {
+            return Dress::Plain;
+        }
+        // Redis 7.0 lets no script call what may block; from 7.2 on it does as after a timeout.
+        let names_wait: [&[u8]; 5] = [b"blpop", b"brpop", b"blm", b"bzpop", b"bzmpop"];
+        let waits = names_wait.iter().any(|start| name.starts_with(start)) || name.starts_with(b"xread");
+        if waits && self == Dress::Script { Dress::Plain } else { self }
     }
 }
 
