@@ -18,10 +18,20 @@ use crate::resp::args::Args;
 use crate::resp::reply::Proto;
 
 /// Commands that reach beyond the process, take as long as they are told, or have no reply when given twice.
-const LEFT_OUT: &[&str] = &["acl|load", "acl|save", "config|rewrite", "debug", "monitor", "shutdown"];
+const LEFT_OUT: &[&str] =
+    &["acl|load", "acl|save", "bgrewriteaof", "bgsave", "config|rewrite", "debug", "monitor", "save", "shutdown"];
 /// Parameters whose change does.
-const PARAMETERS_LEFT_OUT: &[&str] =
-    &["dir", "dbfilename", "appenddirname", "aclfile", "logfile", "pidfile", "maxclients", "proto-max-bulk-len"];
+const PARAMETERS_LEFT_OUT: &[&str] = &[
+    "dir",
+    "dbfilename",
+    "appendonly",
+    "appenddirname",
+    "aclfile",
+    "logfile",
+    "pidfile",
+    "maxclients",
+    "proto-max-bulk-len",
+];
 /// More lines than this find nothing that fewer do not.
 const LINES_MAX: usize = 64;
 /// LCS takes the product of two lengths; this much of it is enough.
