@@ -147,7 +147,7 @@ macro_rules! watched {
 }
 
 watched!(AtomicU64, u64, [fetch_add, fetch_sub, fetch_or, fetch_and, fetch_max]);
-watched!(AtomicUsize, usize, [fetch_add, fetch_sub, fetch_or]);
+watched!(AtomicUsize, usize, [fetch_add, fetch_sub, fetch_or, fetch_max]);
 watched!(AtomicPtr<T>, *mut T, []);
 
 impl Default for AtomicU64 {
