@@ -187,7 +187,9 @@ fn clients_that_take_too_much_are_closed_the_largest_first() {
         let names = |control: &mut Client| -> Vec<String> {
             let list = control.run("CLIENT LIST").text();
             let names = list.split_whitespace().filter_map(|word| word.strip_prefix("name=c"));
-            names.map(str::to_string).collect()
+            let mut names: Vec<String> = names.map(str::to_string).collect();
+            names.sort();
+            names
         };
         let memory = |control: &mut Client| -> usize {
             let list = control.run("CLIENT LIST").text();
