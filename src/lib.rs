@@ -31,7 +31,8 @@
 //! 4  script      Lua: an interpreter per loop, and what scripts may do, behind a trait that the server implements
 //!    pubsub      who listens to which channels; messages on their way
 //!    tracking    which clients keep copies of which keys
-//!                (and room for journal, persistence)
+//!    journal     the append-only file: records, their order in files, what is durable; bytes, and a disk behind a trait
+//!    persist     values and whole data sets in Redis's snapshot format
 //! 3  keyspace    databases: what a key means; expiry; collections under their locks; the safepoint that stops all loops
 //! 2  ring        the kernel behind one contract: io_uring, or epoll where that is forbidden
 //!    resp        bytes to requests, replies to bytes, error texts

@@ -1,7 +1,7 @@
 //! What every command has to heed before it runs, in one word: is there a pause, does anybody watch, does a script run
 //! for too long, has the disk failed, is data being loaded, is the server about to end?
 //!
-//! Nearly always there is neither, so a command pays one relaxed load of a line that nobody writes. CLIENT PAUSE changes the
+//! Nearly always there is nothing of all that, so a command pays one relaxed load of a line that nobody writes. CLIENT PAUSE changes the
 //! word at a safepoint: no command is under way anywhere, and each loop that goes on afterwards sees it (the safepoint's
 //! own ordering). CLIENT UNPAUSE, MONITOR and the end of a pause may be noticed a moment late; nobody can tell.
 
@@ -15,10 +15,10 @@ const PAUSE_ALL: u32 = 1 << 1;
 const MONITOR: u32 = 1 << 2;
 const BUSY: u32 = 1 << 3;
 const UNWRITABLE: u32 = 1 << 4;
-const LOADING: u32 = 1 << 8;
-const ENDED: u32 = 1 << 5;
-const SNAPSHOT: u32 = 1 << 6;
-const REFUSING: u32 = 1 << 7;
+const LOADING: u32 = 1 << 5;
+const ENDED: u32 = 1 << 6;
+const SNAPSHOT: u32 = 1 << 7;
+const REFUSING: u32 = 1 << 8;
 
 /// Which commands a pause holds back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

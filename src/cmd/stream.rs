@@ -14,6 +14,8 @@ mod read;
 #[cfg(test)]
 mod stream_test;
 
+pub use claim::{Place, recorded_claim};
+
 use super::command::{Begin, Command, Cx, Find, Handler, KeySpec, acl, cmd, flag};
 use super::table;
 use crate::admin::params::Id;

@@ -420,22 +420,7 @@ impl<E: Engine> EventLoop<E> {
     #[cold]
     pub(super) fn serve_ended(&mut self, guard: &Guard<'_>, now: WallMs) {
         self.effects.heed(self.world);
-        let mut turn = Turn {
-            watch: &mut Watch::begin(&self.world.config, true),
-            world: self.world,
-            guard,
-            stats: &self.world.stats[self.id.0 as usize],
-            local: &self.local,
-            now,
-            prng: &mut self.prng,
-            effects: &mut self.effects,
-            long: None,
-            cue: None,
-            is_alone: false,
-            limit: 0,
-            is_short: false,
-        };
-        turn.serve_ended();
+        self.between_windows(&mut Watch::begin(&self.world.config, true), guard, now, 0).serve_ended();
     }
 
     /// Makes room when no command asks for it. True: there is more to do.
@@ -448,8 +433,23 @@ impl<E: Engine> EventLoop<E> {
         self.effects.heed(self.world);
         self.local.events.heed(&self.world.keyspace.listeners);
         self.local.recency.begin_turn(&self.world.config, now);
-        let mut turn = Turn {
-            watch: &mut Watch::begin(&self.world.config, true),
+        let (home, mut watch) = (self.id, Watch::begin(&self.world.config, true));
+        let mut turn = self.between_windows(&mut watch, guard, now, limit);
+        let room = turn.make_room(home);
+        turn.serve_ended();
+        room == Room::Coming
+    }
+
+    /// What runs when no window does.
+    fn between_windows<'t>(
+        &'t mut self,
+        watch: &'t mut Watch,
+        guard: &'t Guard<'_>,
+        now: WallMs,
+        limit: u64,
+    ) -> Turn<'t> {
+        Turn {
+            watch,
             world: self.world,
             guard,
             stats: &self.world.stats[self.id.0 as usize],
@@ -462,10 +462,7 @@ impl<E: Engine> EventLoop<E> {
             is_alone: false,
             limit,
             is_short: false,
-        };
-        let room = turn.make_room(self.id);
-        turn.serve_ended();
-        room == Room::Coming
+        }
     }
 
     /// Runs the window's commands. Returns true if one of them stopped the server.

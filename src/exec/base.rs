@@ -6,6 +6,7 @@
 use crate::base::clock::WallMs;
 use crate::base::ids::DbIndex;
 use crate::base::num::f64_text_17;
+use crate::cmd::stream::{Place, recorded_claim};
 use crate::cmd::world::World;
 use crate::keyspace::Keys;
 use crate::keyspace::order::append_command;
@@ -215,21 +216,8 @@ fn write_group(out: &mut Out<'_>, key: &[u8], name: &[u8], group: &Group) {
         for (id_at, pending) in group.pending_of(owner, StreamId::MIN) {
             let (mut at, mut count) = (itoa::Buffer::new(), itoa::Buffer::new());
             let (at, count) = (at.format(pending.delivered_at.0).as_bytes(), count.format(pending.count).as_bytes());
-            let words: [&[u8]; 12] = [
-                b"XCLAIM",
-                key,
-                name,
-                consumer.name(),
-                b"0",
-                id.format(id_at),
-                b"TIME",
-                at,
-                b"RETRYCOUNT",
-                count,
-                b"FORCE",
-                b"JUSTID",
-            ];
-            out.command(&words);
+            let place = Place { key, group: name, consumer: consumer.name() };
+            out.command(&recorded_claim(&place, id.format(id_at), at, count));
         }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! A tenth of the keys fits. Requests follow Zipf's law, plain or with a quarter of keys that are asked for once and never
 //! again; one that misses stores its key, as a cache's user would. Time goes on by 200 µs per request, so that the cache is
-//! turned over in seconds, as a large one is at full load. Everything is seeded,
-//! so the ratios are the same on every machine. `bench/micro/evict.rs` does the same at full size.
+//! turned over in seconds, as a large one is at full load. Everything is
+//! seeded, so the ratios are the same on every machine.
 
 use super::evict::Policy;
 use super::types::new_string;
@@ -108,7 +108,7 @@ fn sampled_lru_is_as_good_as_exact_lru_and_the_clock_is_better() {
             "{one_hit_percent} % once: exact {exact:.4}, lru {lru:+.2}, lru of 10 {lru10:+.2}, lfu {lfu:+.2}, clock \
              {clock:+.2}, random {random:+.2}"
         );
-        assert!(lru > -0.6 && lru10 > -0.5, "{lru} {lru10}");
+        assert!(lru > -0.3 && lru10 > -0.3, "{lru} {lru10}");
         assert!(clock > 2.0, "{clock}");
         assert!(random < lru, "{random}");
     }

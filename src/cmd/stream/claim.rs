@@ -142,10 +142,16 @@ pub(super) fn xclaim(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError
 }
 
 /// Where entries were claimed.
-pub(super) struct Place<'a> {
+pub struct Place<'a> {
     pub key: &'a [u8],
     pub group: &'a [u8],
     pub consumer: &'a [u8],
+}
+
+/// A claim as it is recorded: whose the entry is, since when (unix ms), how often it was delivered.
+pub fn recorded_claim<'w>(place: &Place<'w>, id: &'w [u8], at: &'w [u8], count: &'w [u8]) -> [&'w [u8]; 12] {
+    let &Place { key, group, consumer } = place;
+    [b"XCLAIM", key, group, consumer, b"0", id, b"TIME", at, b"RETRYCOUNT", count, b"FORCE", b"JUSTID"]
 }
 
 /// What is recorded of entries that are a consumer's now, and of those that are nobody's: who, since when, how often.
@@ -172,22 +178,7 @@ pub(super) fn propagate_claims(
         let (mut at, mut count) = (itoa::Buffer::new(), itoa::Buffer::new());
         let (at, count) = (at.format(pending.delivered_at.0).as_bytes(), count.format(pending.count).as_bytes());
         let id = text.format(id);
-        cx.propagate(&[
-            b"XCLAIM",
-            key,
-            name,
-            consumer,
-            b"0",
-            id,
-            b"TIME",
-            at,
-            b"RETRYCOUNT",
-            count,
-            b"FORCE",
-            b"JUSTID",
-            b"LASTID",
-            last,
-        ]);
+        cx.propagate(&[&recorded_claim(place, id, at, count)[..], &[b"LASTID", last]].concat());
     }
     for &id in gone {
         cx.propagate(&[b"XACK", key, name, text.format(id)]);
