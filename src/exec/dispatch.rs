@@ -74,40 +74,10 @@ impl Turn<'_> {
         let (mark, room) = (reply.mark(), reply.out.buf.capacity());
         session.before_reply();
         let flow = match gate::admit(row, &args, session, self.world, self.stats) {
-            Ok(_) if self.world.attention.is_wanted() && self.world.attention.is_ended() => return Flow::Close,
-            Ok(row) if self.world.attention.is_wanted() && self.is_barred(row) => {
-                let error = self.barrier(row);
-                self.reject(Some(row), session, reply, error);
-                Flow::Done
+            Ok(row) => {
+                let instead = if self.is_plain(session) { None } else { self.instead(row, session, reply, args) };
+                instead.unwrap_or_else(|| self.call(row, session, reply, args, mark))
             }
-            Ok(row) if self.limit != 0 && self.is_short_of_memory(row, session) => {
-                self.reject(Some(row), session, reply, OUT_OF_MEMORY);
-                Flow::Done
-            }
-            Ok(row)
-                if self.world.attention.is_unwritable()
-                    && flags_in_force(row, &args, session, self.world) & flag::WRITE != 0 =>
-            {
-                let error = self.unwritable();
-                self.reject(Some(row), session, reply, error);
-                Flow::Done
-            }
-            Ok(row)
-                if self.world.attention.is_wanted()
-                    && self.must_wait(flags_in_force(row, &args, session, self.world)) =>
-            {
-                session.info.set_row(row.index as u32); // CLIENT LIST shows what waits.
-                Flow::Park(Wait::Pause)
-            }
-            Ok(row) if session.woken == Some(Woken::Refused) => {
-                self.end_wait(row, session, reply);
-                Flow::Done
-            }
-            Ok(row) if session.multi.is_some() && !row.has(flag::UNQUEUED) => {
-                self.queue(row, session, reply, args);
-                Flow::Done
-            }
-            Ok(row) => self.call(row, session, reply, args, mark),
             Err(error) => {
                 self.reject(row, session, reply, error);
                 Flow::Done
@@ -127,6 +97,56 @@ impl Turn<'_> {
             self.long.iter_mut().for_each(Long::silence);
         }
         flow
+    }
+
+    /// Nothing stands between a command that was admitted and its handler.
+    #[inline]
+    fn is_plain(&self, session: &Session) -> bool {
+        !self.world.attention.is_wanted() && self.limit == 0 && session.woken.is_none() && session.multi.is_none()
+    }
+
+    /// What happens instead of a command that was admitted. None: it runs.
+    #[inline(never)]
+    fn instead(
+        &mut self,
+        row: &'static Command,
+        session: &mut Session,
+        reply: &mut Reply,
+        args: Args<'_>,
+    ) -> Option<Flow> {
+        let is_watched = self.world.attention.is_wanted();
+        if is_watched && self.world.attention.is_ended() {
+            return Some(Flow::Close);
+        }
+        if let Some(error) = self.hindrance(row, session, &args) {
+            self.reject(Some(row), session, reply, error);
+            return Some(Flow::Done);
+        }
+        if is_watched && self.must_wait(flags_in_force(row, &args, session, self.world)) {
+            session.info.set_row(row.index as u32); // CLIENT LIST shows what waits.
+            return Some(Flow::Park(Wait::Pause));
+        }
+        if session.woken == Some(Woken::Refused) {
+            self.end_wait(row, session, reply);
+            return Some(Flow::Done);
+        }
+        if session.multi.is_some() && !row.has(flag::UNQUEUED) {
+            self.queue(row, session, reply, args);
+            return Some(Flow::Done);
+        }
+        None
+    }
+
+    /// What the state of the server has against a command: a script, loading, memory, the disk.
+    fn hindrance(&mut self, row: &'static Command, session: &mut Session, args: &Args<'_>) -> Option<ReplyError> {
+        if self.world.attention.is_wanted() && self.is_barred(row) {
+            return Some(self.barrier(row));
+        }
+        if self.limit != 0 && self.is_short_of_memory(row, session) {
+            return Some(OUT_OF_MEMORY);
+        }
+        let is_write = || flags_in_force(row, args, session, self.world) & flag::WRITE != 0;
+        (self.world.attention.is_unwritable() && is_write()).then(|| self.unwritable())
     }
 
     /// CLIENT UNBLOCK ERROR: the command that waits ends with an error, and counts as a call that failed.
