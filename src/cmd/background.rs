@@ -8,6 +8,9 @@
 //! writer   a thread: checksum, write, at the end fsync and rename
 //! end      the loop that finishes the last shard gives the shared piece to the writer, and the end
 //! ```
+//! **Large values** are not encoded by those who meet them, but lent to the writer (`persist::lent`), who encodes them as
+//! they were while they go on changing. So nobody stands still for longer than some 64 KiB of data takes.
+//!
 //! **Memory.** What is encoded and not written yet. Loops walk on only while that is below 8 MiB; commands that change data
 //! wait for the disk beyond 32 MiB.
 //!
@@ -26,10 +29,13 @@ use crate::base::sync::{AtomicBool, AtomicUsize, Ordering};
 use crate::keyspace::Keys;
 use crate::keyspace::events::Listener;
 use crate::keyspace::handover::Taker;
+use crate::persist::lent::{LARGE, Lent};
 use crate::persist::record::{self, About};
+use crate::persist::wire::Sink;
 use crate::persist::{Form, frame};
 use crate::table::entry::begin_era;
-use crate::table::{Entry, Table, Walk, Walked};
+use crate::table::{Entry, Payload, Table, Walk, Walked};
+use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::io;
 use std::path::PathBuf;
@@ -43,8 +49,12 @@ const PIECE_LEN: usize = 64 << 10;
 const PENDING_MAX: usize = 8 << 20;
 /// Bytes on their way beyond which a command that changes data waits.
 const PENDING_HARD_MAX: usize = 32 << 20;
+/// Large values on their way beyond which nobody walks on.
+const LENT_MAX: usize = 64;
 /// How long a turn walks.
 const WALK_TIME: Duration = Duration::from_micros(300);
+/// Elements of a collection that are looked at to tell how large it is.
+const SAMPLES: usize = 4;
 /// Entries between two looks at the clock.
 const WALK_COUNT: usize = 32;
 /// After a failure save points wait for so long. Source: Redis, CONFIG_BGSAVE_RETRY_DELAY.
@@ -53,8 +63,25 @@ const RETRY_S: u64 = 5;
 /// What the writer thread is told.
 enum Message {
     Piece(Vec<u8>),
+    Large(Box<Large>),
     End,
     BreakOff,
+}
+
+/// A large value as it was at the cut.
+struct Large {
+    db: DbIndex,
+    name: Box<[u8]>,
+    expires_at: Option<WallMs>,
+    lent: Lent,
+}
+
+impl Large {
+    fn put(self, out: &mut impl Sink, form: Form) {
+        let about = About { name: Cow::Borrowed(&self.name), expires_at: self.expires_at, usage: None };
+        frame::put_select(out, self.db.0 as usize);
+        self.lent.put(out, &about, form);
+    }
 }
 
 /// A piece that is being filled. Of one table.
@@ -83,6 +110,8 @@ pub struct Snapshot {
     finished: AtomicUsize,
     /// Bytes that the writer has not written yet.
     pending: AtomicUsize,
+    /// Large values that the writer has not written yet.
+    lent: AtomicUsize,
     /// From those who change data.
     shared: Mutex<Piece>,
     writer: Sender<Message>,
@@ -127,6 +156,9 @@ impl Snapshot {
         if entry.era() == self.era {
             return false;
         }
+        if let Some(is_taken) = self.lend(index, entry) {
+            return is_taken;
+        }
         let mark = piece.bytes.len();
         if piece.table != Some(index) {
             frame::put_select(&mut piece.bytes, self.tables[index].0.0 as usize);
@@ -142,6 +174,36 @@ impl Snapshot {
         }
         piece.bytes.truncate(mark);
         false
+    }
+    /// Gives a large value to the writer, if nobody has. None: it is not large, or was removed.
+    fn lend(&self, index: usize, entry: Entry<'_>) -> Option<bool> {
+        match entry.payload() {
+            Payload::Blob(text) if text.len() >= LARGE => {
+                Some(self.give(index, entry, Lent::of_text(text.clone(), self.form)))
+            }
+            Payload::Object(object) => {
+                if object.read()?.memory(SAMPLES) < LARGE {
+                    return None;
+                }
+                let mut lock = object.write()?;
+                let lent = Lent::of(&mut lock, self.form)?;
+                Some(self.give(index, entry, lent)) // It claims under the collection's lock.
+            }
+            _ => None,
+        }
+    }
+    fn give(&self, index: usize, entry: Entry<'_>, lent: Lent) -> bool {
+        let (db, name, expires_at) = (self.tables[index].0, entry.key().into(), entry.expires_at());
+        let is_taken = entry.claim(self.era);
+        if is_taken {
+            self.lent.fetch_add(1, Ordering::Relaxed);
+            let _ = self.writer.send(Message::Large(Box::new(Large { db, name, expires_at, lent }))); // As above.
+        }
+        is_taken
+    }
+    /// May the loops walk on, or is too much on its way?
+    fn is_flowing(&self) -> bool {
+        self.pending.load(Ordering::Relaxed) < PENDING_MAX && self.lent.load(Ordering::Relaxed) < LENT_MAX
     }
     fn lock_shared(&self) -> MutexGuard<'_, Piece> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
@@ -207,6 +269,7 @@ fn begin_for(world: &World, keys: &Keys<'_>, purpose: Purpose) -> io::Result<()>
         next: AtomicUsize::new(0),
         finished: AtomicUsize::new(0),
         pending: AtomicUsize::new(0),
+        lent: AtomicUsize::new(0),
         shared: Mutex::default(),
         writer,
         is_broken_off: AtomicBool::new(false),
@@ -244,6 +307,15 @@ fn write(snapshot: &Snapshot, messages: &Receiver<Message>, mut file: Writer) {
                     break written;
                 }
             }
+            Ok(Message::Large(large)) => {
+                let mut outlet = Outlet { snapshot, file: &mut file, bytes: Vec::new(), outcome: Ok(()) };
+                large.put(&mut outlet, snapshot.form);
+                let written = outlet.finish();
+                snapshot.lent.fetch_sub(1, Ordering::Relaxed);
+                if written.is_err() {
+                    break written;
+                }
+            }
             Ok(Message::End) => break file.finish(),
             Ok(Message::BreakOff) | Err(_) => break Err(io::ErrorKind::Interrupted.into()),
         }
@@ -253,6 +325,39 @@ fn write(snapshot: &Snapshot, messages: &Receiver<Message>, mut file: Writer) {
         snapshot.pending.store(0, Ordering::Relaxed); // Nobody waits for it.
     }
     *snapshot.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+}
+
+/// What a large value is written to, piece by piece.
+struct Outlet<'w> {
+    snapshot: &'w Snapshot,
+    file: &'w mut Writer,
+    bytes: Vec<u8>,
+    outcome: io::Result<()>,
+}
+
+impl Outlet<'_> {
+    fn flush(&mut self) {
+        if self.outcome.is_ok() {
+            self.outcome = match self.snapshot.is_broken_off.load(Ordering::Relaxed) {
+                true => Err(io::ErrorKind::Interrupted.into()),
+                false => self.file.write(&self.bytes),
+            };
+        }
+        self.bytes.clear();
+    }
+    fn finish(mut self) -> io::Result<()> {
+        self.flush();
+        self.outcome
+    }
+}
+
+impl Sink for Outlet<'_> {
+    fn put(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        if self.bytes.len() >= PIECE_LEN {
+            self.flush();
+        }
+    }
 }
 
 impl Background {
@@ -307,8 +412,7 @@ impl Background {
     /// Is there something for a loop to do at once?
     pub fn has_work(&self) -> bool {
         self.lock().walking.as_ref().is_some_and(|snapshot| {
-            snapshot.next.load(Ordering::Relaxed) < snapshot.shard_count()
-                && snapshot.pending.load(Ordering::Relaxed) < PENDING_MAX
+            snapshot.next.load(Ordering::Relaxed) < snapshot.shard_count() && snapshot.is_flowing()
         })
     }
     /// Walks over some shards. `at` is where the loop has stopped in the last turn.
@@ -318,7 +422,7 @@ impl Background {
         if at.as_ref().is_some_and(|place| place.era != snapshot.era) {
             *at = None;
         }
-        while snapshot.pending.load(Ordering::Relaxed) < PENDING_MAX && MonoNs::now().since(started) < WALK_TIME {
+        while snapshot.is_flowing() && MonoNs::now().since(started) < WALK_TIME {
             let Some(place) = at.take().or_else(|| next_place(&snapshot)) else { break };
             count += step(&snapshot, keys, place, at, &mut piece);
             if piece.bytes.len() >= PIECE_LEN || at.is_none() {
@@ -406,11 +510,13 @@ fn next_place(snapshot: &Snapshot) -> Option<Place> {
 fn step(snapshot: &Snapshot, keys: &Keys<'_>, mut place: Place, at: &mut Option<Place>, piece: &mut Piece) -> u64 {
     let id = snapshot.tables[place.table].1;
     let Some(table) = keys.space.roots.by_id(id, keys.guard) else { return 0 };
-    let mut count = 0;
+    let mut met: SmallVec<[Entry<'_>; 2 * WALK_COUNT]> = SmallVec::new();
     // A shard that begins again shows entries twice: they are of the present era by then.
     let walked = table.walk(&mut place.walk, WALK_COUNT, keys.guard, |entry| {
-        count += snapshot.put(piece, place.table, entry) as u64;
+        entry.prefetch(); // So that the waits for memory overlap.
+        met.push(entry);
     });
+    let count = met.into_iter().filter(|&entry| snapshot.put(piece, place.table, entry)).count() as u64;
     if matches!(walked, Walked::More | Walked::ShardAgain) {
         *at = Some(place);
     }

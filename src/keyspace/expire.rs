@@ -94,7 +94,7 @@ impl Run<'_> {
             return change();
         }
         self.ledger.open(&self.space.order, [key.hash]);
-        order::before_write(self.space, table, key, self.guard);
+        order::before_write(self.space, table, key, self.now, self.guard);
         let result = change();
         self.ledger.close(&self.space.order);
         result

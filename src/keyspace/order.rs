@@ -28,6 +28,7 @@
 //! The word is switched at a safepoint, so each loop sees it before its next command.
 
 use super::{Keys, Keyspace};
+use crate::base::clock::WallMs;
 use crate::base::hash::Key;
 use crate::base::ids::DbIndex;
 use crate::base::mutation::{Mutation, weakened};
@@ -119,6 +120,14 @@ pub struct Batch {
 impl Batch {
     pub fn is_empty(&self) -> bool {
         self.groups.is_empty()
+    }
+    /// An empty one with room for as much as this one holds: the next turn is like the last one.
+    fn successor(&self) -> Batch {
+        Batch {
+            groups: Vec::with_capacity(self.groups.len()),
+            records: Vec::with_capacity(self.records.len()),
+            bytes: Vec::with_capacity(self.bytes.len()),
+        }
     }
     /// Appends a command.
     pub fn push<'w>(&mut self, db: DbIndex, words: impl ExactSizeIterator<Item = &'w [u8]>) {
@@ -258,15 +267,17 @@ impl Ledger {
             return Batch::default();
         }
         self.grouped.set(0);
-        self.batch.take()
+        self.batch.replace_with(|full| full.successor())
     }
 }
 
-/// A change of `key` in `table` follows, under its stripe or inside a safepoint: a running snapshot takes what is there.
+/// A change of `key` in `table` follows, under its stripe or inside a safepoint: a running snapshot takes what is there. Not
+/// what is past its deadline: whoever loads it would drop it, and whoever meets it may hold the lock of another collection.
 #[inline]
-pub fn before_write(space: &Keyspace, table: &Table, key: Key<'_>, guard: &Guard<'_>) {
+pub fn before_write(space: &Keyspace, table: &Table, key: Key<'_>, now: WallMs, guard: &Guard<'_>) {
     if space.handover.is_on()
         && let Some(entry) = table.get(key, guard)
+        && entry.expires_at().is_none_or(|at| at > now)
     {
         space.handover.hand(table.id(), entry);
     }
@@ -277,7 +288,7 @@ impl Keys<'_> {
     #[inline]
     pub fn before_write(&self, key: Key<'_>) {
         if let Some(table) = self.table() {
-            before_write(self.space, table, key, self.guard);
+            before_write(self.space, table, key, self.now, self.guard);
         }
     }
 

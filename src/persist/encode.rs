@@ -105,30 +105,46 @@ fn put_piece(out: &mut impl Sink, piece: Piece<'_>, compresses: bool) {
 
 /// Nodes are counted before they are written: cut once, in memory, as they would be cut again.
 fn list(out: &mut impl Sink, list: &List, compresses: bool) {
-    let mut nodes = 0;
-    cut(list, |_| nodes += 1);
-    put_len(out, nodes);
-    cut(list, |node| {
-        put_len(out, NODE_PACKED);
-        put_string(out, &node, compresses);
-    });
+    let mut count = 0;
+    cut(list, |_| count += 1);
+    put_len(out, count);
+    cut(list, |node| put_node(out, &node, compresses));
 }
 
-fn cut(list: &List, mut node: impl FnMut(Vec<u8>)) {
-    let mut writer = Writer::new();
+/// Writes a node.
+pub(super) fn put_node(out: &mut impl Sink, node: &[u8], compresses: bool) {
+    put_len(out, NODE_PACKED);
+    put_string(out, node, compresses);
+}
+
+fn cut(list: &List, mut visit: impl FnMut(Vec<u8>)) {
+    let mut nodes = Nodes::default();
     list.visit(End::Front, 0, list.count(), |element| {
+        nodes.push(element).into_iter().for_each(&mut visit);
+        ControlFlow::Continue(())
+    });
+    nodes.finish().into_iter().for_each(visit);
+}
+
+/// Cuts the elements of a list into nodes.
+#[derive(Default)]
+pub(super) struct Nodes(Writer);
+
+impl Nodes {
+    /// Adds an element; returns the node before it if that is full.
+    pub fn push(&mut self, element: Element<'_>) -> Option<Vec<u8>> {
         let (piece, len) = match element {
             Element::Int(value) => (Piece::Int(value), 9),
             Element::Bytes(bytes) => (Piece::Bytes(bytes), bytes.len()),
         };
-        if !writer.is_empty() && writer.len() + len > NODE_LEN_MAX {
-            node(writer.finish());
-        }
-        writer.push(piece);
-        ControlFlow::Continue(())
-    });
-    if !writer.is_empty() {
-        node(writer.finish());
+        let is_full = !self.0.is_empty() && self.0.len() + len > NODE_LEN_MAX;
+        let full = is_full.then(|| self.0.finish());
+        self.0.push(piece);
+        full
+    }
+    /// The last node, if there is one.
+    pub fn finish(&mut self) -> Option<Vec<u8>> {
+        (!self.0.is_empty()).then(|| self.0.finish())
     }
 }
 
@@ -172,20 +188,10 @@ fn int_of(piece: Piece<'_>) -> Option<i64> {
 
 fn hash(out: &mut impl Sink, hash: &Hash, compresses: bool) {
     let earliest = hash.earliest();
-    if let Some(at) = earliest {
-        out.put(&at.0.to_le_bytes());
-    }
     if hash.is_table() {
-        put_len(out, hash.count() as u64);
-        return hash.for_all(|name, value, deadline| {
-            if let Some(earliest) = earliest {
-                // 0: none; 1: the earliest of all.
-                put_len(out, deadline.map_or(0, |at| at.0 - earliest.0 + 1));
-            }
-            put_piece(out, name, compresses);
-            put_piece(out, value, compresses);
-        });
+        return hash_table(out, hash, earliest, compresses);
     }
+    put_earliest(out, earliest);
     let mut writer = Writer::new();
     if earliest.is_none() {
         hash.for_all(|name, value, _| [name, value].into_iter().for_each(|piece| writer.push(piece)));
@@ -203,14 +209,31 @@ fn hash(out: &mut impl Sink, hash: &Hash, compresses: bool) {
     put_string(out, &writer.finish(), compresses);
 }
 
+fn put_earliest(out: &mut impl Sink, earliest: Option<WallMs>) {
+    if let Some(at) = earliest {
+        out.put(&at.0.to_le_bytes());
+    }
+}
+
+/// A hash in its large form. `earliest`: the earliest of its fields' deadlines.
+pub(super) fn hash_table(out: &mut impl Sink, hash: &Hash, earliest: Option<WallMs>, compresses: bool) {
+    put_earliest(out, earliest);
+    put_len(out, hash.count() as u64);
+    hash.for_all(|name, value, deadline| {
+        if let Some(earliest) = earliest {
+            // 0: none; 1: the earliest of all.
+            put_len(out, deadline.map_or(0, |at| at.0 - earliest.0 + 1));
+        }
+        put_piece(out, name, compresses);
+        put_piece(out, value, compresses);
+    });
+}
+
 /// Members go from the highest score to the lowest, so that each is put in front of the others when Redis loads them.
 fn sorted_set(out: &mut impl Sink, set: &SortedSet, compresses: bool) {
     if let SortedSet::Tree(_) = set {
         put_len(out, set.len() as u64);
-        return set.each(0..set.len(), true, |member, score| {
-            put_string(out, member, compresses);
-            out.put(&score.to_le_bytes());
-        });
+        return set.each(0..set.len(), true, |member, score| put_member(out, member, score, compresses));
     }
     let mut writer = Writer::new();
     set.each(0..set.len(), false, |member, score| {
@@ -218,4 +241,10 @@ fn sorted_set(out: &mut impl Sink, set: &SortedSet, compresses: bool) {
         writer.push(Piece::Bytes(crate::base::num::f64_text(score).as_bytes()));
     });
     put_string(out, &writer.finish(), compresses);
+}
+
+/// A member of a sorted set in its large form.
+pub(super) fn put_member(out: &mut impl Sink, member: &[u8], score: f64, compresses: bool) {
+    put_string(out, member, compresses);
+    out.put(&score.to_le_bytes());
 }

@@ -128,6 +128,12 @@ pub struct Writer {
     count: usize,
 }
 
+impl Default for Writer {
+    fn default() -> Self {
+        Writer::new()
+    }
+}
+
 impl Writer {
     pub fn new() -> Self {
         Writer { bytes: vec![0; HEAD_LEN], count: 0 }

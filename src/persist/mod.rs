@@ -21,6 +21,7 @@ pub mod decode;
 pub mod digest;
 pub mod encode;
 pub mod frame;
+pub mod lent;
 mod listpack;
 mod old;
 pub mod payload;

@@ -111,9 +111,11 @@ pub fn sealed(body: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::base::prng::Prng;
+    use crate::persist::lent::Lent;
+    use crate::persist::record::{self, About};
     use crate::value::hash::{Deadline, Hash};
     use crate::value::list::{End, List};
-    use crate::value::object::{Collection, Value};
+    use crate::value::object::{Collection, Exclusive, Value};
     use crate::value::set::Set;
     use crate::value::stream::{BlockLimits, Group, Pending, Stream, StreamId};
     use crate::value::zset::SortedSet;
@@ -216,6 +218,54 @@ mod tests {
                 });
                 read_anything(&damaged);
                 read_anything(&sealed(&damaged));
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_lent_is_written_as_it_was_whatever_becomes_of_it() {
+        let mut lent_count = 0;
+        for seed in 0..300 {
+            let mut prng = Prng::seeded(seed);
+            let object = Object::new(value(&mut prng));
+            let form = Form { version: 10 + prng.below(3) as u32, compresses: prng.chance(1, 2) };
+            let about = About { name: b"key"[..].into(), expires_at: Some(WallMs(7)), usage: None };
+            let (mut at_once, mut later) = (Vec::new(), Vec::new());
+            let lock = object.read().expect("nobody else has it");
+            record::put(&mut at_once, &about, View::of(&lock).expect("it is one of ours"), form);
+            drop(lock);
+            let mut lock = object.write().expect("nobody else has it");
+            let Some(lent) = Lent::of(&mut lock, form) else { continue };
+            change(&mut lock, &mut prng);
+            if prng.chance(1, 2) {
+                lock.bury();
+                drop(object);
+            }
+            lent.put(&mut later, &about, form);
+            assert_eq!(later, at_once, "seed {seed}");
+            lent_count += 1;
+        }
+        assert!(lent_count > 50, "{lent_count} of 300 were large");
+    }
+
+    /// Changes much of what is there.
+    fn change(lock: &mut Exclusive<'_>, prng: &mut Prng) {
+        for _ in 0..20 {
+            let text = text(prng);
+            if let Some(list) = lock.get_mut::<List>() {
+                list.expect(text.len(), 1, &LIMITS.list);
+                list.replace(prng.below(list.count() as u64) as usize, &text, &LIMITS.list);
+            } else if let Some(set) = lock.get_mut::<Set>() {
+                set.add(&text, &LIMITS.set);
+                set.remove(b"7");
+            } else if let Some(set) = lock.get_mut::<SortedSet>() {
+                set.put(&text, LIMITS.zset, prng.below(100) as f64);
+                set.take(0..1, false, |_, _| ());
+            } else if let Some(hash) = lock.get_mut::<Hash>() {
+                hash.set(&text, b"new", Deadline::Keep, LIMITS.hash, WallMs(0));
+            } else if let Some(stream) = lock.get_mut::<Stream>() {
+                let first = stream.blocks().next().map(|block| block.base());
+                first.into_iter().for_each(|id| _ = stream.delete(id, Default::default()));
             }
         }
     }

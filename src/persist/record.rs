@@ -35,6 +35,12 @@ pub struct About<'a> {
 
 /// Writes a record.
 pub fn put(out: &mut impl Sink, about: &About<'_>, view: View<'_>, form: Form) {
+    put_about(out, about, encode::kind_of(view, form), form);
+    encode::value(out, view, form);
+}
+
+/// Writes what stands in front of a value of this type.
+pub(super) fn put_about(out: &mut impl Sink, about: &About<'_>, kind: u8, form: Form) {
     if let Some(at) = about.expires_at {
         out.put(&[EXPIRES_MS]);
         out.put(&at.0.to_le_bytes());
@@ -47,9 +53,8 @@ pub fn put(out: &mut impl Sink, about: &About<'_>, view: View<'_>, form: Form) {
         Some(Use::Frequency(count)) => out.put(&[FREQUENCY, count]),
         None => {}
     }
-    out.put(&[encode::kind_of(view, form)]);
+    out.put(&[kind]);
     put_string(out, &about.name, form.compresses);
-    encode::value(out, view, form);
 }
 
 /// Reads what stands in front of a value; returns the value's type.

@@ -26,6 +26,12 @@ const DAMAGED: Fault = Fault::Damaged("a stream is damaged");
 
 /// Writes a stream.
 pub fn put(out: &mut impl Sink, stream: &Stream, form: Form) {
+    put_blocks(out, stream, form);
+    put_rest(out, stream, form);
+}
+
+/// Its nodes.
+pub(super) fn put_blocks(out: &mut impl Sink, stream: &Stream, form: Form) {
     put_len(out, stream.blocks().len() as u64);
     for block in stream.blocks() {
         let base = block.base();
@@ -36,6 +42,10 @@ pub fn put(out: &mut impl Sink, stream: &Stream, form: Form) {
         out.put(&key);
         put_string(out, &node(block), form.compresses);
     }
+}
+
+/// What stands behind them.
+pub(super) fn put_rest(out: &mut impl Sink, stream: &Stream, form: Form) {
     let log = stream.log();
     put_len(out, log.len());
     for id in [log.last_id(), log.first_id(), log.max_deleted_id()] {

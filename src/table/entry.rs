@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! +0   live   u32   recency20 | era12                          mutable, relaxed
-//! +4   fixed  u32   payload2 | kind4 | HAS_TTL | PINNED | klen8 | vlen16      never changes
+//! +4   fixed  u32   payload2 | kind4 | HAS_TTL | (1) | klen8 | vlen16         never changes
 //! +8   ttl    u64   unix ms << 1 | FROZEN                      only with HAS_TTL
 //! then cell   u64   value << 1 | FROZEN                        payload Cell
 //!      or blob      bytes::Bytes                               payload Blob
@@ -26,6 +26,7 @@ use super::recycle;
 use crate::base::clock::WallMs;
 use crate::base::mutation::{Mutation, mutated};
 use crate::base::plain::Plain;
+use crate::base::prefetch::prefetch_lines;
 use crate::base::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::value::object::{Object, Value};
 use bytes::Bytes;
@@ -41,7 +42,6 @@ pub const CELL_MIN: i64 = -(1 << 62);
 
 const FROZEN: u64 = 1;
 const HAS_TTL: u32 = 1 << 25;
-const PINNED: u32 = 1 << 24;
 const KLEN_EXTENDED: usize = 255;
 
 const PAYLOAD_INLINE: u32 = 0;
@@ -173,6 +173,11 @@ impl<'g> Entry<'g> {
     #[inline]
     pub fn as_ptr(self) -> *mut Header {
         self.header.as_ptr()
+    }
+    /// It is going to be read: asks for its first lines.
+    #[inline]
+    pub fn prefetch(self) {
+        prefetch_lines(self.header.as_ptr(), 2);
     }
     #[inline]
     fn header(self) -> &'g Header {
@@ -557,13 +562,6 @@ impl Drop for NewEntry {
         }
         // SAFETY: taken in `allocate` with the length that the header still describes.
         unsafe { recycle::give(self.0.as_ptr().cast(), len) };
-    }
-}
-
-impl Entry<'_> {
-    /// WATCHed entries are replaced, never changed in place (reserved for transactions).
-    pub fn is_pinned(self) -> bool {
-        self.header().fixed & PINNED != 0
     }
 }
 

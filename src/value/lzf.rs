@@ -12,6 +12,9 @@
 
 /// Bits of the hash of three bytes: a table of 32 KiB, on the stack.
 const HASH_BITS: u32 = 13;
+/// The same for inputs of up to 256 bytes: clearing a large table would cost more than compressing them.
+const SHORT: usize = 256;
+const SHORT_HASH_BITS: u32 = 8;
 /// How far back a copy may reach.
 const OFFSET_MAX: usize = 1 << 13;
 /// Longest copy.
@@ -20,13 +23,20 @@ const COPY_LEN_MAX: usize = 264;
 const LITERAL_LEN_MAX: usize = 32;
 
 /// Compresses `input` to at most `max` bytes; None if that does not suffice.
-/// Cost: some 2 ns per byte.
+/// Cost: some 2 ns per byte, and clearing the table.
 pub fn compress(input: &[u8], max: usize) -> Option<Vec<u8>> {
-    let mut seen = [0u32; 1 << HASH_BITS]; // Positions plus one.
+    if input.len() <= SHORT {
+        return compress_with::<SHORT_HASH_BITS>(&mut [0; 1 << SHORT_HASH_BITS], input, max);
+    }
+    compress_with::<HASH_BITS>(&mut [0; 1 << HASH_BITS], input, max)
+}
+
+/// `seen`: the position, plus one, of the last group of three bytes with each hash of so many bits.
+fn compress_with<const BITS: u32>(seen: &mut [u32], input: &[u8], max: usize) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(max);
     let (mut at, mut literals_from) = (0, 0);
     while at + 2 < input.len() {
-        let slot = &mut seen[hash(&input[at..])];
+        let slot = &mut seen[hash::<BITS>(&input[at..])];
         let before = std::mem::replace(slot, at as u32 + 1) as usize;
         let len = if before > 0 && at + 1 - before <= OFFSET_MAX { common_len(input, before - 1, at) } else { 0 };
         if len < 3 {
@@ -41,7 +51,7 @@ pub fn compress(input: &[u8], max: usize) -> Option<Vec<u8>> {
         // The last two positions of the copy are remembered, too: what repeats often repeats from there.
         let end = at + len;
         for near in end - 2..end.min(input.len().saturating_sub(2)) {
-            seen[hash(&input[near..])] = near as u32 + 1;
+            seen[hash::<BITS>(&input[near..])] = near as u32 + 1;
         }
         at = end;
         literals_from = end;
@@ -51,9 +61,9 @@ pub fn compress(input: &[u8], max: usize) -> Option<Vec<u8>> {
 }
 
 #[inline]
-fn hash(bytes: &[u8]) -> usize {
+fn hash<const BITS: u32>(bytes: &[u8]) -> usize {
     let group = (bytes[0] as u32) << 16 | (bytes[1] as u32) << 8 | bytes[2] as u32;
-    (group.wrapping_mul(0x9e37_79b1) >> (32 - HASH_BITS)) as usize
+    (group.wrapping_mul(0x9e37_79b1) >> (32 - BITS)) as usize
 }
 
 /// How many bytes from `a` and from `b > a` on are equal.

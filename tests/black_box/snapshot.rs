@@ -144,6 +144,15 @@ fn wait_for_save(client: &mut Client) {
     }
 }
 
+/// How element i is added to collections that are lent to the writer.
+const LARGE: [(&str, &str); 5] = [
+    ("rpush", "'element ' .. i"),
+    ("sadd", "'member ' .. i"),
+    ("zadd", "i, 'member ' .. i"),
+    ("hset", "'f' .. i, 'value ' .. i"),
+    ("xadd", "'*', 'f', i"),
+];
+
 #[test]
 fn a_background_snapshot_is_of_one_instant() {
     const COUNT: usize = 20_000;
@@ -162,8 +171,20 @@ fn a_background_snapshot_is_of_one_instant() {
     {
         client.run(line);
     }
+    for (command, words) in LARGE {
+        client.run(&format!("EVAL \"for i = 1, 20000 do redis.call('{command}', 'large:{command}', {words}) end\" 0"));
+    }
     let before = digest(&mut client);
     assert_eq!(client.run("BGSAVE").to_string(), "Background saving started");
+    for line in [
+        "LPOP large:rpush 9000",
+        "SPOP large:sadd 500",
+        "DEL large:zadd",
+        "HSET large:hset f9 new",
+        "XADD large:xadd * f v",
+    ] {
+        client.run(line);
+    }
     for line in
         ["INCR counter", "RPUSH list d", "HSET hash f 2 g 3", "ZADD zset 2 m 3 n", "DEL set", "XADD stream 2-1 f v"]
     {
