@@ -195,7 +195,7 @@ impl Writer {
         let (len, count) = (self.bytes.len() as u32, self.count.min(MANY) as u16);
         self.bytes[..4].copy_from_slice(&len.to_le_bytes());
         self.bytes[4..HEAD_LEN].copy_from_slice(&count.to_le_bytes());
-        std::mem::replace(self, Writer::new()).bytes
+        std::mem::take(self).bytes
     }
 }
 
