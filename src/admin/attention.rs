@@ -19,6 +19,7 @@ const LOADING: u32 = 1 << 5;
 const ENDED: u32 = 1 << 6;
 const SNAPSHOT: u32 = 1 << 7;
 const REFUSING: u32 = 1 << 8;
+const LONELY: u32 = 1 << 9;
 
 /// Which commands a pause holds back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,6 +121,21 @@ impl Attention {
     }
     pub fn is_refusing(&self) -> bool {
         self.word.load(Relaxed) & REFUSING != 0
+    }
+    /// Writes want replicas that are not there, or no longer want them.
+    pub fn set_lonely(&self, is_lonely: bool) {
+        self.set(LONELY, is_lonely);
+    }
+    pub fn is_lonely(&self) -> bool {
+        self.word.load(Relaxed) & LONELY != 0
+    }
+    /// Does the disk not take what is changed, be it the log or snapshots?
+    pub fn is_disk_failing(&self) -> bool {
+        self.word.load(Relaxed) & (UNWRITABLE | REFUSING) != 0
+    }
+    /// Is whatever changes data refused, for any of these reasons?
+    pub fn refuses_writes(&self) -> bool {
+        self.word.load(Relaxed) & (UNWRITABLE | REFUSING | LONELY) != 0
     }
 
     /// The last state is saved: no command runs any more. The caller holds the safepoint.

@@ -178,7 +178,7 @@ impl Config {
     }
     /// As `set_with`, where nothing follows at once.
     pub fn set(&self, pairs: &[(&[u8], &[u8])]) -> Result<(), ConfigError> {
-        self.set_with(pairs, |_| Ok(()))
+        self.set_with(pairs, false, |_| Ok(()))
     }
     /// CONFIG SET: all pairs or none. `apply` does what must follow at once from the parameters that were stored; if it fails
     /// it says for which of them and why, and all have their old values again, which are applied like any others: something
@@ -186,6 +186,7 @@ impl Config {
     pub fn set_with(
         &self,
         pairs: &[(&[u8], &[u8])],
+        is_local: bool,
         apply: impl Fn(&[Id]) -> Result<(), (Id, String)>,
     ) -> Result<(), ConfigError> {
         let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -193,7 +194,7 @@ impl Config {
         let refused = |name: &[u8], reason: Reason| ConfigError::Refused { name: name.to_vec(), reason };
         for (name, value) in pairs {
             let id = Id::find(name).ok_or_else(|| ConfigError::Unknown(name.to_vec()))?;
-            self.may_change(id, value).map_err(|reason| refused(name, reason.into()))?;
+            self.may_change(id, value, is_local).map_err(|reason| refused(name, reason.into()))?;
             // A parameter and its alias are no duplicates: the later one holds.
             if pairs[..ids.len()].iter().any(|(earlier, _)| earlier.eq_ignore_ascii_case(name)) {
                 return Err(refused(name, "duplicate parameter".into()));
@@ -263,11 +264,16 @@ impl Config {
     fn lock(&self) -> MutexGuard<'_, Box<[Vec<u8>]>> {
         self.texts.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    fn may_change(&self, id: Id, value: &[u8]) -> Result<(), &'static str> {
+    fn may_change(&self, id: Id, value: &[u8], is_local: bool) -> Result<(), &'static str> {
+        let is_protected = match self.word(Id::ENABLE_PROTECTED) {
+            "yes" => false,
+            "local" => !is_local,
+            _ => true,
+        };
         match id.param().change {
             Change::AtStartOwn if self.get_one(id) == value => Ok(()),
             Change::AtStart | Change::AtStartOwn => Err("can't set immutable config"),
-            Change::Protected if self.number(Id::ENABLE_PROTECTED) != 1 => Err("can't set protected config"),
+            Change::Protected if is_protected => Err("can't set protected config"),
             _ => Ok(()),
         }
     }
@@ -348,9 +354,24 @@ fn parse(param: &Param, words: &[Vec<u8>]) -> Result<Value, Reason> {
             (Value::Text(a), Value::Text(b)) => a == b || a == b"no one" && param.name == "replicaof",
             _ => false,
         };
+        if param.name == "replicaof" && !same {
+            check_primary(words)?;
+        }
         return if same { Ok(default) } else { Err(reason.into()) };
     }
     Ok(value)
+}
+
+/// The address of a primary, before its words are refused for what they ask.
+/// Errors: as Redis's.
+fn check_primary(words: &[Vec<u8>]) -> Result<(), Reason> {
+    match words {
+        words if words.len() != 2 => Err("wrong number of arguments".into()),
+        [_, port] if parse_i64(port).is_none_or(|port| !(0..=65535).contains(&port)) => {
+            Err("Invalid master port".into())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn parse_kind(kind: Kind, words: &[Vec<u8>]) -> Result<Value, Reason> {
@@ -551,6 +572,16 @@ mod tests {
     fn get(config: &Config, name: &str) -> String {
         let found = config.get(&[name.as_bytes()]);
         found.iter().map(|(_, value)| String::from_utf8_lossy(value)).collect::<Vec<_>>().join("|")
+    }
+
+    #[test]
+    fn protected_parameters_are_for_local_clients_if_it_is_said_so() {
+        for (word, near, far) in [("no", false, false), ("local", true, false), ("yes", true, true)] {
+            let config = Config::new();
+            config.set_at_start(Id::ENABLE_PROTECTED, &[word.into()]).unwrap();
+            let set = |is_local| config.set_with(&[(b"dbfilename", b"x.rdb")], is_local, |_| Ok(())).is_ok();
+            assert_eq!((set(true), set(false)), (near, far), "{word}");
+        }
     }
 
     #[test]

@@ -253,7 +253,7 @@ pub const PARAMS: &[Param] = &[
     ),
     param("tls-port", PORT, "0").only("TLS is not implemented"),
     // What is only shown.
-    param("min-replicas-to-write", NATURAL, "0").alias("min-slaves-to-write"),
+    param("min-replicas-to-write", NATURAL, "0").alias("min-slaves-to-write").works(),
     param("save", Kind::SavePoints, "").works(),
     param("active-defrag-cycle-max", Int { min: 1, max: 99 }, "25"),
     param("active-defrag-cycle-min", Int { min: 1, max: 99 }, "1"),
@@ -269,15 +269,15 @@ pub const PARAMS: &[Param] = &[
     param("aof-rewrite-incremental-fsync", Bool, "yes"),
     param("aof-timestamp-enabled", Bool, "no").works(),
     param("aof-use-rdb-preamble", Bool, "yes"),
-    param("aof-rewrite-cpulist", Text, "").alias("aof_rewrite_cpulist").at_start(),
+    param("aof-rewrite-cpulist", Text, "").alias("aof_rewrite_cpulist").at_start_own(),
     param("appenddirname", FileName, "appendonlydir").at_start().works(),
     param("appendfilename", FileName, "appendonly.aof").at_start().works(),
     param("appendfsync", Enum(&["everysec", "always", "no"]), "everysec").works(),
     param("auto-aof-rewrite-min-size", BYTES, "64mb").works(),
     param("auto-aof-rewrite-percentage", NATURAL, "100").works(),
-    param("bgsave-cpulist", Text, "").alias("bgsave_cpulist").at_start(),
+    param("bgsave-cpulist", Text, "").alias("bgsave_cpulist").at_start_own(),
     param("bind-source-addr", Text, ""),
-    param("bio-cpulist", Text, "").alias("bio_cpulist").at_start(),
+    param("bio-cpulist", Text, "").alias("bio_cpulist").at_start_own(),
     param("cluster-allow-pubsubshard-when-down", Bool, "yes"),
     param("cluster-allow-reads-when-down", Bool, "no"),
     param("cluster-allow-replica-migration", Bool, "yes"),
@@ -322,9 +322,9 @@ pub const PARAMS: &[Param] = &[
     param("locale-collate", Text, ""),
     param("masterauth", Secret, "").alias("primaryauth"),
     param("masteruser", Secret, "").alias("primaryuser"),
-    param("min-replicas-max-lag", NATURAL, "10").alias("min-slaves-max-lag"),
+    param("min-replicas-max-lag", NATURAL, "10").alias("min-slaves-max-lag").works(),
     param("no-appendfsync-on-rewrite", Bool, "no"),
-    param("notify-keyspace-events", Kind::Events, ""),
+    param("notify-keyspace-events", Kind::Events, "").works(),
     param("oom-score-adj", Enum(&["no", "yes", "relative=yes", "absolute"]), "no").works(),
     param("oom-score-adj-values", Kind::OomScores, "0 200 800").works(),
     param("proc-title-template", Kind::Title, "{title} {listen-addr} {server-mode}"),
@@ -352,13 +352,13 @@ pub const PARAMS: &[Param] = &[
     param("replica-read-only", Bool, "yes").alias("slave-read-only"),
     param("replica-serve-stale-data", Bool, "yes").alias("slave-serve-stale-data"),
     param("sanitize-dump-payload", Enum(&["no", "yes", "clients"]), "no"),
-    param("server-cpulist", Text, "").alias("server_cpulist").at_start(),
+    param("server-cpulist", Text, "").alias("server_cpulist").at_start_own(),
     param("set-max-intset-entries", LONG, "512").works(),
     param("set-max-listpack-entries", LONG, "128").works(),
     param("set-max-listpack-value", LONG, "64").works(),
     param("set-proc-title", Bool, "yes").at_start(),
     param("shutdown-on-sigint", ON_SIGNAL, "default"),
-    param("shutdown-on-sigterm", ON_SIGNAL, "default"),
+    param("shutdown-on-sigterm", ON_SIGNAL, "default").works(),
     param("shutdown-timeout", NATURAL, "10"),
     param("slowlog-log-slower-than", Int { min: -1, max: i64::MAX }, "10000").works(),
     param("slowlog-max-len", LONG, "128").works(),
@@ -394,11 +394,11 @@ pub const PARAMS: &[Param] = &[
     param("tls-session-cache-size", NATURAL, "20480"),
     param("tls-session-cache-timeout", NATURAL, "300"),
     param("tls-session-caching", Bool, "yes"),
-    param("tracking-table-max-keys", LONG, "1000000"),
-    param("unixsocketgroup", Text, "").at_start(),
+    param("tracking-table-max-keys", LONG, "1000000").works(),
+    param("unixsocketgroup", Text, "").at_start_own(),
     param("watchdog-period", NATURAL, "0").hidden(),
-    param("zset-max-listpack-entries", LONG, "128").alias("zset-max-ziplist-entries"),
-    param("zset-max-listpack-value", BYTES, "64").alias("zset-max-ziplist-value"),
+    param("zset-max-listpack-entries", LONG, "128").alias("zset-max-ziplist-entries").works(),
+    param("zset-max-listpack-value", BYTES, "64").alias("zset-max-ziplist-value").works(),
     // The same for those of Valkey 8 alone.
     param("availability-zone", Text, ""),
     param("client-default-resp", Int { min: 2, max: 3 }, "2").at_start().hidden(),
@@ -482,6 +482,8 @@ impl Id {
     pub(super) const ENABLE_PROTECTED: Id = id("enable-protected-configs");
     pub const SLOWLOG_LOG_SLOWER_THAN: Id = id("slowlog-log-slower-than");
     pub const SLOWLOG_MAX_LEN: Id = id("slowlog-max-len");
+    pub const MIN_REPLICAS_TO_WRITE: Id = id("min-replicas-to-write");
+    pub const MIN_REPLICAS_MAX_LAG: Id = id("min-replicas-max-lag");
     pub const BUSY_REPLY_THRESHOLD: Id = id("busy-reply-threshold");
     pub const NOTIFY_KEYSPACE_EVENTS: Id = id("notify-keyspace-events");
     pub const TRACKING_TABLE_MAX_KEYS: Id = id("tracking-table-max-keys");

@@ -103,7 +103,8 @@ fn config_set(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     }
     let pairs: Vec<(&[u8], &[u8])> = (2..args.count()).step_by(2).map(|at| (args.get(at), args.get(at + 1))).collect();
     let apply = |ids: &[Id]| cx.world.apply.get().map_or(Ok(()), |apply| apply(ids));
-    cx.world.config.set_with(&pairs, apply).map_err(|error| match error {
+    let is_local = cx.session.info.endpoints.is_local();
+    cx.world.config.set_with(&pairs, is_local, apply).map_err(|error| match error {
         ConfigError::Unknown(name) => {
             let name = escaped(&name);
             ReplyError::owned(format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'"))
@@ -123,6 +124,9 @@ fn config_set(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         if id == Id::NOTIFY_KEYSPACE_EVENTS {
             cx.world.publish_events();
             cx.keys.heed();
+        }
+        if [Id::MIN_REPLICAS_TO_WRITE, Id::MIN_REPLICAS_MAX_LAG].contains(&id) {
+            cx.world.heed_replicas();
         }
         if let Some(warning) = cx.world.config.idle_warning(id) {
             log::warning(format_args!("{warning}"));

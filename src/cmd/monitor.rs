@@ -8,7 +8,8 @@
 //! Batches leave before the turn's replies do. So whoever has read a reply and then asks something elsewhere is shown after
 //! what was replied to. Two commands of two loops at the same time may be shown in either order, each with its time.
 //!
-//! Not shown: administration (ADMIN), what says so itself (SKIP_MONITOR), and secrets.
+//! Not shown: administration (ADMIN) and secrets. What says of itself that it is skipped (SKIP_MONITOR) is skipped when it is
+//! done only: scripts are shown before what they call, be it that they run or that they fail before they do.
 
 use super::command::{Command, Cx, Flow, cmd, flag};
 use super::redact;
@@ -39,7 +40,7 @@ fn monitor(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
 /// May monitors see this command?
 #[inline]
 pub fn is_shown(row: &Command) -> bool {
-    !row.has(flag::ADMIN | flag::SKIP_MONITOR)
+    !row.has(flag::ADMIN)
 }
 
 /// Appends the line of a command.

@@ -123,8 +123,12 @@ fn spublish(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
 }
 
 /// Subscribes to shard channels.
-/// Shape: `channel …`
+/// Shape:  `channel …`
+/// Errors: inside a transaction, unlike its two kin.
 fn ssubscribe(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    if cx.session.denies_blocking {
+        return Err(ReplyError::text("ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client"));
+    }
     join(cx, args, Space::Shard, b"ssubscribe")
 }
 

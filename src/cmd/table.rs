@@ -145,11 +145,17 @@ pub fn lookup_sub(container: &'static Command, word: &[u8]) -> Option<&'static C
 /// Errors: unknown command or subcommand, wrong number of arguments, in Redis's words.
 #[inline]
 pub fn resolve(args: &Args<'_>) -> Result<&'static Command, ReplyError> {
-    let Some(mut row) = lookup(args.get(0)) else { return Err(unknown_command(args)) };
-    if !row.subs.is_empty() && args.count() > 1 {
-        row = lookup_sub(row, args.get(1)).ok_or_else(|| unknown_subcommand(row, args.get(1)))?;
-    }
+    let Some(row) = find(args) else {
+        let container = lookup(args.get(0));
+        return Err(container.map_or_else(|| unknown_command(args), |row| unknown_subcommand(row, args.get(1))));
+    };
     if row.accepts(args.count()) { Ok(row) } else { Err(wrong_arity(row)) }
+}
+
+/// The row of a command or of its subcommand, whatever the count of its arguments.
+pub fn find(args: &Args<'_>) -> Option<&'static Command> {
+    let row = lookup(args.get(0))?;
+    if row.subs.is_empty() || args.count() < 2 { Some(row) } else { lookup_sub(row, args.get(1)) }
 }
 
 /// Bytes of a client's words that an error repeats. Source: Redis, `commandCheckExistence`.

@@ -154,6 +154,11 @@ impl World {
         let classes = Class::of_letters(&self.config.text(Id::NOTIFY_KEYSPACE_EVENTS));
         self.keyspace.listeners.publish(classes);
     }
+    /// Has writes refused while they want more replicas than there are: `min-replicas-to-write`. There are none.
+    pub fn heed_replicas(&self) {
+        let is_wanted = |id| self.config.number(id) > 0;
+        self.attention.set_lonely(is_wanted(Id::MIN_REPLICAS_TO_WRITE) && is_wanted(Id::MIN_REPLICAS_MAX_LAG));
+    }
     pub fn repl_id(&self) -> String {
         self.repl_id.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

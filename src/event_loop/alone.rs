@@ -9,7 +9,6 @@
 //! A client on stage is read from, and may be closed or killed: then the job goes on, and its reply finds nobody.
 
 use super::conn::Life;
-use super::fleet::Mail;
 use super::window::{At, Window};
 use super::{EventLoop, make_dirty, make_ready};
 use crate::base::clock::WallMs;
@@ -138,7 +137,7 @@ impl<E: Engine> EventLoop<E> {
             self.is_interrupted = was_interrupted;
             self.hand_over_effects();
             if stop {
-                self.fleet.broadcast(|| Mail::Shutdown);
+                self.fleet.stop();
             }
         }
         self.flush(now);

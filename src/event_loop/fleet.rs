@@ -10,7 +10,7 @@ use crate::pubsub::desk::Batch;
 use crate::ring::Waker;
 use bytes::Bytes;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A message from one loop, or from the server's own threads, to another loop.
 #[derive(Debug)]
@@ -58,6 +58,8 @@ pub struct Fleet {
     pub unix_listener: Option<u16>,
     /// `tcp-keepalive` as the listeners have it, whose sockets inherit it.
     pub keepalive: Option<u32>,
+    /// Shuts the listeners down, for all loops at once.
+    pub shut_doors: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl Fleet {
@@ -65,7 +67,7 @@ impl Fleet {
     pub fn new(wakers: Vec<Waker>) -> Self {
         let seats =
             wakers.into_iter().map(|waker| Seat { mailbox: Mailbox::new(waker), load: AtomicUsize::new(0) }).collect();
-        Fleet { seats, unix_path: None, unix_listener: None, keepalive: None }
+        Fleet { seats, unix_path: None, unix_listener: None, keepalive: None, shut_doors: OnceLock::new() }
     }
     /// The mailbox of a loop.
     pub fn mailbox(&self, id: LoopId) -> &Mailbox<Mail, Waker> {
@@ -74,6 +76,14 @@ impl Fleet {
     /// Sends every loop the mail that `make` gives.
     pub fn broadcast(&self, make: impl Fn() -> Mail) {
         self.seats.iter().for_each(|seat| seat.mailbox.send(make()));
+    }
+    /// The server ends. Nobody can connect any more from here on, so that who asked for the end and sees its connection closed
+    /// does not meet a server that is about to go.
+    pub fn stop(&self) {
+        if let Some(shut) = self.shut_doors.get() {
+            shut();
+        }
+        self.broadcast(|| Mail::Shutdown);
     }
     /// Sends every other loop the mail that `make` gives.
     pub fn tell_others(&self, me: LoopId, make: impl Fn() -> Mail) {

@@ -1,7 +1,6 @@
 //! A loop's part in snapshots: taking in what a start loads, and saving before a signal ends the server.
 
 use super::EventLoop;
-use super::fleet::Mail;
 use crate::admin::log;
 use crate::admin::params::Id;
 use crate::base::clock::{MonoNs, WallMs};
@@ -84,7 +83,7 @@ impl<E: Engine> EventLoop<E> {
             is_saved
         });
         if is_saved {
-            self.fleet.broadcast(|| Mail::Shutdown);
+            self.fleet.stop();
         } else {
             log::warning(format_args!("Errors trying to shut down the server. Check the logs for more information."));
         }

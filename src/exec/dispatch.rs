@@ -11,6 +11,7 @@ use crate::base::prng::Prng;
 use crate::cmd::command::{Command, Cx, Effects, Flow, Wait, Woken, flag};
 use crate::cmd::monitor;
 use crate::cmd::session::Session;
+use crate::cmd::table;
 use crate::cmd::world::World;
 use crate::keyspace::{Keys, Local};
 use crate::resp::args::Args;
@@ -44,6 +45,7 @@ pub struct Turn<'t> {
     pub is_short: bool,
 }
 
+const NO_REPLICAS: ReplyError = ReplyError::text("NOREPLICAS Not enough good replicas to write.");
 const UNSAVED: ReplyError = ReplyError::text(
     "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may modify \
      the data set are disabled, because this instance is configured to report errors during writes if RDB snapshotting fails \
@@ -73,13 +75,13 @@ impl Turn<'_> {
     ) -> Flow {
         let (mark, room) = (reply.mark(), reply.out.buf.capacity());
         session.before_reply();
-        let flow = match gate::admit(row, &args, session, self.world, self.stats) {
+        let flow = match gate::admit(row, &args, session, self.world) {
             Ok(row) => {
                 let instead = if self.is_plain(session) { None } else { self.instead(row, session, reply, args) };
                 instead.unwrap_or_else(|| self.call(row, session, reply, args, mark))
             }
             Err(error) => {
-                self.reject(row, session, reply, error);
+                self.reject(table::find(&args), session, reply, error);
                 Flow::Done
             }
         };
@@ -137,16 +139,14 @@ impl Turn<'_> {
         None
     }
 
-    /// What the state of the server has against a command: a script, loading, memory, the disk.
+    /// What the state of the server has against a command: a script, loading, the disk, memory.
     fn hindrance(&mut self, row: &'static Command, session: &mut Session, args: &Args<'_>) -> Option<ReplyError> {
-        if self.world.attention.is_wanted() && self.is_barred(row) {
-            return Some(self.barrier(row));
+        if self.world.attention.is_wanted()
+            && let Some(error) = self.barrier(row, args, session)
+        {
+            return Some(error);
         }
-        if self.limit != 0 && self.is_short_of_memory(row, session) {
-            return Some(OUT_OF_MEMORY);
-        }
-        let is_write = || flags_in_force(row, args, session, self.world) & flag::WRITE != 0;
-        (self.world.attention.is_unwritable() && is_write()).then(|| self.unwritable())
+        (self.limit != 0 && self.is_short_of_memory(row, args, session)).then_some(OUT_OF_MEMORY)
     }
 
     /// CLIENT UNBLOCK ERROR: the command that waits ends with an error, and counts as a call that failed.
@@ -161,31 +161,37 @@ impl Turn<'_> {
         self.refuse(reply, &UNBLOCKED);
     }
 
-    /// Is the command refused because a script runs for too long, or because data is being loaded?
+    /// Why the command is refused, if the state of the server says so.
     #[cold]
-    fn is_barred(&self, row: &Command) -> bool {
+    fn barrier(&self, row: &Command, args: &Args<'_>, session: &Session) -> Option<ReplyError> {
         let attention = &self.world.attention;
-        attention.is_busy() && !row.has(flag::ALLOW_BUSY)
-            || attention.is_loading() && !row.has(flag::LOADING)
-            || attention.is_refusing() && (row.has(flag::WRITE) || row.name == "ping")
-    }
-    /// Why.
-    #[cold]
-    fn barrier(&self, row: &Command) -> ReplyError {
-        let attention = &self.world.attention;
-        match () {
-            _ if attention.is_loading() && !row.has(flag::LOADING) => LOADING,
-            _ if attention.is_busy() && !row.has(flag::ALLOW_BUSY) => self.world.scripts.busy.refusal(),
-            _ => UNSAVED,
+        if attention.is_loading() && !row.has(flag::LOADING) {
+            return Some(LOADING);
         }
+        if attention.is_busy() {
+            return (!row.has(flag::ALLOW_BUSY)).then(|| self.world.scripts.busy.refusal());
+        }
+        if !attention.refuses_writes() {
+            return None;
+        }
+        let writes = flags_in_force(row, args, session, self.world) & flag::WRITE != 0;
+        // PING tells who looks after the server that something is wrong with its disk.
+        if writes || row.name == "ping" && attention.is_disk_failing() { self.write_refusal() } else { None }
     }
 
-    /// Why nothing can be changed: the disk.
+    /// Why nothing can be changed.
     #[cold]
-    pub(super) fn unwritable(&self) -> ReplyError {
-        let facts = self.world.journal.facts();
-        let reason = facts.failure.as_deref().unwrap_or("unknown");
-        ReplyError::owned(format!("MISCONF Errors writing to the AOF file: {reason}"))
+    pub(super) fn write_refusal(&self) -> Option<ReplyError> {
+        let attention = &self.world.attention;
+        if attention.is_refusing() {
+            return Some(UNSAVED);
+        }
+        if attention.is_unwritable() {
+            let facts = self.world.journal.facts();
+            let reason = facts.failure.as_deref().unwrap_or("unknown");
+            return Some(ReplyError::owned(format!("MISCONF Errors writing to the AOF file: {reason}")));
+        }
+        attention.is_lonely().then_some(NO_REPLICAS)
     }
 
     /// Is a command with these flags held back by a pause?
@@ -194,13 +200,18 @@ impl Turn<'_> {
         self.world.attention.holds_back(flags & (flag::WRITE | flag::MAY_REPLICATE) != 0, self.now)
     }
 
-    /// The gate has refused a command. Between MULTI and EXEC, the transaction fails with it.
+    /// A command is refused before it runs. Between MULTI and EXEC, the transaction fails with it; EXEC itself says so whether
+    /// there is one or not.
     #[cold]
     fn reject(&mut self, row: Option<&'static Command>, session: &mut Session, reply: &mut Reply, error: ReplyError) {
         session.woken = None;
-        let Some(queue) = &mut session.multi else { return self.refuse(reply, &error) };
-        queue.spoil();
-        session.info.set_multi(Some(0), 0);
+        if let Some(counters) = row.and_then(|row| self.stats.command(row.index)) {
+            counters.rejected.add(1);
+        }
+        if let Some(queue) = &mut session.multi {
+            queue.spoil();
+            session.info.set_multi(Some(0), 0);
+        }
         let ends = row.is_some_and(|row| row.has(flag::ENDS_MULTI));
         let error = if ends { self.abort(session, error.line()) } else { error };
         self.refuse(reply, &error);
@@ -271,7 +282,7 @@ impl Turn<'_> {
         let job = self.effects.alone.take()?;
         let mut line = Vec::new();
         if self.world.attention.is_monitored() {
-            monitor::append_unstamped(&mut line, row, args, session); // Scripts, too: SKIP_MONITOR only means not twice.
+            monitor::append_unstamped(&mut line, row, args, session);
         }
         Some(Cue { row, job, is_timed, is_short: self.is_short, line })
     }

@@ -1,6 +1,5 @@
 //! The gate: may this command run for this client now? One list of checks, in the order in which Redis makes them.
 
-use crate::admin::stats::LoopStats;
 use crate::cmd::command::{Command, flag};
 use crate::cmd::permission;
 use crate::cmd::session::{Session, Standing};
@@ -13,54 +12,41 @@ const NOT_AUTHENTICATED: ReplyError = ReplyError::text("NOAUTH Authentication re
 const NOT_IN_MULTI: ReplyError = ReplyError::text("ERR Command not allowed inside a transaction");
 
 /// The row that shall run: `row` (what `look` found for the first word), or one of its subcommands.
-/// Errors: unknown command or subcommand, arity, authentication, MULTI, permissions, not while subscribed; counted as
-/// rejected calls where there is a row.
+/// Errors: unknown command or subcommand, arity, authentication, MULTI, permissions, not while subscribed.
 #[inline]
 pub fn admit(
     row: Option<&'static Command>,
     args: &Args<'_>,
     session: &mut Session,
     world: &World,
-    stats: &LoopStats,
 ) -> Result<&'static Command, ReplyError> {
     // 1. The command exists and has a sensible number of arguments.
     let row = match row {
         Some(row) if row.subs.is_empty() && row.accepts(args.count()) => row,
-        _ => table::resolve(args).inspect_err(|_| reject(row, stats))?,
+        _ => table::resolve(args)?,
     };
     // 2. The client has logged in, if it must. 3. Inside a transaction it may run this at all. 4. Its user may run this on
     // these keys.
     let standing = session.standing(&world.acl);
     if standing == Standing::LoggedOut && !row.has(flag::NO_AUTH) {
-        reject(Some(row), stats);
         return Err(NOT_AUTHENTICATED);
     }
     if session.multi.is_some() && row.has(flag::NO_MULTI) {
-        reject(Some(row), stats);
         return Err(NOT_IN_MULTI);
     }
     if standing == Standing::Unrestricted {
         return Ok(row);
     }
     if let Err(denial) = permission::check(session.user(), row, args) {
-        reject(Some(row), stats);
         session.info.set_row(row.index as u32); // The log shows the client with this command.
         return Err(permission::refuse(world, session, row, args, denial));
     }
     // 5. A client that awaits messages can read the reply.
     if session.is_confined() && !row.has(flag::WHILE_SUBSCRIBED) {
-        reject(Some(row), stats);
         return Err(ReplyError::owned(format!(
             "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
             row.full_name
         )));
     }
     Ok(row)
-}
-
-#[cold]
-fn reject(row: Option<&'static Command>, stats: &LoopStats) {
-    if let Some(counters) = row.and_then(|row| stats.command(row.index)) {
-        counters.rejected.add(1);
-    }
 }

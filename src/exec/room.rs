@@ -15,6 +15,7 @@
 //!
 //! A loop that has nothing to do makes room as well (CONFIG SET may have lowered the limit), a slice per turn.
 
+use super::alone::flags_in_force;
 use super::dispatch::Turn;
 use super::{slow, tell};
 use crate::admin::clients::{ClientInfo, client_flag};
@@ -30,6 +31,7 @@ use crate::cmd::world::World;
 use crate::keyspace::Keys;
 use crate::keyspace::evict::Policy;
 use crate::keyspace::quota;
+use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
 use std::time::Duration;
 
@@ -121,9 +123,9 @@ fn evict_heaviest(world: &World, limit: u64, effects: &mut Effects, weight: impl
 impl Turn<'_> {
     /// Must this command be refused for want of memory? Makes room first, if need be.
     #[inline]
-    pub(super) fn is_short_of_memory(&mut self, row: &Command, session: &Session) -> bool {
+    pub(super) fn is_short_of_memory(&mut self, row: &Command, args: &Args<'_>, session: &Session) -> bool {
         self.is_short = !self.local.quota.is_within(self.limit, self.guard) && self.make_room_for(session);
-        self.is_short && takes_memory(row, session)
+        self.is_short && takes_memory(row, args, session, self.world)
     }
 
     #[cold]
@@ -186,13 +188,10 @@ impl Turn<'_> {
     }
 }
 
-/// May the command need memory that is not there?
-fn takes_memory(row: &Command, session: &Session) -> bool {
-    let queued = match &session.multi {
-        Some(queue) if row.has(flag::ENDS_MULTI) => queue.flags(),
-        _ => 0,
-    };
-    (row.flags | queued) & flag::DENYOOM != 0
+/// May the command need memory that is not there? A queue may grow without an end, so what would be queued is refused, too.
+fn takes_memory(row: &Command, args: &Args<'_>, session: &Session, world: &World) -> bool {
+    session.multi.is_some() && !row.has(flag::UNQUEUED)
+        || flags_in_force(row, args, session, world) & flag::DENYOOM != 0
 }
 
 #[cfg(test)]

@@ -165,8 +165,11 @@ impl Stage<'_, '_> {
         if self.is_read_only && row.has(flag::WRITE | flag::MAY_REPLICATE) {
             return Err(self.reject(row, READ_ONLY));
         }
-        if row.has(flag::WRITE) && self.turn.world.attention.is_unwritable() {
-            return Err(self.reject(row, self.turn.unwritable()));
+        if row.has(flag::WRITE)
+            && self.turn.world.attention.refuses_writes()
+            && let Some(error) = self.turn.write_refusal()
+        {
+            return Err(self.reject(row, error));
         }
         if self.is_short && !self.has_written && row.has(flag::DENYOOM) {
             return Err(self.reject(row, OUT_OF_MEMORY));

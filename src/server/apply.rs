@@ -15,7 +15,7 @@ use crate::event_loop::fleet::{Fleet, Mail};
 use nix::sys::socket::{Shutdown, shutdown};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The TCP listeners that are open.
 pub struct Open {
@@ -30,6 +30,13 @@ pub struct OpenAddress {
     address: SocketAddr,
     /// The loops' sockets, by descriptors of our own.
     sockets: Vec<OwnedFd>,
+}
+
+impl Open {
+    /// Nobody can connect over TCP any more.
+    pub fn shut_down(&self) {
+        self.tcp.iter().for_each(OpenAddress::shut_down);
+    }
 }
 
 impl OpenAddress {
@@ -49,8 +56,8 @@ impl OpenAddress {
 }
 
 /// The function that `World::apply` holds.
-pub fn applier(world: &'static World, fleet: &'static Fleet, open: Open, score: OomScore) -> Apply {
-    let (open, score) = (Mutex::new(open), Mutex::new(score));
+pub fn applier(world: &'static World, fleet: &'static Fleet, open: Arc<Mutex<Open>>, score: OomScore) -> Apply {
+    let score = Mutex::new(score);
     Box::new(move |ids| {
         if let Some(&id) = ids.iter().find(|id| [Id::OOM_SCORE_ADJ, Id::OOM_SCORE_ADJ_VALUES].contains(id)) {
             let mut score = score.lock().unwrap_or_else(PoisonError::into_inner);

@@ -18,6 +18,7 @@ use crate::ring::{Kind, epoll, probe, uring};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::{fs, io};
 
@@ -66,6 +67,7 @@ pub fn serve(settings: Settings) -> Result<(), StartError> {
     // Both live as long as the process: the loops reach them without counting references.
     let world: &'static World = Box::leak(Box::new(World { config, acl, ..World::new(boot, KeyHasher::random()) }));
     world.publish_events();
+    world.heed_replicas();
     crash::prepare(world);
     let fleet: &'static Fleet = Box::leak(Box::new(fleet));
     signals::watch(|| fleet.mailbox(LoopId(0)).send(Mail::Terminate))
@@ -74,7 +76,10 @@ pub fn serve(settings: Settings) -> Result<(), StartError> {
     let Listeners { per_loop, tcp, unix, .. } = listeners;
     let next = tcp.len() as u16 + unix.is_some() as u16;
     let tcp = (0..).zip(tcp).map(|(listener, address)| OpenAddress::of(listener, address, &per_loop)).collect();
-    let open = Open { next, tcp };
+    let open = Arc::new(Mutex::new(Open { next, tcp }));
+    let doors = open.clone();
+    let shut_doors = move || doors.lock().unwrap_or_else(PoisonError::into_inner).shut_down();
+    let _ = fleet.shut_doors.set(Box::new(shut_doors)); // Nobody else sets it.
     let mut score = OomScore::default();
     let _ = score.apply(&world.config); // Logged; the server runs without it.
     let _ = world.apply.set(apply::applier(world, fleet, open, score)); // Nobody else sets it.

@@ -417,6 +417,7 @@ mod tests {
             "user",
             "port \"1",
             "replicaof a 1",
+            "replicaof a b",
             "include /nonexistent",
         ] {
             let file = file(line);

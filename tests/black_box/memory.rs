@@ -82,9 +82,9 @@ fn what_needs_memory_is_refused_when_nothing_can_be_evicted() {
         assert_eq!(error(&mut client, "SET k w"), OOM);
         assert_eq!(error(&mut client, "LPUSH l a"), OOM);
         assert_eq!(client.run("GET k").text(), "v");
-        // A transaction is refused when the command is queued, or as a whole.
+        // A transaction is refused when the command is queued, whatever it is, or as a whole.
         client.run("MULTI");
-        assert_eq!(error(&mut client, "SET k w"), OOM);
+        assert_eq!(error(&mut client, "GET k"), OOM);
         assert_eq!(error(&mut client, "EXEC"), "EXECABORT Transaction discarded because of previous errors.");
         set_config(&mut client, "maxmemory", "0");
         let mut other = server.client();
@@ -99,16 +99,16 @@ fn what_needs_memory_is_refused_when_nothing_can_be_evicted() {
         assert!(refused.starts_with(OOM), "{refused}");
         assert_eq!(client.run(&script("return redis.call('get',KEYS[1])")).text(), "v");
         assert_eq!(client.run(&script("redis.call('del','n') return redis.call('set',KEYS[1],'v')")).text(), "OK");
-        let refused = error(&mut client, &script("#!lua\\nreturn 1"));
-        assert_eq!(
-            refused,
-            "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'"
-        );
+        assert_eq!(error(&mut client, &script("#!lua\\nreturn 1")), OOM);
         assert_eq!(client.run(&script("#!lua flags=allow-oom\\nreturn redis.call('set',KEYS[1],'v')")).text(), "OK");
         assert_eq!(client.run(&script("#!lua flags=no-writes\\nreturn 1")).int(), 1);
         assert_eq!(client.run("DEL nothing").int(), 0);
         set_config(&mut client, "maxmemory", "0");
         assert_eq!(client.run("SET k v").text(), "OK");
+        let counted = client.run("INFO commandstats").text();
+        let lpush = counted.lines().find(|line| line.starts_with("cmdstat_lpush:")).expect("it was refused");
+        assert!(lpush.contains("calls=0,") && lpush.contains(",failed_calls=0"), "{lpush}");
+        assert!(!lpush.contains("rejected_calls=0"), "{lpush}");
     }
 }
 

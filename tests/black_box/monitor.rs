@@ -14,6 +14,36 @@ fn shown(monitor: &mut Client) -> String {
 }
 
 #[test]
+fn scripts_are_shown_before_what_they_call_and_also_when_they_do_not_run() {
+    let server = Server::start(&[]);
+    let (mut monitor, mut client) = (server.client(), server.client());
+    monitor.run("MONITOR");
+    let script = "return redis.call('get', KEYS[1])";
+    let sha = "0".repeat(40);
+    for line in [
+        &format!("EVALSHA {sha} 0"),
+        "EVAL nonsense! 0",
+        "FCALL nosuch 0",
+        "MULTI",
+        &format!("EVAL \"{script}\" 1 k"),
+        "EXEC",
+    ] {
+        client.run(line);
+    }
+    for expected in [
+        &format!("\"EVALSHA\" \"{sha}\" \"0\""),
+        "\"EVAL\" \"nonsense!\" \"0\"",
+        "\"FCALL\" \"nosuch\" \"0\"",
+        "\"MULTI\"",
+        &format!("\"EVAL\" \"{script}\" \"1\" \"k\""),
+        "\"get\" \"k\"",
+        "\"EXEC\"",
+    ] {
+        assert_eq!(shown(&mut monitor), expected);
+    }
+}
+
+#[test]
 fn monitors_on_every_loop_are_shown_the_commands_of_every_loop_in_causal_order() {
     for &engine in engines() {
         let server = Server::start_on(engine, &["--threads", "2"]);

@@ -49,6 +49,11 @@ fn a_refused_command_spoils_the_transaction_and_a_failing_one_does_not() {
         SET k 2                       => QUEUED
         EXEC x                        => EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command
         EXEC                          => ERR EXEC without MULTI
+        EXEC x                        => EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command
+        MULTI                         => OK
+        SSUBSCRIBE s                  => QUEUED
+        GET k                         => QUEUED
+        EXEC                          => [ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client, '1']
         MULTI                         => OK
         SHUTDOWN NOSAVE               => ERR Command not allowed inside a transaction
         DISCARD                       => OK
@@ -217,6 +222,8 @@ fn users_and_pauses_are_looked_at_when_a_transaction_runs() {
         @bob MULTI                           => OK
         @bob INCR k                          => NOPERM User bob has no permissions to run the 'incr' command
         @bob EXEC                            => EXECABORT Transaction discarded because of previous errors.
+        ACL SETUSER bob -exec                => OK
+        @bob EXEC                            => EXECABORT Transaction discarded because of: NOPERM User bob has no permissions to run the 'exec' command
         @w MULTI                             => OK
         @w INCR k                            => QUEUED
         CLIENT PAUSE 100000 WRITE            => OK
