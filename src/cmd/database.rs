@@ -5,6 +5,7 @@
 //! thread of their own, whether SYNC or ASYNC is asked for.
 
 use super::command::{Command, Cx, Flow, acl, cmd, flag};
+use super::snapshot;
 use crate::admin::clients::client_flag;
 use crate::base::ids::DbIndex;
 use crate::base::num::parse_i64;
@@ -68,15 +69,17 @@ fn dbsize(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
 fn flushdb(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     check_mode(&args)?;
     let db = cx.keys.db();
-    flush(cx, &[db])
+    flush(cx, &[db], false)
 }
 
-/// Empties all databases.
+/// Empties all databases. Where snapshots are taken by themselves, the last one becomes an empty one, so that what went does not
+/// come back with the next start.
 /// Shape: `[ASYNC | SYNC]`
 fn flushall(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     check_mode(&args)?;
     let all: Vec<DbIndex> = (0..cx.world.keyspace.db_count()).map(|db| DbIndex(db as u16)).collect();
-    flush(cx, &all)
+    let is_saved = snapshot::has_save_points(cx.world);
+    flush(cx, &all, is_saved)
 }
 
 fn check_mode(args: &Args<'_>) -> Result<(), ReplyError> {
@@ -87,13 +90,18 @@ fn check_mode(args: &Args<'_>) -> Result<(), ReplyError> {
     }
 }
 
-fn flush(cx: &mut Cx<'_>, dbs: &[DbIndex]) -> Result<Flow, ReplyError> {
+fn flush(cx: &mut Cx<'_>, dbs: &[DbIndex], is_saved: bool) -> Result<Flow, ReplyError> {
     let (keys, space) = (cx.keys, &cx.world.keyspace);
     let (count, tables) = cx.stop_others(|cx| {
         cx.world.background.break_off(cx.world); // What the snapshot was to hold goes.
         dbs.iter().for_each(|&db| mark_watchers(cx, db, None));
         let count: usize = dbs.iter().map(|&db| keys.on(db).count()).sum();
-        (count, dbs.iter().filter_map(|db| space.roots.renew(db.0 as usize)).collect())
+        let tables = dbs.iter().filter_map(|db| space.roots.renew(db.0 as usize)).collect();
+        if is_saved {
+            // Told to the log if it fails. What this very command changes is in the snapshot, too.
+            let _ = snapshot::save_with(cx.world, &cx.keys, cx.effects.dirty + count as u64);
+        }
+        (count, tables)
     });
     dbs.iter().for_each(|&db| keys.on(db).changed_all());
     space.discard(tables, keys.guard);

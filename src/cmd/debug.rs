@@ -222,7 +222,8 @@ fn reload(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), ReplyError> {
             let tables = (0..world.keyspace.db_count()).filter_map(|db| roots.take(db)).collect();
             world.keyspace.discard(tables, keys.guard);
         }
-        snapshot::load(world, &keys, twin).map_err(|error| {
+        let load = if flushes { snapshot::load } else { snapshot::add };
+        load(world, &keys, twin).map_err(|error| {
             log::write(Level::Warning, format_args!("DEBUG RELOAD: {error}"));
             ReplyError::text("ERR Error trying to load the RDB dump, check server logs.")
         })

@@ -6,6 +6,7 @@
 //! ```
 //! The caller is inside the safepoint, so a walk over a table sees every key once. How a start loads: `loading`.
 
+use super::functions::Policy;
 use super::restore::{entry, form, limits, set_use, view};
 use super::world::{REDIS_VERSION, World};
 use crate::admin::log;
@@ -123,10 +124,15 @@ fn each<'t, E>(keys: &Keys<'t>, mut visit: impl FnMut(Entry<'t>) -> Result<(), E
 /// Writes a snapshot. The caller is inside the safepoint.
 /// Errors: the file; the old one is still there.
 pub fn save(world: &World, keys: &Keys<'_>) -> io::Result<()> {
+    save_with(world, keys, 0)
+}
+
+/// The same. So many changes that are not counted yet are in it.
+pub fn save_with(world: &World, keys: &Keys<'_>, uncounted: u64) -> io::Result<()> {
     let outcome = write_all(world, keys);
     match &outcome {
         Ok(()) => {
-            world.saves.succeeded(keys.now, changes(world));
+            world.saves.succeeded(keys.now, changes(world) + uncounted);
             log::notice(format_args!("DB saved on disk"));
         }
         Err(error) => {
@@ -280,6 +286,13 @@ impl Receiver for AtOnce<'_, '_> {
     }
 }
 
+/// Loads the snapshot beside what is there. The caller is inside the safepoint.
+/// Errors: the file, or what is in it, functions last; what came before is there.
+pub fn add(world: &World, keys: &Keys<'_>, twin: Twin) -> Result<(), LoadError> {
+    let sources = read(world, &path(world), &mut AtOnce { world, keys: *keys, twin })?;
+    add_functions(world, &sources, if twin == Twin::Replaced { Policy::Replace } else { Policy::Append })
+}
+
 /// Loads the snapshot. The caller is inside the safepoint.
 /// Errors: the file, or what is in it; what came before is there.
 pub fn load(world: &World, keys: &Keys<'_>, twin: Twin) -> Result<(), LoadError> {
@@ -296,7 +309,10 @@ pub fn load_file(world: &World, keys: &Keys<'_>, path: &Path, twin: Twin) -> Res
 
 /// The libraries of a file take the place of those that are there.
 pub fn take_functions(world: &World, sources: &[Vec<u8>]) -> Result<(), LoadError> {
-    let policy = super::functions::Policy::Flush;
+    add_functions(world, sources, Policy::Flush)
+}
+
+fn add_functions(world: &World, sources: &[Vec<u8>], policy: Policy) -> Result<(), LoadError> {
     let outcome = world.functions.restore(sources, policy);
     outcome.map_err(|error| LoadError::Functions(error.line().to_string()))
 }

@@ -239,6 +239,38 @@ fn a_damaged_file_is_refused_whatever_is_wrong_with_it() {
 }
 
 #[test]
+fn what_flushall_removed_does_not_come_back_where_snapshots_are_taken() {
+    let server = Server::start(&["--save", "3600 1"]);
+    let mut client = server.client();
+    client.run("SET k v");
+    assert_eq!(client.run("SAVE").to_string(), "OK");
+    client.run("SET l v");
+    assert_eq!(client.run("FLUSHALL").to_string(), "OK");
+    assert!(plain(&client.run("INFO persistence")).contains("rdb_changes_since_last_save:0"));
+    assert_eq!(client.run("DEBUG RELOAD NOSAVE").to_string(), "OK");
+    assert_eq!(client.run("DBSIZE").int(), 0);
+}
+
+#[test]
+fn a_snapshot_is_loaded_beside_what_is_there_only_if_nothing_is_there_twice() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    let load = |client: &mut Client, name: &str| {
+        let source = format!("#!lua name={name}\nredis.register_function('{name}', function() return '{name}' end)");
+        client.call(&["FUNCTION", "LOAD", &source])
+    };
+    load(&mut client, "saved");
+    assert_eq!(client.run("SAVE").to_string(), "OK");
+    load(&mut client, "added");
+    let refused = client.run("DEBUG RELOAD NOSAVE NOFLUSH").to_string();
+    assert!(refused.starts_with("ERR Error trying to load the RDB dump"), "{refused}");
+    assert_eq!(client.run("DEBUG RELOAD NOSAVE NOFLUSH MERGE").to_string(), "OK");
+    assert_eq!(client.run("FCALL saved 0").text() + &client.run("FCALL added 0").text(), "savedadded");
+    assert_eq!(client.run("DEBUG RELOAD NOSAVE").to_string(), "OK");
+    assert_eq!(client.run("FCALL added 0").to_string(), "ERR Function not found");
+}
+
+#[test]
 fn a_server_that_is_to_save_does_so_before_it_ends() {
     let mut server = Server::start(&["--save", "3600 1"]);
     assert_eq!(server.client().run("SET k v").to_string(), "OK");
