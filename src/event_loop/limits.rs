@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! output    ≥ OUTPUT_SOFT_MAX      its commands are not run and it is not read: it waits for itself   (window, settle)
-//!           > hard limit           closed at once, before anything of this turn is sent
+//!           > hard limit           closed at once, before anything of this turn is sent; a reply that is made and sent piece
+//!                                  by piece counts as a whole, as if nobody had taken anything of it
 //!           > soft limit           closed when it has been so for the limit's seconds without a break
 //! input     > query buffer limit   closed at once
 //! draining  last replies unread    closed when nothing of them moved for `DRAIN_PATIENCE_MS`
@@ -57,7 +58,8 @@ impl<E: Engine> EventLoop<E> {
             return true;
         }
         let output_len = (conn.output_len() + conn.held_len()).saturating_sub(UNCOUNTED_LEN) as u64;
-        if limit.hard != 0 && output_len > limit.hard {
+        let said_len = conn.long.as_ref().map_or(0, |long| long.said_len()) as u64;
+        if limit.hard != 0 && output_len.max(said_len) > limit.hard {
             self.close_for_output(token, now);
             return false;
         }

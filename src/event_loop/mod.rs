@@ -12,7 +12,7 @@
 //!
 //! A turn is bounded. A client's visit ends after 256 commands or 100 µs; what is left of its input waits at the back of
 //! the next turn's list. After 2 ms those who were not visited yet wait for the next turn, as its first. A client that does
-//! not read its replies is neither run nor read beyond `OUTPUT_SOFT_MAX`. Clients that have nothing but messages to get are sent
+//! not read its replies is not run beyond `OUTPUT_SOFT_MAX`, and not read beyond `BACKLOG_UNREAD_MAX`. Clients that have nothing but messages to get are sent
 //! them in turns, 64 of them in each. A command that takes longer than a slice of
 //! 200 µs and can be interrupted goes on in the next turns (`cmd::resume`). A client is sent 256 KiB per turn. Of thousands that
 //! go at once 64 are closed in each turn (`closing`).
@@ -75,10 +75,13 @@ use std::time::Duration;
 use timers::Timers;
 use window::Window;
 
-/// Bytes that may wait for a client before it is neither run nor read.
+/// Bytes that may wait for a client before it is not run.
 const OUTPUT_SOFT_MAX: usize = 1 << 20;
 /// Bytes of whole commands that may wait before their client is not read any further.
 const BACKLOG_MAX: usize = 64 << 10;
+/// The same while the client is not run for the sake of its output. Many clients write a whole pipeline before they read the
+/// first reply: to read no further would leave both sides waiting for each other.
+const BACKLOG_UNREAD_MAX: usize = 64 << 20;
 /// Time for removing what has expired, per turn: no client waits longer for it.
 const EXPIRE_TIME: Duration = Duration::from_micros(250);
 /// Clients that are sent nothing but messages in one turn. 64: some 250 µs of the kernel's work, as long as a slice of a long
@@ -186,7 +189,8 @@ impl<E: Engine> EventLoop<E> {
     /// What clients may send, before and after authentication.
     fn limits(&self) -> [Limits; 2] {
         let bulk_len_max = self.world.config.number(Id::PROTO_MAX_BULK_LEN) as u64;
-        [false, true].map(|authenticated| Limits::new(bulk_len_max, authenticated))
+        let input_max = self.world.config.number(Id::QUERY_BUFFER_LIMIT) as u64;
+        [false, true].map(|authenticated| Limits::new(bulk_len_max, authenticated).with_input_max(input_max))
     }
 
     /// Turns until the server stops.
@@ -244,7 +248,7 @@ impl<E: Engine> EventLoop<E> {
             self.hand_over_effects();
             self.tend_journal(now);
             if stop {
-                self.fleet.broadcast(|| Mail::Shutdown);
+                self.fleet.stop();
             }
         }
         self.is_relieving = self.relieve(&guard, now);
@@ -415,15 +419,18 @@ impl<E: Engine> EventLoop<E> {
                 self.timers.note_room(conn);
             }
             let is_done = !conn.is_ready && !conn.is_stalled && conn.wait.is_none() && !conn.is_on_stage;
-            if input_len + held_len > input_max {
+            if conn.input.len() + conn.parser.received_len() + held_len > input_max {
                 self.close_for_input(token, now);
                 continue;
             }
             match conn.life {
                 Life::Open => {
-                    let has_to_wait = conn.is_ready || conn.wait.is_some();
-                    let has_backlog = has_to_wait && conn.input.len() > BACKLOG_MAX;
-                    let pause = conn.output_len() >= self.charges.output_soft_max() || has_backlog;
+                    let backlog_max = match () {
+                        _ if conn.is_stalled => BACKLOG_UNREAD_MAX.min(input_max / 2),
+                        _ if conn.is_ready || conn.wait.is_some() => BACKLOG_MAX,
+                        _ => usize::MAX,
+                    };
+                    let pause = conn.input.len() > backlog_max;
                     if pause != conn.is_paused {
                         conn.is_paused = pause;
                         conn.session.info.set(client_flag::UNREAD, pause);

@@ -16,12 +16,13 @@ pub struct Long {
     is_silent: bool,
     /// How long it waited and worked so far.
     tale: Tale,
+    said_len: usize,
 }
 
 impl Long {
     /// What `row`'s handler has left to later turns.
     pub fn new(row: &'static Command, job: Box<dyn Resumable>, tale: Tale) -> Self {
-        Long { row, job, is_silent: false, tale }
+        Long { row, job, is_silent: false, tale, said_len: 0 }
     }
     /// Its reply is dropped.
     pub fn silence(&mut self) {
@@ -30,6 +31,10 @@ impl Long {
     /// Bytes kept for the reply.
     pub fn held_len(&self) -> usize {
         self.job.held_len()
+    }
+    /// Bytes of the reply that its slices have written, whether the client has taken them or not.
+    pub fn said_len(&self) -> usize {
+        self.said_len
     }
     /// May it be forgotten when nobody is there to read the reply?
     pub fn is_idle_talk(&self) -> bool {
@@ -40,7 +45,7 @@ impl Long {
 impl Turn<'_> {
     /// Does a slice of `long` for its client. `Flow::Resume`: there is more to do.
     pub fn go_on(&mut self, long: &mut Long, session: &mut Session, reply: &mut Reply) -> Flow {
-        let (mark, started) = (reply.mark(), MonoNs::now());
+        let (mark, started, waiting_len) = (reply.mark(), MonoNs::now(), reply.pending_len());
         let mut cx = self.cx(session, reply);
         let result = long.job.step(&mut cx, Slice::begin());
         self.tell(session);
@@ -59,6 +64,7 @@ impl Turn<'_> {
         if long.is_silent {
             reply.truncate(mark);
         }
+        long.said_len += reply.pending_len().saturating_sub(waiting_len);
         if result == Ok(Step::More) { Flow::Resume } else { Flow::Done }
     }
 }

@@ -46,6 +46,8 @@ pub struct Limits {
     len_max: u64,
     /// The smallest of the two bulk limits.
     fast_len_max: u64,
+    /// A large bulk that is longer, with its CRLF, never becomes an argument.
+    input_len_max: u64,
 }
 
 impl Limits {
@@ -56,7 +58,11 @@ impl Limits {
         } else {
             (UNAUTHENTICATED_COUNT_MAX, bulk_len_max.min(UNAUTHENTICATED_LEN_MAX))
         };
-        Limits { count_max, len_max: bulk_len_max, fast_len_max }
+        Limits { count_max, len_max: bulk_len_max, fast_len_max, input_len_max: u64::MAX }
+    }
+    /// For a client that is closed when more than `len` bytes of it wait here (`received_len` tells), however they arrive.
+    pub fn with_input_max(self, len: u64) -> Self {
+        Limits { input_len_max: len, ..self }
     }
 }
 
@@ -137,6 +143,8 @@ struct Filling {
     len: usize,
     /// Bytes seen of the CRLF behind the bulk.
     tail: usize,
+    /// It never ends: the client is closed when it is here, and what follows is dropped.
+    is_too_long: bool,
 }
 
 impl Parser {
@@ -174,7 +182,7 @@ impl Parser {
         let Some(saved) = &mut self.saved else { return 0 };
         let Some(filling) = &mut saved.filling else { return 0 };
         let taken = filling.take(bytes);
-        if filling.tail == 2 {
+        if filling.tail == 2 && !filling.is_too_long {
             let bytes = std::mem::take(&mut filling.bytes);
             saved.filling = None;
             saved.items.push(Arg { offset: LARGE, len: saved.own.len() as u32, hash: 0 });
@@ -189,6 +197,13 @@ impl Parser {
             let filling = saved.filling.as_ref().map_or(0, |filling| filling.bytes.capacity());
             let own: usize = saved.own.iter().map(Bytes::len).sum();
             filling + own + saved.items.capacity() * size_of::<Arg>()
+        })
+    }
+    /// Bytes of the request under way that have arrived and lie here.
+    pub fn received_len(&self) -> usize {
+        self.saved.as_ref().map_or(0, |saved| {
+            let filling = saved.filling.as_ref().map_or(0, |filling| filling.bytes.len() + filling.tail);
+            filling + saved.own.iter().map(Bytes::len).sum::<usize>()
         })
     }
     /// Gives back what was reserved for bytes that have not arrived.
@@ -212,7 +227,7 @@ impl Parser {
             return Ok(match outcome {
                 Outcome::Whole => self.finish(items),
                 Outcome::More => Step::Incomplete,
-                Outcome::Large(len) => self.begin_large(buf, len),
+                Outcome::Large(len) => self.begin_large(buf, len, limits),
             });
         }
         match buf.first() {
@@ -248,16 +263,16 @@ impl Parser {
         let parsed = items.split_off(base);
         self.saved = Some(Box::new(Saved { pos, remaining, items: parsed, ..Saved::default() }));
         Ok(match outcome {
-            Outcome::Large(len) => self.begin_large(buf, len),
+            Outcome::Large(len) => self.begin_large(buf, len, limits),
             _ => Step::Incomplete,
         })
     }
     /// Starts to receive a bulk of `len` bytes whose first bytes lie in `buf` behind the saved position.
-    fn begin_large(&mut self, buf: &[u8], len: usize) -> Step {
+    fn begin_large(&mut self, buf: &[u8], len: usize, limits: &Limits) -> Step {
         let Some(saved) = &mut self.saved else { return Step::Incomplete };
         let keep = saved.pos;
         let bytes = Vec::with_capacity(len.min(ADVANCE_LEN_MAX));
-        saved.filling = Some(Filling { bytes, len, tail: 0 });
+        saved.filling = Some(Filling { bytes, len, tail: 0, is_too_long: len as u64 + 2 > limits.input_len_max });
         let taken = self.fill(&buf[keep..]);
         assert!(taken == buf.len() - keep && self.is_filling(), "only an unfinished bulk is received on its own");
         Step::Large { keep }
@@ -322,7 +337,7 @@ impl Filling {
         self.bytes.extend_from_slice(&bytes[..taken]);
         let tail = if self.bytes.len() == self.len { (bytes.len() - taken).min(2 - self.tail) } else { 0 };
         self.tail += tail;
-        taken + tail
+        if self.is_too_long && self.tail == 2 { bytes.len() } else { taken + tail }
     }
     /// Makes room for `more` bytes: twice what will have arrived, never more than the bulk. The last step is exact, so that
     /// the finished value has no slack.
@@ -522,6 +537,24 @@ mod tests {
         assert_eq!(parser.next(&input, &limits, &mut items), Ok(Step::Incomplete));
         assert_eq!(parser.fill(&[b'd'; 100_000]), 100_000);
         assert!(parser.is_filling() && parser.held_len() < 201_000);
+    }
+
+    #[test]
+    fn a_bulk_beyond_the_limit_of_input_is_received_and_never_handed_out() {
+        for (len, is_whole) in [(99_998, true), (99_999, false)] {
+            let limits = Limits::new(512 << 20, true).with_input_max(100_000);
+            let (mut parser, mut items) = (Parser::default(), Vec::new());
+            let mut input = format!("*2\r\n$4\r\nECHO\r\n${len}\r\n").into_bytes();
+            let Step::Large { keep } = parser.next(&input, &limits, &mut items).unwrap() else { panic!("not large") };
+            input.truncate(keep);
+            assert_eq!(parser.fill(&vec![b'd'; len]), len);
+            assert_eq!((parser.received_len(), parser.is_filling()), (len, true));
+            assert_eq!(parser.fill(b"\r\nPING\r\n"), if is_whole { 2 } else { 8 });
+            assert_eq!(parser.is_filling(), !is_whole);
+            assert_eq!(parser.received_len() > 100_000, !is_whole);
+            let step = parser.next(&input, &limits, &mut items).unwrap();
+            assert_eq!(matches!(step, Step::Command { item_count: 2, .. }), is_whole, "{step:?}");
+        }
     }
 
     #[test]

@@ -90,6 +90,26 @@ fn who_stalls_in_the_midst_of_a_long_reply_is_cut_and_hurts_nobody() {
     }
 }
 
+/// However fast the client reads: a limit on output is one on replies, too.
+#[test]
+fn a_reply_that_is_longer_than_the_hard_limit_ends_with_the_client() {
+    for &engine in engines() {
+        let server = Server::start_on(engine, &["--threads", "2"]);
+        let mut client = server.client();
+        client.run("HSET small a b");
+        fill(&mut client, "RPUSH l", element);
+        client.run("CONFIG SET client-output-buffer-limit 'normal 1000000 0 0'");
+        for command in ["HRANDFIELD small -999999999", "LRANGE l 0 -1"] {
+            let mut reader = server.client();
+            reader.send(format!("{command}\r\n").as_bytes());
+            let len = reader.until_closed().len();
+            assert!(len < 8 << 20, "{command}: {len}");
+        }
+        assert_eq!(client.run("LRANGE l 0 99").items().len(), 100);
+        assert!(client.run("INFO stats").text().contains("client_output_buffer_limit_disconnections:2"));
+    }
+}
+
 #[test]
 fn a_large_hash_is_replied_as_it_was() {
     for &engine in engines() {
