@@ -20,6 +20,8 @@ const ENDED: u32 = 1 << 6;
 const SNAPSHOT: u32 = 1 << 7;
 const REFUSING: u32 = 1 << 8;
 const LONELY: u32 = 1 << 9;
+const BACKLOGGED: u32 = 1 << 10;
+const UNLOGGED: u32 = 1 << 11;
 
 /// Which commands a pause holds back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,6 +98,25 @@ impl Attention {
     #[inline]
     pub fn is_unwritable(&self) -> bool {
         self.word.load(Relaxed) & UNWRITABLE != 0
+    }
+
+    /// What is changed cannot be written as fast as it comes, or can again. Set by a loop, taken back by the journal's thread.
+    pub fn set_backlogged(&self, is_backlogged: bool) {
+        self.set(BACKLOGGED, is_backlogged);
+    }
+    /// Do commands that change data wait for the disk?
+    #[inline]
+    pub fn is_backlogged(&self) -> bool {
+        self.word.load(Relaxed) & BACKLOGGED != 0
+    }
+
+    /// Some client was promised that its changes are kept (CLIENT DURABILITY), and there is no log. The caller holds the safepoint.
+    pub fn set_unlogged(&self, is_unlogged: bool) {
+        self.set(UNLOGGED, is_unlogged);
+    }
+    #[inline]
+    pub fn is_unlogged(&self) -> bool {
+        self.word.load(Relaxed) & UNLOGGED != 0
     }
 
     /// Data is being loaded, or is no longer.

@@ -264,6 +264,7 @@ pub const PARAMS: &[Param] = &[
     param("active-expire-effort", Int { min: 1, max: 10 }, "1"),
     param("activerehashing", Bool, "yes"),
     param("always-show-logo", Bool, "no").at_start(),
+    param("aof-checksum", Bool, "yes").works(),
     param("aof-disable-auto-gc", Bool, "no").hidden(),
     param("aof-load-truncated", Bool, "yes").works(),
     param("aof-rewrite-incremental-fsync", Bool, "yes"),
@@ -432,6 +433,7 @@ impl Id {
     pub const APPENDFSYNC: Id = id("appendfsync");
     pub const APPENDDIRNAME: Id = id("appenddirname");
     pub const APPENDFILENAME: Id = id("appendfilename");
+    pub const AOF_CHECKSUM: Id = id("aof-checksum");
     pub const AOF_LOAD_TRUNCATED: Id = id("aof-load-truncated");
     pub const AOF_TIMESTAMP_ENABLED: Id = id("aof-timestamp-enabled");
     pub const AOF_USE_RDB_PREAMBLE: Id = id("aof-use-rdb-preamble");

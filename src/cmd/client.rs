@@ -21,6 +21,7 @@ use crate::admin::clients::{ClientInfo, client_flag};
 use crate::base::clock::WallMs;
 use crate::base::ids::ClientId;
 use crate::base::num::parse_i64;
+use crate::journal::hub::Durability;
 use crate::resp::args::Args;
 use crate::resp::error::{ReplyError, escaped};
 use std::sync::Arc;
@@ -40,9 +41,13 @@ const fn row(name: &'static str, run: Handler, arity: i32, flags: u32, since: &'
     cmd(name, run).arity(arity).flags(flags).acl(acl::CONNECTION).group("connection", since)
 }
 
+const NO_LOG: ReplyError =
+    ReplyError::text("ERR CLIENT DURABILITY EVERYSEC and FSYNC need an append-only file, but 'appendonly' is 'no'.");
+
 pub static ROWS: &[Command] =
     &[cmd("client", table::container).arity(-2).flags(flag::SENTINEL).group("connection", "2.4.0").subs(&[
         row("caching", tracking::client_caching, 3, ALWAYS, "6.0.0"),
+        row("durability", client_durability, 3, ALWAYS, "0.1.0"),
         row("getname", client_getname, 2, ALWAYS, "2.6.9"),
         row("getredir", tracking::client_getredir, 2, ALWAYS, "6.0.0"),
         row("help", client_help, 2, flag::LOADING | flag::STALE | flag::SENTINEL, "5.0.0"),
@@ -78,6 +83,18 @@ fn client_help(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
         "CLIENT",
         &[
             ("CACHING (YES|NO)", "Track the keys of the next command, or do not, in OPTIN and OPTOUT modes."),
+            (
+                "DURABILITY (DEFAULT|NONE|EVERYSEC|FSYNC)",
+                "When writes of this connection are answered:\n\
+                 * DEFAULT\n\
+                 \x20 As 'appendfsync' says.\n\
+                 * NONE\n\
+                 \x20 At once.\n\
+                 * EVERYSEC\n\
+                 \x20 At once; they are on the disk about a second later.\n\
+                 * FSYNC\n\
+                 \x20 When they are on the disk.",
+            ),
             ("GETNAME", "Name of this connection."),
             ("GETREDIR", "Number of the connection that invalidations are sent to."),
             ("ID", "Number of this connection."),
@@ -332,6 +349,28 @@ pub fn line(client: &ClientInfo, now: WallMs) -> String {
     text
 }
 
+/// Chooses when the connection's writes are answered. It stands until RESET.
+/// Shape:  `DEFAULT | NONE | EVERYSEC | FSYNC`
+/// Errors: options; EVERYSEC and FSYNC without an append-only file. If that ends later, writes of such connections are refused.
+fn client_durability(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    let wanted = match args.get(2).to_ascii_lowercase().as_slice() {
+        b"default" => Durability::Default,
+        b"none" => Durability::None,
+        b"everysec" => Durability::EverySec,
+        b"fsync" => Durability::Fsync,
+        _ => return Err(ReplyError::Syntax),
+    };
+    if matches!(wanted, Durability::EverySec | Durability::Fsync) {
+        if !cx.world.journal.is_on() {
+            return Err(NO_LOG);
+        }
+        cx.world.journal.promise();
+    }
+    cx.session.durability = wanted;
+    cx.reply.ok();
+    Ok(Flow::Done)
+}
+
 /// Spares the connection when clients are cut for memory.
 fn client_no_evict(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     cx.session.set_no_evict(on_or_off(args.get(2))?);
@@ -397,6 +436,20 @@ mod tests {
     use crate::cmd::command::Flow;
     use crate::cmd::session::ReplyMode;
     use crate::cmd::testkit::{Client, Line, check};
+
+    #[test]
+    fn durability_needs_a_log_to_be_promised() {
+        check(
+            "
+            CLIENT DURABILITY none => OK
+            CLIENT DURABILITY Default => OK
+            CLIENT DURABILITY fsync => ERR CLIENT DURABILITY EVERYSEC and FSYNC need an append-only file, but 'appendonly' is 'no'.
+            CLIENT DURABILITY everysec => ERR CLIENT DURABILITY EVERYSEC and FSYNC need an append-only file, but 'appendonly' is 'no'.
+            CLIENT DURABILITY always => ERR syntax error
+            CLIENT DURABILITY => ERR wrong number of arguments for 'client|durability' command
+        ",
+        );
+    }
 
     #[test]
     fn names_and_infos_hold_no_spaces() {

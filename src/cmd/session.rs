@@ -155,8 +155,8 @@ impl Session {
     }
     /// A session that keeps the place of this one while it is elsewhere. No command runs for it.
     pub fn stand_in(&mut self) -> Session {
-        let traffic = self.traffic;
-        Session { traffic, reply_mode: self.reply_mode, ..self.deputy() }
+        let (traffic, written, durability) = (self.traffic, self.written, self.durability);
+        Session { traffic, written, durability, reply_mode: self.reply_mode, ..self.deputy() }
     }
     /// The connection is closed: what others keep in the session's name is given up.
     pub fn discard(mut self, watched: &Watched<ClientInfo>) {

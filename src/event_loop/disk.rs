@@ -31,6 +31,9 @@ const RETRY: Duration = Duration::from_millis(100);
 /// So long what has come is gathered, if nobody waits for it: a write costs as much for one command as for a thousand.
 const GATHER: Duration = Duration::from_millis(1);
 const SYNC_EVERY: Duration = Duration::from_secs(1);
+/// What was written and not synced stays in memory, in case a sync fails. If it is more than this it is synced, whatever the
+/// policy says.
+const UNSYNCED_MAX: usize = 32 << 20;
 
 /// A real folder. The file that is written is kept open.
 pub struct Files {
@@ -181,7 +184,8 @@ impl Keeper {
         if hub.wanted() > hub.durable() {
             return Some(GATHER); // What somebody waits for stands behind a change that was not handed over yet.
         }
-        let is_due = hub.policy() == Policy::EverySec && log.wants_sync();
+        let is_timed = hub.policy() == Policy::EverySec || hub.wanted_soon() > hub.durable();
+        let is_due = is_timed && log.wants_sync();
         is_due.then(|| (SYNC_EVERY.saturating_sub(MonoNs::now().since(self.last_sync))).max(GATHER))
     }
 
@@ -191,8 +195,9 @@ impl Keeper {
             Message::GoOn { at, .. } | Message::Begin { at, .. } => {
                 let merge = std::mem::replace(&mut self.merge, Merge::new(0, at));
                 self.merge = merge.from(at);
+                self.cuts.clear(); // Of the log before this one: its base has it all.
+                (self.rotated, self.based) = (None, None);
                 self.opening = Some(message);
-                self.world.journal.publish(at - 1, at - 1);
             }
             Message::Rewrite { at, base } => self.cuts.push_back(Cut::Rewrite { at, base }),
             Message::Rotate { at } => self.cuts.push_back(Cut::Rotate { at }),
@@ -240,8 +245,9 @@ impl Keeper {
                 }
                 log.push(&group);
             });
-            log.keep_unsynced(self.world.journal.policy() != Policy::No);
+            log.set_sums(self.world.config.number(Id::AOF_CHECKSUM) != 0);
             log.write()?;
+            self.make_room();
             self.sync_if_due()?;
             self.publish();
             if end == u64::MAX || self.merge.next_number() < end {
@@ -259,8 +265,9 @@ impl Keeper {
         let is_due = match hub.policy() {
             Policy::Always => true,
             Policy::EverySec => now.since(self.last_sync) >= SYNC_EVERY,
-            Policy::No => false,
+            Policy::No => hub.wanted_soon() > log.durable() && now.since(self.last_sync) >= SYNC_EVERY,
         };
+        let is_due = is_due || log.unsynced_len() > UNSYNCED_MAX;
         let is_wanted = hub.wanted() > log.durable();
         if log.wants_sync() && (is_due || is_wanted || self.failure.is_some()) {
             log.sync()?;
@@ -269,6 +276,21 @@ impl Keeper {
             log.sync()?; // Nothing is left to be synced: what is written is durable.
         }
         Ok(())
+    }
+
+    /// What was handed over is written: if changes wait for that, they may go on.
+    fn make_room(&mut self) {
+        let hub = &self.world.journal;
+        hub.consume(self.merge.take_consumed());
+        if self.world.attention.is_backlogged() && hub.has_room() {
+            self.go_on();
+        }
+    }
+
+    /// Changes need not wait for the disk any more.
+    fn go_on(&self) {
+        self.world.attention.set_backlogged(false);
+        self.fleet.broadcast(|| Mail::Look);
     }
 
     /// Tells how far the log is, and wakes who waits for it.
@@ -302,6 +324,9 @@ impl Keeper {
         }
         self.world.journal.publish_failure(Some(text.clone()));
         self.world.attention.set_unwritable(true);
+        if self.world.attention.is_backlogged() {
+            self.go_on(); // To be refused: nobody knows how long it takes.
+        }
         self.failure = Some(text);
         if self.stops {
             log::warning(format_args!("Exiting with changes that could not be written to the AOF file."));

@@ -19,7 +19,7 @@ use crate::cmd::background;
 use crate::cmd::command::Woken;
 use crate::exec::base;
 use crate::exec::load::folder;
-use crate::journal::hub::{Base, Message};
+use crate::journal::hub::{Base, Durability, Message};
 use crate::keyspace::Keys;
 use crate::keyspace::events::Listener;
 use crate::ring::{Engine, Token};
@@ -49,9 +49,23 @@ impl<E: Engine> EventLoop<E> {
     pub(super) fn hand_over_records(&mut self) {
         if !self.local.ledger.is_empty() {
             let batch = self.local.ledger.take();
-            if !batch.is_empty() {
-                self.world.journal.submit(self.id.0 as usize, batch);
+            if !batch.is_empty() && self.world.journal.submit(self.id.0 as usize, batch) {
+                self.hold_changes();
             }
+        }
+    }
+
+    /// More waits to be written than may: commands that change data wait from now on, as in a pause. Whoever reads goes on.
+    #[cold]
+    fn hold_changes(&self) {
+        let attention = &self.world.attention;
+        if attention.is_backlogged() || attention.is_unwritable() {
+            return;
+        }
+        attention.set_backlogged(true);
+        self.world.journal.facts().delayed_syncs += 1;
+        if self.world.journal.has_room() {
+            attention.set_backlogged(false); // The thread was done in this moment, and may not have seen it.
         }
     }
 
@@ -60,7 +74,13 @@ impl<E: Engine> EventLoop<E> {
     pub(super) fn is_held_for_disk(&mut self, token: Token) -> bool {
         let Some(conn) = self.conns.get(token) else { return false };
         let (durability, written) = (conn.session.durability, conn.session.written);
-        if written == 0 || conn.life == Life::Broken || !self.world.journal.holds(durability, written) {
+        if written == 0 || conn.life == Life::Broken {
+            return false;
+        }
+        if !self.world.journal.holds(durability, written) {
+            if durability == Durability::EverySec {
+                self.world.journal.want_soon(written);
+            }
             return false;
         }
         self.undurable.held.push(token);
@@ -115,6 +135,7 @@ impl<E: Engine> EventLoop<E> {
         let begun = self.at_cut(now, |event_loop, at, base| {
             event_loop.world.keyspace.listeners.heed(Listener::Journal);
             event_loop.world.journal.set_on(true);
+            event_loop.world.attention.set_unlogged(false);
             event_loop.world.journal.send(Message::Begin { at, base: Some(base) });
         });
         if let Err(error) = begun {
@@ -128,6 +149,7 @@ impl<E: Engine> EventLoop<E> {
         world.safepoint.run(id, || {
             world.keyspace.listeners.forget(Listener::Journal);
             world.journal.set_on(false);
+            world.attention.set_unlogged(world.journal.is_promised());
             world.journal.send(Message::End { at: world.keyspace.order.next() });
         });
     }

@@ -34,7 +34,7 @@ use std::sync::PoisonError;
 /// See the module header. One per loop.
 #[derive(Default)]
 pub struct Parked {
-    /// Clients whose command waits for the end of a pause, in the order in which they came; some may be gone.
+    /// Clients whose command waits for the end of a pause, or for the disk to catch up, in the order in which they came; some may be gone.
     paused: Vec<Token>,
     alarms: BTreeSet<(WallMs, Token)>,
 }
@@ -94,7 +94,11 @@ impl Parked {
         if self.paused.is_empty() {
             return alarm;
         }
-        let pause_end = world.attention.paused(now).map_or(now, |(_, until)| until);
+        let pause_end = match world.attention.paused(now) {
+            Some((_, until)) => until,
+            None if world.attention.is_backlogged() => return alarm, // The journal's thread wakes us.
+            None => now,
+        };
         Some(alarm.map_or(pause_end, |at| at.min(pause_end)))
     }
     fn is_due(&self, now: WallMs) -> bool {
@@ -117,7 +121,7 @@ impl<E: Engine> EventLoop<E> {
         if self.world.attention.is_busy() {
             return; // Nothing may run. The end of the script is looked for every few milliseconds (`sleep_time`).
         }
-        if self.world.attention.paused(now).is_none() {
+        if self.world.attention.paused(now).is_none() && !self.world.attention.is_backlogged() {
             for token in std::mem::take(&mut self.parked.paused) {
                 self.wake(token, None);
             }

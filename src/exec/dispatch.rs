@@ -13,6 +13,7 @@ use crate::cmd::monitor;
 use crate::cmd::session::Session;
 use crate::cmd::table;
 use crate::cmd::world::World;
+use crate::journal::hub::Durability;
 use crate::keyspace::{Keys, Local};
 use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
@@ -50,6 +51,9 @@ const UNSAVED: ReplyError = ReplyError::text(
     "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may modify \
      the data set are disabled, because this instance is configured to report errors during writes if RDB snapshotting fails \
      (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error.",
+);
+const UNKEPT: ReplyError = ReplyError::text(
+    "MISCONF This connection wants its writes on disk (CLIENT DURABILITY), but there is no append-only file ('appendonly' is 'no').",
 );
 const LOADING: ReplyError = ReplyError::text("LOADING Redis is loading the dataset in memory");
 
@@ -146,6 +150,9 @@ impl Turn<'_> {
         {
             return Some(error);
         }
+        if self.world.attention.is_unlogged() && self.is_unkept(row, args, session) {
+            return Some(UNKEPT);
+        }
         (self.limit != 0 && self.is_short_of_memory(row, args, session)).then_some(OUT_OF_MEMORY)
     }
 
@@ -194,10 +201,19 @@ impl Turn<'_> {
         attention.is_lonely().then_some(NO_REPLICAS)
     }
 
-    /// Is a command with these flags held back by a pause?
+    /// Would the command change data, although nothing keeps it and the client wants that?
+    #[cold]
+    fn is_unkept(&self, row: &Command, args: &Args<'_>, session: &Session) -> bool {
+        let writes = flag::WRITE | if row.has(flag::ALONE) { flag::MAY_REPLICATE } else { 0 };
+        matches!(session.durability, Durability::EverySec | Durability::Fsync)
+            && flags_in_force(row, args, session, self.world) & writes != 0
+    }
+
+    /// Is a command with these flags held back by a pause, or by a disk that does not keep up?
     #[cold]
     pub(super) fn must_wait(&self, flags: u32) -> bool {
-        self.world.attention.holds_back(flags & (flag::WRITE | flag::MAY_REPLICATE) != 0, self.now)
+        let (attention, may_write) = (&self.world.attention, flags & (flag::WRITE | flag::MAY_REPLICATE) != 0);
+        may_write && attention.is_backlogged() || attention.holds_back(may_write, self.now)
     }
 
     /// A command is refused before it runs. Between MULTI and EXEC, the transaction fails with it; EXEC itself says so whether

@@ -154,7 +154,7 @@ impl Turn<'_> {
         }
         let batch = self.local.ledger.take();
         if !batch.is_empty() {
-            journal.submit(session.home.0 as usize, batch);
+            let _ = journal.submit(session.home.0 as usize, batch); // It is waited for right here.
         }
         let last = self.world.keyspace.order.next() - 1;
         journal.want(last);

@@ -71,6 +71,10 @@ impl Framer {
     pub fn is_empty(&self) -> bool {
         self.body.is_empty()
     }
+    /// Appends the batch to `out` without its line: there are readers that know commands only.
+    pub fn finish_bare(&mut self, out: &mut Vec<u8>) {
+        out.append(&mut self.body);
+    }
     /// Appends the batch to `out`, with its line. `synced`: the file's length that is known to be on the disk.
     pub fn finish(&mut self, synced: u64, out: &mut Vec<u8>) {
         let len = self.body.len() as u64;

@@ -33,9 +33,10 @@ pub struct Log<D> {
     framer: Framer,
     /// Batches that were not written yet.
     pending: Vec<u8>,
-    /// What was written and not synced. Not kept if nothing is ever synced.
+    /// What was written and not synced.
     unsynced: Vec<u8>,
-    keeps_unsynced: bool,
+    /// Batches get their line.
+    has_sums: bool,
     pushed: u64,
     framed: u64,
     written: u64,
@@ -77,7 +78,7 @@ impl<D: Disk> Log<D> {
             framer: Framer::default(),
             pending: Vec::new(),
             unsynced: Vec::new(),
-            keeps_unsynced: true,
+            has_sums: true,
             pushed: 0,
             framed: 0,
             written: 0,
@@ -123,15 +124,13 @@ impl<D: Disk> Log<D> {
     pub fn begin_at(&mut self, number: u64) {
         (self.pushed, self.framed, self.written, self.durable) = (number, number, number, number);
     }
-    /// Is what was written kept until it is synced? Off if nobody syncs.
-    pub fn keep_unsynced(&mut self, keeps: bool) {
-        if keeps && !self.keeps_unsynced {
-            self.is_doubtful = false;
-        }
-        self.keeps_unsynced = keeps;
-        if !keeps {
-            self.unsynced.clear();
-        }
+    /// Do batches get a line with their sum?
+    pub fn set_sums(&mut self, has_sums: bool) {
+        self.has_sums = has_sums;
+    }
+    /// Bytes that are kept in memory because they were not synced.
+    pub fn unsynced_len(&self) -> usize {
+        self.unsynced.len()
     }
 
     /// Goes on in the newest file, of which the first `good_len` bytes count; makes one if there is none.
@@ -181,7 +180,10 @@ impl<D: Disk> Log<D> {
             self.is_torn = false;
         }
         if !self.framer.is_empty() {
-            self.framer.finish(self.synced, &mut self.pending);
+            match self.has_sums {
+                true => self.framer.finish(self.synced, &mut self.pending),
+                false => self.framer.finish_bare(&mut self.pending),
+            }
             self.framed = self.pushed;
         }
         if !self.pending.is_empty() {
@@ -192,9 +194,7 @@ impl<D: Disk> Log<D> {
                 return outcome;
             }
             self.len += pending.len() as u64;
-            if self.keeps_unsynced {
-                self.unsynced.extend_from_slice(&pending);
-            }
+            self.unsynced.extend_from_slice(&pending);
             self.pending = pending;
             self.pending.clear(); // Its room is used again.
             self.pending.shrink_to(1 << 20);
@@ -229,7 +229,7 @@ impl<D: Disk> Log<D> {
             self.write_again()?;
         }
         if let Err(error) = self.disk.sync(&self.current) {
-            self.is_doubtful = self.keeps_unsynced;
+            self.is_doubtful = true;
             return Err(error);
         }
         self.synced = self.len;

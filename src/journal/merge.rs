@@ -21,6 +21,8 @@ pub struct Merge {
     next: u64,
     /// The loop that the last group came from.
     last: usize,
+    /// Bytes of groups that were shown or forgotten.
+    consumed: u64,
 }
 
 /// A group with its records: databases, and the commands in the protocol's form.
@@ -33,7 +35,7 @@ pub struct Merged<'m> {
 impl Merge {
     /// Groups from number `first` on, of so many loops.
     pub fn new(loops: usize, first: u64) -> Self {
-        Merge { queues: (0..loops).map(|_| VecDeque::new()).collect(), next: first, last: 0 }
+        Merge { queues: (0..loops).map(|_| VecDeque::new()).collect(), next: first, last: 0, consumed: 0 }
     }
     /// The number of the group that comes next.
     pub fn next_number(&self) -> u64 {
@@ -44,9 +46,7 @@ impl Merge {
         self.next = first;
         for queue in &mut self.queues {
             for queued in queue.iter_mut() {
-                while queued.batch.groups.get(queued.group).is_some_and(|group| group.number < first) {
-                    queued.skip();
-                }
+                self.consumed += queued.skip_to(first);
             }
             queue.retain(|queued| queued.group < queued.batch.groups.len());
         }
@@ -55,9 +55,7 @@ impl Merge {
     /// A loop hands over what it has. Groups from before the first one are nobody's business any more.
     pub fn push(&mut self, from: usize, batch: Batch) {
         let mut queued = Queued { batch, group: 0, record: 0, byte: 0 };
-        while queued.batch.groups.get(queued.group).is_some_and(|group| group.number < self.next) {
-            queued.skip();
-        }
+        self.consumed += queued.skip_to(self.next);
         if queued.group < queued.batch.groups.len() {
             self.queues[from].push_back(queued);
         }
@@ -72,12 +70,18 @@ impl Merge {
             }
             let queue = &mut self.queues[self.last];
             let Some(front) = queue.front_mut() else { return };
-            visit(front.take());
+            let group = front.take();
+            self.consumed += group.bytes.len() as u64;
+            visit(group);
             self.next += 1;
             if front.group == front.batch.groups.len() {
                 queue.pop_front();
             }
         }
+    }
+    /// Bytes of groups that were shown or forgotten since the last call.
+    pub fn take_consumed(&mut self) -> u64 {
+        std::mem::take(&mut self.consumed)
     }
     /// Is nothing left that waits for a gap to be filled?
     pub fn is_empty(&self) -> bool {
@@ -89,8 +93,13 @@ impl Queued {
     fn number(&self) -> u64 {
         self.batch.groups[self.group].number
     }
-    fn skip(&mut self) {
-        self.take();
+    /// Forgets groups from before number `first`. Returns their bytes.
+    fn skip_to(&mut self, first: u64) -> u64 {
+        let begin = self.byte;
+        while self.batch.groups.get(self.group).is_some_and(|group| group.number < first) {
+            self.take();
+        }
+        (self.byte - begin) as u64
     }
     fn take(&mut self) -> Merged<'_> {
         let group = self.batch.groups[self.group];
@@ -144,5 +153,8 @@ mod tests {
         assert_eq!(drained(&mut merge, u64::MAX), [9, 10]);
         assert!(merge.is_empty());
         assert_eq!(merge.next_number(), 11);
+        let len = |number: u64| if number < 10 { 11 } else { 12 };
+        assert_eq!(merge.take_consumed(), (3..=10).map(len).sum(), "what was forgotten counts, too");
+        assert_eq!(merge.take_consumed(), 0);
     }
 }

@@ -73,6 +73,10 @@ fn a_client_has_name_library_and_flags() {
         CLIENT SETINFO LIB-VER 1.0    => OK
         CLIENT SETINFO LIB-X 1        => ERR Unrecognized option 'LIB-X'
         CLIENT INFO                   => '…name=me…lib-name=lib lib-ver=1.0…'
+        CLIENT DURABILITY none        => OK
+        CLIENT DURABILITY default     => OK
+        CLIENT DURABILITY fsync       => ERR CLIENT DURABILITY EVERYSEC and FSYNC need an append-only file, but 'appendonly' is 'no'.
+        CLIENT DURABILITY maybe       => ERR syntax error
         CLIENT NO-EVICT on            => OK
         CLIENT NO-TOUCH on            => OK
         CLIENT NO-EVICT maybe         => ERR syntax error

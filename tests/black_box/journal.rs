@@ -389,3 +389,88 @@ fn a_full_disk_refuses_writes_until_there_is_room() {
     let server = start(dir.path(), &[]);
     assert_eq!(server.client().run("GET k").text(), "back");
 }
+
+/// Waits until everything that was written is on the disk, or is not.
+fn wait_for_pending(client: &mut Client, wanted: &str) {
+    let started = Instant::now();
+    while info(client, "aof_pending_bio_fsync") != wanted {
+        assert!(started.elapsed() < PATIENCE, "aof_pending_bio_fsync is not {wanted}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn a_client_chooses_when_its_writes_are_answered() {
+    let dir = folder();
+    let server = start(dir.path(), &["--appendfsync", "no"]);
+    let (mut client, mut strict) = (server.client(), server.client());
+    let write = |client: &mut Client| assert_eq!(client.run("SET k v").to_string(), "OK");
+    assert_eq!(strict.run("CLIENT DURABILITY fsync").to_string(), "OK");
+    for _ in 0..5 {
+        write(&mut client);
+        wait_for_pending(&mut client, "1"); // Nobody syncs it.
+        write(&mut strict);
+        assert_eq!(info(&mut client, "aof_pending_bio_fsync"), "0", "it was answered behind the sync");
+    }
+    for line in ["MULTI", "SET k 1", "EXEC", "EVAL \"return redis.call('INCR', 'k')\" 0", "LPUSH l a"] {
+        assert!(!strict.run(line).is_error(), "{line}");
+    }
+    assert_eq!(info(&mut client, "aof_pending_bio_fsync"), "0", "transactions and scripts, too");
+    // Somebody else's push serves a client that waits: what it hears has to be on the disk as well.
+    strict.send(b"BLPOP queue 0\r\n");
+    wait_for_blocked(&mut client);
+    assert_eq!(client.run("RPUSH queue a").int(), 1);
+    assert_eq!(strict.reply_within(PATIENCE).expect("it is served").items()[1].text(), "a");
+    assert_eq!(info(&mut client, "aof_pending_bio_fsync"), "0");
+    assert_eq!(client.run("CLIENT DURABILITY everysec").to_string(), "OK");
+    write(&mut client);
+    wait_for_pending(&mut client, "0");
+    assert_eq!(strict.run("RESET").to_string(), "RESET");
+    write(&mut strict);
+    wait_for_pending(&mut strict, "1");
+}
+
+fn wait_for_blocked(client: &mut Client) {
+    let started = Instant::now();
+    while !client.run("INFO clients").text().contains("blocked_clients:1") {
+        assert!(started.elapsed() < PATIENCE, "nobody waits");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn writes_that_were_to_be_kept_are_refused_without_a_log() {
+    let dir = folder();
+    let server = start(dir.path(), &[]);
+    let (mut client, mut strict) = (server.client(), server.client());
+    assert_eq!(strict.run("CLIENT DURABILITY fsync").to_string(), "OK");
+    assert_eq!(strict.run("SET k 1").to_string(), "OK");
+    assert_eq!(client.run("CONFIG SET appendonly no").to_string(), "OK");
+    for line in ["SET k 2", "EVAL \"return redis.call('INCR', 'k')\" 0"] {
+        assert!(strict.run(line).to_string().contains("MISCONF This connection wants its writes on disk"), "{line}");
+        assert!(!client.run(line).is_error(), "others go on");
+    }
+    assert_eq!(strict.run("GET k").text(), "3");
+    ["MULTI", "SET k 4"].iter().for_each(|line| drop(strict.run(line)));
+    assert!(strict.run("EXEC").is_error(), "a transaction that writes is refused as well");
+    assert_eq!(client.run("CONFIG SET appendonly yes").to_string(), "OK");
+    assert_eq!(strict.run("SET k 5").to_string(), "OK");
+    assert_eq!(client.run("CONFIG SET appendonly no").to_string(), "OK");
+    assert_eq!(strict.run("CLIENT DURABILITY none").to_string(), "OK");
+    assert_eq!(strict.run("SET k 6").to_string(), "OK");
+}
+
+#[test]
+fn a_log_without_sums_holds_nothing_but_commands() {
+    let dir = folder();
+    let server = start(dir.path(), &["--aof-checksum", "no"]);
+    assert_eq!(server.client().run("SET k v").to_string(), "OK");
+    stop(server);
+    let text = fs::read_to_string(newest(dir.path())).expect("a log");
+    assert!(!text.contains('#') && text.contains("SET"), "{text}");
+    let server = start(dir.path(), &[]);
+    assert_eq!(server.client().run("SET l w").to_string(), "OK");
+    stop(server);
+    assert!(fs::read_to_string(newest(dir.path())).expect("a log").contains("#SUM:"), "sums may begin at any time");
+    assert_eq!(start(dir.path(), &[]).client().run("EXISTS k l").int(), 2);
+}
