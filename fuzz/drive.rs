@@ -12,6 +12,9 @@ use ringdb::base::glob;
 use ringdb::base::num::{f64_text, parse_f64, parse_i64, parse_memory, parse_u64_lax};
 use ringdb::base::words::split_owned;
 use ringdb::cmd::{keyspec, permission, table};
+use ringdb::journal::check::{Refusal, check};
+use ringdb::journal::manifest::Manifest;
+use ringdb::journal::replay::Commands;
 use ringdb::persist::decode::{self, Limits as Forms, Loaded, Setting};
 use ringdb::persist::digest::Digest;
 use ringdb::persist::encode::{self, View};
@@ -25,6 +28,7 @@ use ringdb::value::bitfield::{Field, Overflow};
 use ringdb::value::long_double::{LongDouble, Parsed};
 use ringdb::value::object::Object;
 use ringdb::value::{hash, list, set, zset};
+use std::io::Cursor;
 
 const BULK_LEN_MAX: u64 = 100_000;
 
@@ -466,5 +470,39 @@ fn same(view: View<'_>, limits: &Forms) {
             }
             Err(fault) => panic!("what was written cannot be read: {fault}"),
         }
+    }
+}
+
+/// A log is refused, or its good part is whole: it is made of commands, and looked through again it is good to its end.
+pub fn journal(data: &[u8]) {
+    let verdict = match check(Cursor::new(data), data.len() as u64) {
+        Ok(verdict) => verdict,
+        Err(Refusal::Damaged { offset }) => return assert!(offset <= data.len() as u64),
+        Err(Refusal::Io(error)) => panic!("nothing fails here: {error}"),
+    };
+    assert_eq!(verdict.good_len + verdict.lost_len, data.len() as u64);
+    let good = &data[..verdict.good_len as usize];
+    let mut commands = Commands::new(good);
+    let mut buf = Vec::new();
+    while let Ok(Some(parts)) = commands.read() {
+        parts.items.iter().enumerate().for_each(|(index, _)| buf.extend_from_slice(parts.get(index)));
+    }
+    assert!(buf.len() <= good.len());
+    match check(Cursor::new(good), good.len() as u64) {
+        Ok(again) => assert_eq!((again.good_len, again.lost_len), (good.len() as u64, 0)),
+        Err(refusal) => panic!("what was good is refused: {refusal:?}"),
+    }
+}
+
+/// A manifest is refused with the line, or written again it means the same.
+pub fn manifest(data: &[u8]) {
+    match Manifest::parse(data) {
+        Ok(manifest) => {
+            let again = Manifest::parse(manifest.format().as_bytes());
+            let parts = |manifest: &Manifest| manifest.parts().cloned().collect::<Vec<_>>();
+            assert_eq!(again.as_ref().map(parts), Ok(parts(&manifest)));
+            assert_eq!(again.map(|again| again.history), Ok(manifest.history));
+        }
+        Err(invalid) => assert!(invalid.line <= data.iter().filter(|&&byte| byte == b'\n').count() + 1),
     }
 }

@@ -93,3 +93,13 @@ fn snapshots_of_the_corpus_are_read_or_refused() {
 fn payloads_of_the_corpus_are_read_or_refused() {
     replay("dumped", drive::dumped);
 }
+
+#[test]
+fn logs_of_the_corpus_are_refused_or_whole() {
+    replay("journal", drive::journal);
+}
+
+#[test]
+fn manifests_of_the_corpus_are_refused_or_mean_the_same() {
+    replay("manifest", drive::manifest);
+}

@@ -67,7 +67,8 @@ impl Store {
         loop {
             let guard = self.seat.pin();
             let (space, all, events, ledger) = (&self.space, &self.stats, &self.local.events, &self.local.ledger);
-            let run = Run { space, guard: &guard, all, stats: &all[0], events, ledger, now };
+            let recency = &self.local.recency;
+            let run = Run { space, guard: &guard, all, stats: &all[0], events, ledger, recency, now };
             self.local.expiry.run(run, budget);
             guard.flush();
             if self.local.expiry.sleep_time(now, true).is_none_or(|time| !time.is_zero()) {
@@ -115,7 +116,8 @@ fn pauses() {
         let guard = store.seat.pin();
         let (space, all) = (&store.space, &store.stats);
         let (events, ledger) = (&store.local.events, &store.local.ledger);
-        let run = Run { space, guard: &guard, all, stats: &all[0], events, ledger, now };
+        let recency = &store.local.recency;
+        let run = Run { space, guard: &guard, all, stats: &all[0], events, ledger, recency, now };
         pauses.push(timed(|| {
             store.local.expiry.run(run, BUDGET);
         }));

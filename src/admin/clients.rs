@@ -186,6 +186,10 @@ pub struct Traffic {
 }
 
 impl ClientInfo {
+    /// A client in no list: whoever runs the commands of a journal.
+    pub fn unseen(home: LoopId, now: WallMs) -> Arc<Self> {
+        Arc::new(ClientInfo::new(ClientId(0), home, -1, Endpoints::Unix("journal".into()), now))
+    }
     /// A fresh client in database 0.
     pub fn new(id: ClientId, home: LoopId, fd: i32, endpoints: Endpoints, now: WallMs) -> Self {
         ClientInfo {

@@ -269,7 +269,7 @@ pub const PARAMS: &[Param] = &[
     param("aof-load-truncated", Bool, "yes").works(),
     param("aof-rewrite-incremental-fsync", Bool, "yes"),
     param("aof-timestamp-enabled", Bool, "no").works(),
-    param("aof-use-rdb-preamble", Bool, "yes"),
+    param("aof-use-rdb-preamble", Bool, "yes").works(),
     param("aof-rewrite-cpulist", Text, "").alias("aof_rewrite_cpulist").at_start_own(),
     param("appenddirname", FileName, "appendonlydir").at_start().works(),
     param("appendfilename", FileName, "appendonly.aof").at_start().works(),
@@ -330,7 +330,10 @@ pub const PARAMS: &[Param] = &[
     param("oom-score-adj-values", Kind::OomScores, "0 200 800").works(),
     param("proc-title-template", Kind::Title, "{title} {listen-addr} {server-mode}"),
     param("propagation-error-behavior", Enum(&["ignore", "panic", "panic-on-replicas"]), "ignore"),
-    param("rdb-del-sync-files", Bool, "no"),
+    // Files for replicas and of primaries are never made: nothing is there that would have to be deleted.
+    param("rdb-del-sync-files", Bool, "no").works(),
+    // 10: Redis 7.0 reads it; 11: 7.2; 12: 7.4 and 8.
+    param("rdb-save-version", Int { min: 10, max: 12 }, "10").works(),
     param("rdb-save-incremental-fsync", Bool, "yes"),
     param("rdbchecksum", Bool, "yes").at_start().works(),
     param("rdbcompression", Bool, "yes").works(),
@@ -419,7 +422,7 @@ pub const PARAMS: &[Param] = &[
     param("max-new-connections-per-cycle", Int { min: 1, max: 1000 }, "10"),
     param("max-new-tls-connections-per-cycle", Int { min: 1, max: 1000 }, "1"),
     param("prefetch-batch-max-size", Int { min: 0, max: 128 }, "16"),
-    param("rdb-key-save-delay", Int { min: i32::MIN as i64, max: INT_MAX }, "0").hidden(),
+    param("rdb-key-save-delay", Int { min: i32::MIN as i64, max: INT_MAX }, "0").hidden().works(),
     param("req-res-logfile", Text, "").at_start().hidden(),
     param("use-exit-on-panic", Bool, "no").hidden(),
 ];
@@ -465,6 +468,8 @@ impl Id {
     pub const SHUTDOWN_ON_SIGTERM: Id = id("shutdown-on-sigterm");
     pub const STOP_WRITES_ON_BGSAVE_ERROR: Id = id("stop-writes-on-bgsave-error");
     pub const DBFILENAME: Id = id("dbfilename");
+    pub const RDB_KEY_SAVE_DELAY: Id = id("rdb-key-save-delay");
+    pub const RDB_SAVE_VERSION: Id = id("rdb-save-version");
     pub const RDBCOMPRESSION: Id = id("rdbcompression");
     pub const RDBCHECKSUM: Id = id("rdbchecksum");
     pub const PIDFILE: Id = id("pidfile");

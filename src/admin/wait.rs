@@ -85,6 +85,11 @@ impl WaitWord {
         // It may be over already: the client has gone meanwhile.
         let _ = self.change(word | SERVED, OVER) || self.change(word | AGAIN, OVER);
     }
+    /// The wait that is open, if there is one. Only its own loop calls this.
+    pub fn present(&self) -> Option<Ticket> {
+        let word = self.0.load(Ordering::Acquire);
+        (word & PHASE == OPEN).then_some(Ticket(word >> 2))
+    }
     /// Ends the wait, unless it is over or somebody runs its command at this moment. True: the caller has ended it.
     pub fn try_end(&self) -> bool {
         let seen = self.0.load(Ordering::Acquire);

@@ -109,6 +109,14 @@ pub enum Mutation {
     TouchWithoutFence,
     /// order: a stripe is given back Relaxed.
     StripeRelaxed,
+    /// handover: a writer does not hand over what it changes.
+    HandoverSkipped,
+    /// handover: whoever has encoded an entry gives it to the snapshot, claimed or not.
+    ClaimIgnored,
+    /// handover: an entry is claimed before it is encoded.
+    ClaimedFirst,
+    /// entry: new entries are born in an era before the present one.
+    BornBefore,
     /// mailbox: no fence in `send` (S2).
     SendWithoutFence,
     /// mailbox: no fence in `prepare_sleep` (L2).

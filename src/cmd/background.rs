@@ -18,6 +18,7 @@
 //!
 //! The append-only file is written anew in the same way: what is taken becomes its base, and the log goes on behind the cut.
 
+use super::base;
 use super::restore::{form, view};
 use super::snapshot::{self, Writer};
 use super::world::World;
@@ -25,15 +26,16 @@ use crate::admin::log;
 use crate::admin::params::Id;
 use crate::base::clock::{MonoNs, WallMs, wall_micros};
 use crate::base::ids::DbIndex;
-use crate::base::sync::{AtomicBool, AtomicUsize, Ordering};
+use crate::base::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::keyspace::Keys;
 use crate::keyspace::events::Listener;
-use crate::keyspace::handover::Taker;
+use crate::keyspace::handover::{Taker, take};
+use crate::keyspace::recency::Recency;
 use crate::persist::lent::{LARGE, Lent};
-use crate::persist::record::{self, About};
+use crate::persist::record::{self, About, Use};
 use crate::persist::wire::Sink;
 use crate::persist::{Form, frame};
-use crate::table::entry::begin_era;
+use crate::table::entry::{ERA_COUNT, begin_era, era};
 use crate::table::{Entry, Payload, Table, Walk, Walked};
 use smallvec::SmallVec;
 use std::borrow::Cow;
@@ -62,7 +64,8 @@ const RETRY_S: u64 = 5;
 
 /// What the writer thread is told.
 enum Message {
-    Piece(Vec<u8>),
+    /// Encoded entries, and how many they are.
+    Piece(Vec<u8>, u64),
     Large(Box<Large>),
     End,
     BreakOff,
@@ -73,12 +76,13 @@ struct Large {
     db: DbIndex,
     name: Box<[u8]>,
     expires_at: Option<WallMs>,
+    usage: Option<Use>,
     lent: Lent,
 }
 
 impl Large {
     fn put(self, out: &mut impl Sink, form: Form) {
-        let about = About { name: Cow::Borrowed(&self.name), expires_at: self.expires_at, usage: None };
+        let about = About { name: Cow::Borrowed(&self.name), expires_at: self.expires_at, usage: self.usage };
         frame::put_select(out, self.db.0 as usize);
         self.lent.put(out, &about, form);
     }
@@ -88,6 +92,7 @@ impl Large {
 #[derive(Default)]
 struct Piece {
     bytes: Vec<u8>,
+    count: u64,
     table: Option<usize>,
 }
 
@@ -95,14 +100,21 @@ struct Piece {
 #[derive(Clone, Debug)]
 enum Purpose {
     Save,
-    /// The base of the append-only file, under this path until then.
-    Base(PathBuf),
+    /// The base of the append-only file, under this path until then; as a snapshot, or in commands.
+    Base {
+        aside: PathBuf,
+        is_rdb: bool,
+    },
 }
 
 /// A snapshot that is being taken.
 pub struct Snapshot {
     era: u32,
     form: Form,
+    /// It says how recently keys were used.
+    tells_use: bool,
+    /// It is commands.
+    is_plain: bool,
     /// Databases with something in them, and the ids of their tables.
     tables: Vec<(DbIndex, u64)>,
     /// The next shard that nobody has taken, counted through all tables, and how many are finished.
@@ -116,6 +128,8 @@ pub struct Snapshot {
     shared: Mutex<Piece>,
     writer: Sender<Message>,
     is_broken_off: AtomicBool,
+    /// `rdb-key-save-delay`, an i64.
+    delay_micros: AtomicU64,
     /// Changes up to the cut.
     changes: u64,
     purpose: Purpose,
@@ -136,6 +150,8 @@ pub struct Background {
     stages: Mutex<Stages>,
     /// BGSAVE SCHEDULE: as soon as it may.
     is_scheduled: AtomicBool,
+    /// Eras since all entries were of the present one.
+    unsettled: AtomicU32,
 }
 
 impl Snapshot {
@@ -144,42 +160,56 @@ impl Snapshot {
     }
     /// Gives a piece to the writer.
     fn send(&self, piece: &mut Piece) {
-        let bytes = std::mem::take(&mut piece.bytes);
+        let (bytes, count) = (std::mem::take(&mut piece.bytes), std::mem::take(&mut piece.count));
         piece.table = None;
         if !bytes.is_empty() {
             self.pending.fetch_add(bytes.len(), Ordering::Relaxed);
-            let _ = self.writer.send(Message::Piece(bytes)); // A writer that has failed is gone.
+            let _ = self.writer.send(Message::Piece(bytes, count)); // A writer that has failed is gone.
         }
     }
     /// Encodes an entry of table `index` into `piece`, if nobody has. True: it was taken.
-    fn put(&self, piece: &mut Piece, index: usize, entry: Entry<'_>) -> bool {
+    fn put(&self, piece: &mut Piece, index: usize, entry: Entry<'_>, recency: &Recency) -> bool {
         if entry.era() == self.era {
             return false;
         }
-        if let Some(is_taken) = self.lend(index, entry) {
+        if let Some(is_taken) = self.lend(index, entry, recency) {
             return is_taken;
         }
-        let mark = piece.bytes.len();
-        if piece.table != Some(index) {
-            frame::put_select(&mut piece.bytes, self.tables[index].0.0 as usize);
+        let (mark, out) = (piece.bytes.len(), &mut piece.bytes);
+        let is_new = piece.table != Some(index);
+        let db = self.tables[index].0;
+        match is_new {
+            true if self.is_plain => base::put_select(out, db),
+            true => frame::put_select(out, db.0 as usize),
+            false => {}
         }
-        let about = About { name: Cow::Borrowed(entry.key()), expires_at: entry.expires_at(), usage: None };
-        let is_taken = view(entry, |view| {
-            record::put(&mut piece.bytes, &about, view, self.form);
-            entry.claim(self.era) // Behind the encoding, and under the collection's lock.
+        // The claim comes behind the encoding, and under the collection's lock.
+        let is_taken = take(entry, self.era, |claim| {
+            if self.is_plain {
+                return base::put(out, entry, claim);
+            }
+            let usage = self.tells_use.then(|| snapshot::usage(recency, entry));
+            let about = About { name: Cow::Borrowed(entry.key()), expires_at: entry.expires_at(), usage };
+            view(entry, |view| {
+                record::put(out, &about, view, self.form);
+                claim()
+            })
         });
-        if is_taken == Some(true) {
-            piece.table = Some(index);
-            return true;
+        if is_taken {
+            (piece.table, piece.count) = (Some(index), piece.count + 1);
+        } else {
+            piece.bytes.truncate(mark);
         }
-        piece.bytes.truncate(mark);
-        false
+        is_taken
     }
     /// Gives a large value to the writer, if nobody has. None: it is not large, or was removed.
-    fn lend(&self, index: usize, entry: Entry<'_>) -> Option<bool> {
+    fn lend(&self, index: usize, entry: Entry<'_>, recency: &Recency) -> Option<bool> {
+        if self.is_plain {
+            return None; // Commands are made at once.
+        }
         match entry.payload() {
             Payload::Blob(text) if text.len() >= LARGE => {
-                Some(self.give(index, entry, Lent::of_text(text.clone(), self.form)))
+                Some(self.give(index, entry, recency, Lent::of_text(text.clone(), self.form)))
             }
             Payload::Object(object) => {
                 if object.read()?.memory(SAMPLES) < LARGE {
@@ -187,17 +217,18 @@ impl Snapshot {
                 }
                 let mut lock = object.write()?;
                 let lent = Lent::of(&mut lock, self.form)?;
-                Some(self.give(index, entry, lent)) // It claims under the collection's lock.
+                Some(self.give(index, entry, recency, lent)) // It claims under the collection's lock.
             }
             _ => None,
         }
     }
-    fn give(&self, index: usize, entry: Entry<'_>, lent: Lent) -> bool {
+    fn give(&self, index: usize, entry: Entry<'_>, recency: &Recency, lent: Lent) -> bool {
+        let usage = self.tells_use.then(|| snapshot::usage(recency, entry));
         let (db, name, expires_at) = (self.tables[index].0, entry.key().into(), entry.expires_at());
         let is_taken = entry.claim(self.era);
         if is_taken {
             self.lent.fetch_add(1, Ordering::Relaxed);
-            let _ = self.writer.send(Message::Large(Box::new(Large { db, name, expires_at, lent }))); // As above.
+            let _ = self.writer.send(Message::Large(Box::new(Large { db, name, expires_at, usage, lent }))); // As above.
         }
         is_taken
     }
@@ -211,7 +242,7 @@ impl Snapshot {
 }
 
 impl Taker for Snapshot {
-    fn take(&self, table: u64, entry: Entry<'_>) {
+    fn take(&self, table: u64, entry: Entry<'_>, recency: &Recency) {
         if entry.era() == self.era || self.is_broken_off.load(Ordering::Relaxed) {
             return;
         }
@@ -220,7 +251,7 @@ impl Taker for Snapshot {
             std::thread::sleep(Duration::from_micros(200)); // The writer takes it down, or is gone and sets it to 0.
         }
         let mut piece = self.lock_shared();
-        self.put(&mut piece, index, entry);
+        self.put(&mut piece, index, entry, recency);
         if piece.bytes.len() >= PIECE_LEN {
             self.send(&mut piece);
         }
@@ -236,7 +267,8 @@ pub fn begin(world: &World, keys: &Keys<'_>) -> io::Result<()> {
 /// Begins to take what is to become the base of the append-only file, at this path for now. The caller is inside the safepoint.
 /// Errors: the file, the thread, or a snapshot is being taken.
 pub fn begin_base(world: &World, keys: &Keys<'_>, aside: PathBuf) -> io::Result<()> {
-    begin_for(world, keys, Purpose::Base(aside))
+    let is_rdb = world.config.number(Id::AOF_USE_RDB_PREAMBLE) != 0;
+    begin_for(world, keys, Purpose::Base { aside, is_rdb })
 }
 
 fn begin_for(world: &World, keys: &Keys<'_>, purpose: Purpose) -> io::Result<()> {
@@ -246,25 +278,31 @@ fn begin_for(world: &World, keys: &Keys<'_>, purpose: Purpose) -> io::Result<()>
     let form = form(&world.config);
     let path = match &purpose {
         Purpose::Save => snapshot::path(world),
-        Purpose::Base(aside) => aside.clone(),
+        Purpose::Base { aside, .. } => aside.clone(),
     };
     let is_save = matches!(purpose, Purpose::Save);
-    let mut file = Writer::begin(world, &path)?;
-    let mut head = snapshot::head(world, keys.now.0 / 1000, form);
+    let is_plain = matches!(purpose, Purpose::Base { is_rdb: false, .. });
+    let mut file = if is_plain { Writer::begin_plain(world, &path)? } else { Writer::begin(world, &path)? };
+    let mut head = if is_plain { base::head(world) } else { snapshot::head(world, keys.now.0 / 1000, form) };
     let (mut tables, mut total) = (Vec::new(), 0);
     for db in (0..world.keyspace.db_count()).map(|db| DbIndex(db as u16)) {
         let keys = keys.on(db);
         if let Some(table) = keys.table().filter(|_| keys.count() > 0) {
-            frame::put_select(&mut head, db.0 as usize);
-            frame::put_resize(&mut head, keys.count(), keys.volatile_count());
+            if !is_plain {
+                frame::put_select(&mut head, db.0 as usize);
+                frame::put_resize(&mut head, keys.count(), keys.volatile_count());
+            }
             tables.push((db, table.id()));
             total += keys.count() as u64;
         }
     }
+    world.background.settle_eras(world, keys);
     let (writer, messages) = channel();
     let snapshot = Arc::new(Snapshot {
         era: begin_era(),
         form,
+        tells_use: snapshot::tells_use(world),
+        is_plain,
         tables,
         next: AtomicUsize::new(0),
         finished: AtomicUsize::new(0),
@@ -273,6 +311,7 @@ fn begin_for(world: &World, keys: &Keys<'_>, purpose: Purpose) -> io::Result<()>
         shared: Mutex::default(),
         writer,
         is_broken_off: AtomicBool::new(false),
+        delay_micros: AtomicU64::new(world.config.number(Id::RDB_KEY_SAVE_DELAY) as u64),
         changes: snapshot::changes(world),
         purpose,
         outcome: Mutex::default(),
@@ -300,8 +339,9 @@ fn begin_for(world: &World, keys: &Keys<'_>, purpose: Purpose) -> io::Result<()>
 fn write(snapshot: &Snapshot, messages: &Receiver<Message>, mut file: Writer) {
     let outcome = loop {
         match messages.recv() {
-            Ok(Message::Piece(bytes)) => {
+            Ok(Message::Piece(bytes, count)) => {
                 let written = file.write(&bytes);
+                delay(snapshot, count);
                 snapshot.pending.fetch_sub(bytes.len(), Ordering::Relaxed);
                 if written.is_err() {
                     break written;
@@ -360,6 +400,21 @@ impl Sink for Outlet<'_> {
     }
 }
 
+/// `rdb-key-save-delay`: the writer takes its time, in microseconds per key, or once per so many keys if it is negative. It
+/// may be changed meanwhile.
+fn delay(snapshot: &Snapshot, count: u64) {
+    let started = MonoNs::now();
+    while !snapshot.is_broken_off.load(Ordering::Relaxed) {
+        let micros = snapshot.delay_micros.load(Ordering::Relaxed) as i64;
+        let wanted = if micros >= 0 { count.saturating_mul(micros as u64) } else { count / micros.unsigned_abs() };
+        let left = Duration::from_micros(wanted).saturating_sub(MonoNs::now().since(started));
+        if left.is_zero() {
+            return;
+        }
+        std::thread::sleep(left.min(Duration::from_millis(1)));
+    }
+}
+
 impl Background {
     fn lock(&self) -> MutexGuard<'_, Stages> {
         self.stages.lock().unwrap_or_else(PoisonError::into_inner)
@@ -375,16 +430,29 @@ impl Background {
     /// Takes note of the end of the writer, if it has ended. Whoever asks how the last save went calls it first.
     pub fn settle(&self, world: &World) {
         let mut stages = self.lock();
+        if let Some(snapshot) = &stages.writing {
+            let micros = world.config.number(Id::RDB_KEY_SAVE_DELAY) as u64;
+            snapshot.delay_micros.store(micros, Ordering::Relaxed);
+        }
         let take = |snapshot: &Arc<Snapshot>| snapshot.outcome.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(outcome) = stages.writing.as_ref().and_then(take) else { return };
         let ended = stages.writing.take();
         let changes = ended.as_ref().map_or(0, |snapshot| snapshot.changes);
         drop(stages);
-        if let Some(Purpose::Base(aside)) = ended.map(|snapshot| snapshot.purpose.clone()) {
+        if let Some(Purpose::Base { aside, is_rdb }) = ended.map(|snapshot| snapshot.purpose.clone()) {
+            let is_cut_short = outcome.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted);
             if outcome.is_err() {
                 self.break_off(world);
             }
-            return world.journal.take_base(&aside, outcome);
+            if is_cut_short && !world.journal.is_on() {
+                world.journal.facts().rewriting_since = None; // The log has ended meanwhile.
+                return;
+            }
+            world.journal.take_base(&aside, is_rdb, outcome);
+            if is_cut_short {
+                world.journal.schedule(); // What it was to hold is gone; there is less to be written now.
+            }
+            return;
         }
         let now = WallMs(wall_micros() / 1000);
         match outcome {
@@ -436,8 +504,25 @@ impl Background {
         snapshot.send(&mut piece);
         world.saves.progress(count);
     }
+    /// A snapshot begins. If too many in a row were broken off, the oldest entries are of an era that is about to come back:
+    /// then all are brought into the present one. The caller is inside the safepoint.
+    /// Cost: a walk over everything, once in some four thousand snapshots that were broken off.
+    fn settle_eras(&self, world: &World, keys: &Keys<'_>) {
+        if self.unsettled.fetch_add(1, Ordering::Relaxed) + 2 < ERA_COUNT {
+            return;
+        }
+        let present = era();
+        for db in (0..world.keyspace.db_count()).map(|db| DbIndex(db as u16)) {
+            let Ok(()) = snapshot::each(&keys.on(db), |entry| {
+                entry.claim(present);
+                Ok::<(), std::convert::Infallible>(())
+            });
+        }
+        self.unsettled.store(1, Ordering::Relaxed);
+    }
     /// Everything is taken.
     fn finish(&self, world: &World, snapshot: &Snapshot) {
+        self.unsettled.store(0, Ordering::Relaxed); // All entries were taken, or are new.
         snapshot.send(&mut snapshot.lock_shared());
         self.lock().walking = None;
         over(world);
@@ -516,7 +601,8 @@ fn step(snapshot: &Snapshot, keys: &Keys<'_>, mut place: Place, at: &mut Option<
         entry.prefetch(); // So that the waits for memory overlap.
         met.push(entry);
     });
-    let count = met.into_iter().filter(|&entry| snapshot.put(piece, place.table, entry)).count() as u64;
+    let count =
+        met.into_iter().filter(|&entry| snapshot.put(piece, place.table, entry, &keys.local.recency)).count() as u64;
     if matches!(walked, Walked::More | Walked::ShardAgain) {
         *at = Some(place);
     }

@@ -98,6 +98,9 @@ impl<'a> Cx<'a> {
     }
 }
 
+/// Something that may take long, for a thread of its own.
+pub type Errand = Box<dyn FnOnce() + Send>;
+
 /// What commands changed; handed over at the end of the turn.
 #[derive(Default)]
 pub struct Effects {
@@ -140,6 +143,8 @@ pub struct Effects {
     pub journal_switch: Option<bool>,
     /// The command that has just returned `Flow::Park` waits until this change is on the disk.
     pub awaited: Option<u64>,
+    /// What the command that has just returned `Flow::Park` waits for: a thread does it, and then the command runs again.
+    pub errand: Option<Errand>,
     /// Users have changed: who may not listen any more to what it listens to is to be closed, on all loops.
     pub are_users_changed: bool,
 }

@@ -41,7 +41,6 @@ const NO_OPS: &[(&str, usize)] = &[
     ("pause-cron", 3),
     ("replybuffer", 4),
     ("set-disable-deny-scripts", 3),
-    ("set-skip-checksum-validation", 3),
 ];
 
 /// Runs a subcommand for tests.
@@ -70,6 +69,10 @@ fn debug(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         (b"listpack", 3) => describe(cx, args, "listpack")?,
         (b"log", 3) => {
             log::write(Level::Warning, format_args!("DEBUG LOG: {}", String::from_utf8_lossy(args.get(2))));
+            cx.reply.ok();
+        }
+        (b"set-skip-checksum-validation", 3) => {
+            cx.world.skips_checksums.store(parse_i64(args.get(2)).unwrap_or(0) as u32, Ordering::Relaxed);
             cx.reply.ok();
         }
         (b"object", 3..=4) => object(cx, args)?,

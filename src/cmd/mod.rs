@@ -5,6 +5,7 @@
 pub mod alone;
 pub mod auth;
 pub mod background;
+pub mod base;
 pub mod blocking;
 pub mod command;
 pub mod docs;
@@ -49,6 +50,7 @@ pub mod list;
 pub mod loading;
 pub mod lolwut;
 pub mod memory;
+pub mod migrate;
 pub mod module;
 pub mod monitor;
 pub mod object;

@@ -20,18 +20,23 @@ pub static ROWS: &[Command] = &[
     cmd("save", save).arity(1).flags(SAVES | flag::NO_MULTI).group("server", "1.0.0"),
 ];
 
-/// Has the append-only file written anew: everything there is, and what changes from now on.
+/// Has the append-only file written anew: everything there is, and what changes from now on. It waits for a snapshot that is
+/// being taken.
 /// Errors: that is under way.
 fn bgrewriteaof(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
     let is_under_way = cx.world.journal.facts().rewriting_since.is_some();
     if is_under_way || !cx.world.journal.schedule() {
         return Err(ReplyError::text("ERR Background append only file rewriting already in progress"));
     }
-    cx.reply.simple("Background append only file rewriting started");
+    cx.world.background.settle(cx.world);
+    match cx.world.background.is_writing() {
+        true => cx.reply.simple("Background append only file rewriting scheduled"),
+        false => cx.reply.simple("Background append only file rewriting started"),
+    }
     Ok(Flow::Done)
 }
 
-/// Begins to take a snapshot, which goes on beside everything else.
+/// Begins to take a snapshot, which goes on beside everything else; with SCHEDULE behind a rewrite of the append-only file.
 /// Shape:  `[SCHEDULE]`
 /// Errors: options; one is being taken; the file.
 fn bgsave(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
@@ -41,6 +46,14 @@ fn bgsave(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     cx.world.background.settle(cx.world);
     if cx.world.saves.is_running() {
         return Err(RUNNING);
+    }
+    if cx.world.background.is_writing() {
+        if args.count() == 1 {
+            return Err(BUSY);
+        }
+        cx.world.background.schedule();
+        cx.reply.simple("Background saving scheduled");
+        return Ok(Flow::Done);
     }
     hand_over_changes(cx);
     let outcome = cx.stop_others(|cx| background::begin(cx.world, &cx.keys));
@@ -52,6 +65,10 @@ fn bgsave(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     Ok(Flow::Done)
 }
 
+const BUSY: ReplyError = ReplyError::text(
+    "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order to schedule a BGSAVE \
+     whenever possible.",
+);
 const RUNNING: ReplyError = ReplyError::text("ERR Background save already in progress");
 
 /// The time of the last save, which counts from the start, as in a Redis that has not saved yet.

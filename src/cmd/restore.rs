@@ -2,6 +2,7 @@
 
 use super::command::{Class, Command, Cx, Flow, KeySpec, acl, cmd, flag};
 use crate::admin::config::Config;
+use crate::admin::log;
 use crate::admin::params::Id;
 use crate::base::clock::WallMs;
 use crate::base::hash::Key;
@@ -13,7 +14,7 @@ use crate::keyspace::store::Placed;
 use crate::keyspace::types::{new_blob, new_collection, new_string};
 use crate::persist::decode::{Limits, Loaded, Setting};
 use crate::persist::encode::View;
-use crate::persist::{Form, payload, record::Use};
+use crate::persist::{Fault, Form, is_stream, payload, record::Use};
 use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
 use crate::table::entry::BLOB_LEN_MIN;
@@ -66,7 +67,8 @@ pub fn view<R>(entry: Entry<'_>, look: impl FnOnce(View<'_>) -> R) -> Option<R> 
 
 /// How this server writes values.
 pub fn form(config: &Config) -> Form {
-    Form { compresses: config.number(Id::RDBCOMPRESSION) != 0, ..Form::default() }
+    let version = config.number(Id::RDB_SAVE_VERSION) as u32;
+    Form { version, compresses: config.number(Id::RDBCOMPRESSION) != 0 }
 }
 
 /// Up to where collections keep their small forms.
@@ -184,13 +186,13 @@ fn restore(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let ttl = parse_i64(args.get(2)).ok_or(ReplyError::NotInteger)?;
     let ttl = u64::try_from(ttl).map_err(|_| ReplyError::text("ERR Invalid TTL value, must be >= 0"))?;
     let bytes = args.get(3);
-    if !payload::is_whole(bytes) {
+    if !payload::has_sum(bytes, cx.world.skips_checksums.load(Ordering::Relaxed) == 0) {
         return Err(BAD_PAYLOAD);
     }
     let limits = limits(cx.world);
     let setting = Setting { version: 0, limits: &limits, now: keys.now };
     let read = || payload::read(bytes, setting);
-    let mut first = Some(read().map_err(|_| BAD_DATA)?);
+    let mut first = Some(read().map_err(|fault| refuse(bytes, &fault))?);
     let expires_at = (ttl > 0).then(|| WallMs(if options.is_absolute { ttl } else { ttl.saturating_add(keys.now.0) }));
     if expires_at.is_some_and(|at| at <= keys.now) {
         return end_at_once(cx, key);
@@ -214,6 +216,13 @@ fn restore(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     cx.effects.dirty += 1;
     cx.reply.ok();
     Ok(Flow::Done)
+}
+
+/// What cannot be read is told in the log, with what is wrong with it.
+fn refuse(bytes: &[u8], fault: &Fault) -> ReplyError {
+    let kind = if is_stream(bytes) { "Stream listpack" } else { "Value" };
+    log::warning(format_args!("{kind} integrity check failed in RESTORE: {fault}"));
+    BAD_DATA
 }
 
 /// For whoever runs it later the deadline is a time, not a duration.

@@ -3,6 +3,7 @@
 use super::client;
 use super::command::{Command, Cx, Flow, Wait, Woken, acl, cmd, flag};
 use super::snapshot;
+use crate::admin::log;
 use crate::base::clock::wall_micros;
 use crate::base::num::parse_i64;
 use crate::resp::args::Args;
@@ -56,7 +57,8 @@ fn role(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
 
 /// Stops the server.
 /// Shape:  `[NOSAVE | SAVE] [NOW] [FORCE]`, or `ABORT`
-/// Errors: options; a snapshot that cannot be written, unless FORCE is given; nothing to abort.
+/// Errors: options; a snapshot that cannot be written, or the first base of the append-only file that is not written yet, unless
+/// FORCE is given; nothing to abort.
 fn shutdown(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let (mut save, mut nosave, mut force, mut abort) = (false, false, false, false);
     for word in args.iter_from(1) {
@@ -78,7 +80,12 @@ fn shutdown(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     if !nosave && cx.world.scripts.busy.is_on() {
         return Err(cx.world.scripts.busy.refusal());
     }
-    let saves = save || !nosave && snapshot::has_save_points(cx.world);
+    let is_loaded = !cx.world.attention.is_loading(); // What is not all there must not replace what was.
+    let saves = is_loaded && (save || !nosave && snapshot::has_save_points(cx.world));
+    if !force && cx.world.journal.facts().lacks_base {
+        log::warning(format_args!("Writing initial AOF, can't exit."));
+        return Err(NOT_STOPPED);
+    }
     let is_saved = cx.stop_others(|cx| {
         cx.world.background.break_off(cx.world);
         let is_saved = !saves || snapshot::save(cx.world, &cx.keys).is_ok() || force;
@@ -87,8 +94,14 @@ fn shutdown(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         }
         is_saved
     });
-    if is_saved { Ok(Flow::Shutdown) } else { Err(ReplyError::text("ERR Errors trying to SHUTDOWN. Check logs.")) }
+    if !is_saved {
+        log::warning(format_args!("Error trying to save the DB, can't exit."));
+        return Err(NOT_STOPPED);
+    }
+    Ok(Flow::Shutdown)
 }
+
+const NOT_STOPPED: ReplyError = ReplyError::text("ERR Errors trying to SHUTDOWN. Check logs.");
 
 /// Seconds and microseconds of the real-time clock.
 fn time(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {

@@ -17,6 +17,7 @@ use crate::base::crc64::crc64;
 use crate::base::ids::DbIndex;
 use crate::base::sync::Ordering::Relaxed;
 use crate::keyspace::Keys;
+use crate::keyspace::recency::Recency;
 use crate::keyspace::store::Placed;
 use crate::persist::decode::Setting;
 use crate::persist::digest::Digest;
@@ -53,19 +54,27 @@ pub struct Writer {
     file: Replacement,
     /// None: without one.
     sum: Option<u64>,
+    /// It is no snapshot, but commands: there is nothing at its end.
+    is_plain: bool,
 }
 
 impl Writer {
     pub fn begin(world: &World, path: &Path) -> io::Result<Self> {
         let file = Replacement::begin(path, &format!("temp-{}.rdb", std::process::id()))?;
-        Ok(Writer { file, sum: (world.config.number(Id::RDBCHECKSUM) != 0).then_some(0) })
+        Ok(Writer { file, sum: (world.config.number(Id::RDBCHECKSUM) != 0).then_some(0), is_plain: false })
+    }
+    /// The same for a file of commands.
+    pub fn begin_plain(world: &World, path: &Path) -> io::Result<Self> {
+        Ok(Writer { sum: None, is_plain: true, ..Self::begin(world, path)? })
     }
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.sum = self.sum.map(|sum| crc64(sum, bytes));
         self.file.write(bytes)
     }
     pub fn finish(mut self) -> io::Result<()> {
-        self.file.write(&frame::end(self.sum))?;
+        if !self.is_plain {
+            self.file.write(&frame::end(self.sum))?;
+        }
         self.file.finish()
     }
 }
@@ -85,13 +94,17 @@ pub fn head(world: &World, now_s: u64, form: Form) -> Vec<u8> {
 
 /// Writes an entry as a record. False: it has just been removed.
 pub fn put(out: &mut Vec<u8>, keys: &Keys<'_>, entry: Entry<'_>, tells_use: bool, form: Form) -> bool {
-    let recency = &keys.local.recency;
-    let usage = tells_use.then(|| match recency.is_lfu() {
-        true => Use::Frequency(recency.frequency(entry) as u8),
-        false => Use::Idle(recency.idle_seconds(entry) as u64),
-    });
+    let usage = tells_use.then(|| usage(&keys.local.recency, entry));
     let about = About { name: Cow::Borrowed(entry.key()), expires_at: entry.expires_at(), usage };
     view(entry, |view| record::put(out, &about, view, form)).is_some()
+}
+
+/// How recently, or how often, an entry was used.
+pub fn usage(recency: &Recency, entry: Entry<'_>) -> Use {
+    match recency.is_lfu() {
+        true => Use::Frequency(recency.frequency(entry) as u8),
+        false => Use::Idle(recency.idle_seconds(entry) as u64),
+    }
 }
 
 /// Is it told how recently keys were used? Only where that decides what is evicted.
@@ -102,7 +115,7 @@ pub fn tells_use(world: &World) -> bool {
 
 /// Visits all entries of a database, those past their deadline included. The caller is inside the safepoint.
 /// Errors: those of `visit`.
-fn each<'t, E>(keys: &Keys<'t>, mut visit: impl FnMut(Entry<'t>) -> Result<(), E>) -> Result<(), E> {
+pub fn each<'t, E>(keys: &Keys<'t>, mut visit: impl FnMut(Entry<'t>) -> Result<(), E>) -> Result<(), E> {
     let Some(table) = keys.table() else { return Ok(()) };
     let mut walk = Walk::default();
     loop {
@@ -196,6 +209,8 @@ pub trait Receiver {
     fn batch(&mut self, batch: Batch) -> Result<(), Fault>;
     fn resize(&mut self, _keys: u64, _volatile: u64) {}
     fn progress(&mut self, _offset: u64) {}
+    /// The snapshot ends at this place of the file.
+    fn end(&mut self, _offset: u64) {}
 }
 
 /// Reads a snapshot and hands its keys on. Returns the libraries of functions.
@@ -207,7 +222,10 @@ pub fn read(world: &World, path: &Path, receiver: &mut impl Receiver) -> Result<
     loop {
         let next = frames.part().map_err(|fault| LoadError::Fault(frames.offset(), fault))?;
         match next {
-            Some(Frame::End) => return Ok(sources),
+            Some(Frame::End) => {
+                receiver.end(frames.offset());
+                return Ok(sources);
+            }
             Some(Frame::Keys(batch)) => {
                 receiver.batch(batch).map_err(|fault| LoadError::Fault(frames.offset(), fault))?;
                 receiver.progress(frames.offset());
@@ -278,33 +296,39 @@ struct AtOnce<'a, 't> {
     world: &'a World,
     keys: Keys<'t>,
     twin: Twin,
+    end: u64,
 }
 
 impl Receiver for AtOnce<'_, '_> {
     fn batch(&mut self, batch: Batch) -> Result<(), Fault> {
         apply(self.world, &self.keys, &batch, self.twin)
     }
+    fn end(&mut self, offset: u64) {
+        self.end = offset;
+    }
 }
 
 /// Loads the snapshot beside what is there. The caller is inside the safepoint.
 /// Errors: the file, or what is in it, functions last; what came before is there.
 pub fn add(world: &World, keys: &Keys<'_>, twin: Twin) -> Result<(), LoadError> {
-    let sources = read(world, &path(world), &mut AtOnce { world, keys: *keys, twin })?;
+    let sources = read(world, &path(world), &mut AtOnce { world, keys: *keys, twin, end: 0 })?;
     add_functions(world, &sources, if twin == Twin::Replaced { Policy::Replace } else { Policy::Append })
 }
 
 /// Loads the snapshot. The caller is inside the safepoint.
 /// Errors: the file, or what is in it; what came before is there.
 pub fn load(world: &World, keys: &Keys<'_>, twin: Twin) -> Result<(), LoadError> {
-    load_file(world, keys, &path(world), twin)
+    load_file(world, keys, &path(world), twin).map(|_| ())
 }
 
-/// The same from another file: the base of a journal.
-pub fn load_file(world: &World, keys: &Keys<'_>, path: &Path, twin: Twin) -> Result<(), LoadError> {
+/// The same from another file: the base of a journal. Returns where the snapshot ends there.
+pub fn load_file(world: &World, keys: &Keys<'_>, path: &Path, twin: Twin) -> Result<u64, LoadError> {
     let loading = &world.saves.loading;
     [&loading.keys_loaded, &loading.keys_expired].into_iter().for_each(|count| count.store(0, Relaxed));
-    let sources = read(world, path, &mut AtOnce { world, keys: *keys, twin })?;
-    take_functions(world, &sources)
+    let mut receiver = AtOnce { world, keys: *keys, twin, end: 0 };
+    let sources = read(world, path, &mut receiver)?;
+    take_functions(world, &sources)?;
+    Ok(receiver.end)
 }
 
 /// The libraries of a file take the place of those that are there.
@@ -332,4 +356,102 @@ pub fn digest(keys: &Keys<'_>) -> Digest {
         });
     }
     digest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::prng::Prng;
+    use crate::cmd::testkit::Client;
+
+    const LINES: &[&str] = &[
+        "SET text value",
+        "SET number 12345 PX 100000000",
+        "RPUSH list a b c 1 2 3",
+        "SADD ints 1 2 3",
+        "SADD set a b c",
+        "HSET hash f v g w",
+        "HSET timed f v g w",
+        "HPEXPIREAT timed 10000000000000 FIELDS 1 f",
+        "ZADD zset 1 a 2.5 b",
+        "XADD stream 1-1 f v",
+        "XGROUP CREATE stream g 0",
+        "XREADGROUP GROUP g c STREAMS stream >",
+        "SETRANGE long 9000 x",
+    ];
+
+    /// A file with keys of all types.
+    fn file() -> Vec<u8> {
+        let mut client = Client::new();
+        LINES.iter().for_each(|line| assert_ne!(client.raw(line)[0], b'-', "{line}"));
+        let seat = crate::table::Participant::new();
+        let guard = seat.pin();
+        let (world, form) = (&client.world, form(&client.world.config));
+        let keys =
+            Keys::new(&world.keyspace, DbIndex(0), &guard, &world.stats[0], &client.local, world.keyspace.now.get());
+        let mut out = head(world, 1, form);
+        frame::put_select(&mut out, 0);
+        frame::put_resize(&mut out, keys.count(), keys.volatile_count());
+        let Ok(()) = each(&keys, |entry| {
+            put(&mut out, &keys, entry, true, form);
+            Ok::<(), std::convert::Infallible>(())
+        });
+        let end = frame::end(Some(crc64(0, &out)));
+        out.extend_from_slice(&end);
+        out
+    }
+
+    /// Reads all of a file. Errors: what is wrong with it.
+    fn read_all(bytes: &[u8], checks_sum: bool) -> Result<usize, Fault> {
+        let world = crate::cmd::world::World::new(Default::default(), crate::base::hash::KeyHasher::seeded(1));
+        let (limits, mut frames, mut count) = (limits(&world), Frames::new(checks_sum), 0);
+        frames.push(bytes);
+        frames.finish();
+        loop {
+            match frames.part()? {
+                Some(Frame::End) => return Ok(count),
+                Some(Frame::Keys(batch)) => {
+                    let setting = Setting { version: 0, limits: &limits, now: crate::base::clock::WallMs(0) };
+                    batch.each(setting, |record| {
+                        record.value();
+                        count += 1;
+                        Ok(())
+                    })?;
+                }
+                Some(_) => {}
+                None => unreachable!("the file is finished"),
+            }
+        }
+    }
+
+    /// Truncates the file, or flips a bit of it, so many times.
+    fn damage(times: u64) {
+        let bytes = file();
+        let whole = read_all(&bytes, true).expect("it is whole");
+        assert_eq!(whole, 10);
+        let (mut prng, mut unnoticed) = (Prng::seeded(7), 0);
+        for _ in 0..times {
+            let (at, is_cut) = (prng.below(bytes.len() as u64) as usize, prng.chance(1, 2));
+            let mut damaged = bytes.clone();
+            if is_cut {
+                damaged.truncate(at)
+            } else {
+                damaged[at] ^= 1 << prng.below(8)
+            }
+            assert!(read_all(&damaged, true).is_err(), "cut {is_cut}, at {at}: it is read as if it were whole");
+            unnoticed += read_all(&damaged, false).is_ok() as u64; // Without the sum nothing is promised but that it does not panic.
+        }
+        println!("of {times}: all refused; without checksums {unnoticed} would not be noticed");
+    }
+
+    #[test]
+    fn a_damaged_file_is_refused_whatever_is_wrong_with_it() {
+        damage(300);
+    }
+
+    #[test]
+    #[ignore]
+    fn five_thousand_damaged_files_are_refused() {
+        damage(5000);
+    }
 }

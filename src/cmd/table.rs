@@ -37,6 +37,7 @@ static FAMILIES: &[&[Command]] = &[
     super::list::ROWS,
     super::lolwut::ROWS,
     super::memory::ROWS,
+    super::migrate::ROWS,
     super::module::ROWS,
     super::monitor::ROWS,
     super::object::ROWS,

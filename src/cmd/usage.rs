@@ -166,6 +166,7 @@ fn name_of(token: &str) -> String {
         "~" => "approximately".into(),
         "*" => "auto-id".into(),
         "$" => "new-id".into(),
+        "\"\"" => "empty-string".into(),
         word => word.to_ascii_lowercase(),
     }
 }

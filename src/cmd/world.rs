@@ -4,6 +4,7 @@ use super::background::Background;
 use super::blocking::Blocked;
 use super::functions::Functions;
 use super::loading::Intake;
+use super::migrate::Courier;
 use super::scripts::Scripts;
 use super::{permission, table};
 use crate::admin::acl::Acl;
@@ -73,6 +74,8 @@ pub struct World {
     pub boot: Boot,
     /// CONFIG SET calls it; set once the server listens.
     pub apply: OnceLock<Apply>,
+    /// Makes the trips of MIGRATE; set once the server listens.
+    pub courier: OnceLock<Courier>,
     /// When the server started.
     pub started: WallMs,
     pub started_mono: MonoNs,
@@ -82,6 +85,8 @@ pub struct World {
     pub repl_id: Mutex<String>,
     /// DEBUG's switch for active expiry: 0 stops it. Lazy expiry goes on.
     pub active_expire: AtomicU32,
+    /// DEBUG's switch for checksums of payloads: not 0, and RESTORE takes any.
+    pub skips_checksums: AtomicU32,
     /// DEBUG's length from which an element of a list stands alone; 0: as the size of chunks says.
     pub list_alone_len: AtomicU32,
     /// Highest `used_memory` that anyone measured.
@@ -141,9 +146,11 @@ impl World {
             latency: LatencyMonitor::default(),
             boot,
             apply: OnceLock::new(),
+            courier: OnceLock::new(),
             started,
             started_mono: MonoNs::now(),
             active_expire: AtomicU32::new(1),
+            skips_checksums: AtomicU32::new(0),
             list_alone_len: AtomicU32::new(0),
             used_memory_peak: AtomicU64::new(0),
             startup_memory: memory::used(),

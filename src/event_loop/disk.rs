@@ -105,7 +105,6 @@ impl Disk for Files {
 
 /// Where a part of the log ends: behind the number before `at`.
 enum Cut {
-    Rewrite { at: u64, base: Base },
     Rotate { at: u64 },
     End { at: u64 },
 }
@@ -113,7 +112,7 @@ enum Cut {
 impl Cut {
     fn at(&self) -> u64 {
         match self {
-            Cut::Rewrite { at, .. } | Cut::Rotate { at } | Cut::End { at } => *at,
+            Cut::Rotate { at } | Cut::End { at } => *at,
         }
     }
 }
@@ -192,14 +191,13 @@ impl Keeper {
     fn take(&mut self, message: Message) {
         match message {
             Message::Batch { from, batch } => self.merge.push(from, batch),
-            Message::GoOn { at, .. } | Message::Begin { at, .. } => {
+            Message::GoOn { at, .. } | Message::Begin { at, .. } | Message::BeginBehind { at } => {
                 let merge = std::mem::replace(&mut self.merge, Merge::new(0, at));
                 self.merge = merge.from(at);
                 self.cuts.clear(); // Of the log before this one: its base has it all.
                 (self.rotated, self.based) = (None, None);
                 self.opening = Some(message);
             }
-            Message::Rewrite { at, base } => self.cuts.push_back(Cut::Rewrite { at, base }),
             Message::Rotate { at } => self.cuts.push_back(Cut::Rotate { at }),
             Message::Based(based) => self.based = Some(based),
             Message::End { at } => self.cuts.push_back(Cut::End { at }),
@@ -210,11 +208,7 @@ impl Keeper {
     /// Opens the log, if it is to begin.
     fn open(&mut self) -> io::Result<()> {
         let Some(message) = &self.opening else { return Ok(()) };
-        let files = Files::new(folder(self.world));
-        let mut log = Log::open(files, &stem(self.world)).map_err(|error| match error {
-            OpenError::Io(error) => error,
-            OpenError::Manifest(invalid) => io::Error::other(invalid.to_string()),
-        })?;
+        let mut log = self.open_log()?;
         match message {
             Message::GoOn { at, good_len } => {
                 log.begin_at(at - 1);
@@ -224,6 +218,11 @@ impl Keeper {
                 log.begin_at(at - 1);
                 log.begin_with(base.as_ref().map(|base| (base.aside.as_str(), base.is_rdb)))?;
                 self.world.journal.facts().base_len = base.as_ref().map_or(0, |base| base.len);
+            }
+            Message::BeginBehind { at } => {
+                log.begin_at(at - 1);
+                log.begin_unnamed()?;
+                self.rotated = Some(log.current_seq());
             }
             _ => {}
         }
@@ -235,7 +234,7 @@ impl Keeper {
     fn work(&mut self) -> io::Result<()> {
         self.open()?;
         loop {
-            let Some(log) = &mut self.log else { return Ok(()) };
+            let Some(log) = &mut self.log else { return self.take_lone_base() };
             let notes_time = self.world.config.number(Id::AOF_TIMESTAMP_ENABLED) != 0;
             let seconds = wall_micros() / 1_000_000;
             let end = self.cuts.front().map_or(u64::MAX, Cut::at);
@@ -339,10 +338,13 @@ impl Keeper {
         match self.cuts.front() {
             Some(Cut::End { .. }) => {
                 log.sync()?;
+                log.abandon();
                 self.publish();
                 self.log = None;
                 self.cuts.pop_front();
-                return Ok(());
+                (self.rotated, self.based) = (None, None);
+                let mut facts = self.world.journal.facts();
+                (facts.rewriting_since, facts.lacks_base) = (None, false);
             }
             Some(Cut::Rotate { .. }) => {
                 self.cuts.pop_front();
@@ -350,15 +352,29 @@ impl Keeper {
                     Ok(()) => self.rotated = Some(log.current_seq()),
                     Err(error) => self.note_rewrite(Err(error), 0),
                 }
-                return Ok(());
             }
-            Some(Cut::Rewrite { .. }) => {}
-            None => return Ok(()),
+            None => {}
         }
-        let Some(Cut::Rewrite { base, .. }) = self.cuts.pop_front() else { return Ok(()) };
-        let outcome = log.rotate().and_then(|()| log.rebase(&base.aside, base.is_rdb, log.current_seq()));
-        self.note_rewrite(outcome, base.len);
         Ok(())
+    }
+
+    /// BGREWRITEAOF without a log: a base, and nothing behind it.
+    fn take_lone_base(&mut self) -> io::Result<()> {
+        let Some(based) = self.based.take() else { return Ok(()) };
+        let outcome = match &based {
+            Ok(base) => self.open_log().and_then(|mut log| log.begin_with(Some((&base.aside, base.is_rdb)))),
+            Err(reason) => Err(io::Error::other(reason.clone())),
+        };
+        self.note_rewrite(outcome, based.map_or(0, |base| base.len));
+        Ok(())
+    }
+
+    fn open_log(&self) -> io::Result<Log<Files>> {
+        let files = Files::new(folder(self.world));
+        Log::open(files, &stem(self.world)).map_err(|error| match error {
+            OpenError::Io(error) => error,
+            OpenError::Manifest(invalid) => io::Error::other(invalid.to_string()),
+        })
     }
 
     /// Takes over a base that was on its way, once both it and the file behind it are there.
@@ -382,6 +398,7 @@ impl Keeper {
     fn note_rewrite(&mut self, outcome: io::Result<()>, base_len: u64) {
         let mut facts = self.world.journal.facts();
         facts.is_last_rewrite_ok = outcome.is_ok();
+        facts.lacks_base = self.log.as_ref().is_some_and(Log::lacks_base);
         if let Some(since) = facts.rewriting_since.take() {
             facts.last_rewrite_secs = ((wall_micros() / 1000).saturating_sub(since) / 1000) as i64;
         }

@@ -12,19 +12,16 @@ use super::EventLoop;
 use super::conn::Life;
 use super::make_dirty;
 use crate::admin::log;
-use crate::admin::params::Id;
 use crate::base::clock::{WallMs, wall_micros};
 use crate::base::ids::DbIndex;
 use crate::cmd::background;
 use crate::cmd::command::Woken;
-use crate::exec::base;
 use crate::exec::load::folder;
-use crate::journal::hub::{Base, Durability, Message};
+use crate::journal::hub::{Durability, Message};
 use crate::keyspace::Keys;
 use crate::keyspace::events::Listener;
 use crate::ring::{Engine, Token};
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 
 /// Clients of this loop that wait for the disk.
 #[derive(Default)]
@@ -120,32 +117,45 @@ impl<E: Engine> EventLoop<E> {
 
     /// Does what a command of this turn wants of the log.
     pub(super) fn tend_journal(&mut self, now: WallMs) {
-        if let Some(is_wanted) = self.effects.journal_switch.take()
-            && is_wanted != self.world.journal.is_on()
-        {
-            if is_wanted { self.begin_journal(now) } else { self.end_journal() }
-        }
         self.world.background.settle(self.world);
+        let (journal, background) = (&self.world.journal, &self.world.background);
+        if let Some(is_wanted) = self.effects.journal_switch.take() {
+            journal.set_due(is_wanted && !journal.is_on());
+            if !is_wanted && journal.is_on() {
+                self.end_journal();
+            }
+        }
+        if journal.is_due() && !background.is_writing() && !self.world.attention.is_loading() {
+            journal.set_due(false);
+            self.begin_journal(now);
+        }
         if !self.world.background.is_writing() && self.world.journal.take_scheduled() {
             self.rewrite_journal(now);
         }
     }
 
+    /// CONFIG SET appendonly yes: from now on changes are recorded; what was there before becomes a base beside everything else.
     fn begin_journal(&mut self, now: WallMs) {
-        let begun = self.at_cut(now, |event_loop, at, base| {
-            event_loop.world.keyspace.listeners.heed(Listener::Journal);
-            event_loop.world.journal.set_on(true);
-            event_loop.world.attention.set_unlogged(false);
-            event_loop.world.journal.send(Message::Begin { at, base: Some(base) });
+        let (world, attention) = (self.world, &self.world.attention);
+        let begun = self.at_cut(now, |at| {
+            world.keyspace.listeners.heed(Listener::Journal);
+            world.journal.set_on(true);
+            world.journal.facts().lacks_base = true;
+            attention.set_unlogged(false);
+            world.journal.send(Message::BeginBehind { at });
         });
         if let Err(error) = begun {
             log::warning(format_args!("The append only file cannot be begun: {error}"));
+            let _ = world.config.set(&[(b"appendonly", b"no")]); // As it is.
         }
     }
 
     fn end_journal(&mut self) {
         let (world, id) = (self.world, self.id);
         self.hand_over_records();
+        if world.journal.facts().rewriting_since.is_some() {
+            world.background.break_off(world);
+        }
         world.safepoint.run(id, || {
             world.keyspace.listeners.forget(Listener::Journal);
             world.journal.set_on(false);
@@ -154,13 +164,15 @@ impl<E: Engine> EventLoop<E> {
         });
     }
 
-    /// Writes everything into a new base; the log goes on behind it.
+    /// Writes everything into a new base; the log, if there is one, goes on behind it in a new file.
     fn rewrite_journal(&mut self, now: WallMs) {
-        self.world.journal.facts().rewriting_since = Some(wall_micros() / 1000);
-        self.world.journal.facts().rewrites += 1;
-        let uses_rdb = self.world.config.number(Id::AOF_USE_RDB_PREAMBLE) != 0;
-        let written = if self.world.journal.is_on() && uses_rdb { self.rotate(now) } else { self.rewrite_at_once(now) };
-        if let Err(error) = written {
+        let world = self.world;
+        let begun = self.at_cut(now, |at| {
+            if world.journal.is_on() {
+                world.journal.send(Message::Rotate { at });
+            }
+        });
+        if let Err(error) = begun {
             log::warning(format_args!("Background AOF rewrite failed: {error}"));
             let mut facts = self.world.journal.facts();
             (facts.rewriting_since, facts.is_last_rewrite_ok) = (None, false);
@@ -168,10 +180,16 @@ impl<E: Engine> EventLoop<E> {
         }
     }
 
-    /// Begins to take a base beside everything else; the log goes on in a new file.
-    fn rotate(&mut self, now: WallMs) -> io::Result<()> {
+    /// Inside the safepoint: a base begins to be taken, and `then` is run with the number at which it was cut.
+    /// Errors: the file; `then` has not run.
+    fn at_cut(&mut self, now: WallMs, then: impl FnOnce(u64)) -> io::Result<()> {
         self.hand_over_records();
         let (world, id, seat) = (self.world, self.id, self.seat.clone());
+        {
+            let mut facts = world.journal.facts();
+            facts.rewriting_since = Some(wall_micros() / 1000);
+            facts.rewrites += 1;
+        }
         let folder = folder(world);
         std::fs::create_dir_all(&folder)?;
         let aside = folder.join(format!("temp-rewriteaof-bg-{}.aof", std::process::id()));
@@ -179,51 +197,8 @@ impl<E: Engine> EventLoop<E> {
             let guard = seat.pin();
             let keys = Keys::new(&world.keyspace, DbIndex(0), &guard, self.stats(), &self.local, now);
             background::begin_base(world, &keys, aside)?;
-            world.journal.send(Message::Rotate { at: world.keyspace.order.next() });
+            then(world.keyspace.order.next());
             Ok(())
         })
-    }
-
-    /// Writes a base in commands while everything stands still.
-    fn rewrite_at_once(&mut self, now: WallMs) -> io::Result<()> {
-        self.at_cut(now, |event_loop, at, base| {
-            let journal = &event_loop.world.journal;
-            if journal.is_on() {
-                return journal.send(Message::Rewrite { at, base });
-            }
-            journal.send(Message::Begin { at, base: Some(base) });
-            journal.send(Message::End { at });
-            let mut facts = journal.facts();
-            (facts.rewriting_since, facts.is_last_rewrite_ok, facts.last_rewrite_secs) = (None, true, 0);
-        })
-    }
-
-    /// Inside the safepoint: writes a base aside, and runs `then` with the number at which it was cut.
-    /// Errors: the file; `then` has not run.
-    fn at_cut(&mut self, now: WallMs, then: impl FnOnce(&mut Self, u64, Base)) -> io::Result<()> {
-        self.hand_over_records();
-        let (world, id) = (self.world, self.id);
-        world.safepoint.run(id, || {
-            let base = self.write_base(now)?;
-            then(self, world.keyspace.order.next(), base);
-            Ok(())
-        })
-    }
-
-    fn write_base(&mut self, now: WallMs) -> io::Result<Base> {
-        let aside = format!("temp-rewriteaof-{}.aof", std::process::id());
-        let folder = folder(self.world);
-        std::fs::create_dir_all(&folder)?;
-        let mut file = File::create(folder.join(&aside))?;
-        let seat = self.seat.clone();
-        let guard = seat.pin();
-        let keys = Keys::new(&self.world.keyspace, DbIndex(0), &guard, self.stats(), &self.local, now);
-        let mut len = 0;
-        base::write_all(self.world, &keys, &mut |bytes| {
-            len += bytes.len() as u64;
-            file.write_all(bytes)
-        })?;
-        file.sync_data()?;
-        Ok(Base { aside, is_rdb: false, len })
     }
 }

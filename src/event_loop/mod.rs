@@ -26,6 +26,7 @@ mod closing;
 mod conn;
 pub mod disk;
 mod durable;
+mod errand;
 pub mod fleet;
 mod held;
 mod input;
@@ -173,11 +174,6 @@ impl<E: Engine> EventLoop<E> {
             clock: MonoNs::default(),
         }
     }
-    /// Takes over what was noted of the keys that were there before the first command.
-    pub fn take_over(&mut self, local: Local) {
-        // The account in it would be that of the thread that has loaded them.
-        self.local = Rc::new(Local { quota: Default::default(), ..local });
-    }
     /// Accepts connections on a listening socket.
     pub fn listen(&mut self, listener: u16, socket: OwnedFd) {
         self.listeners.push(listener);
@@ -254,12 +250,12 @@ impl<E: Engine> EventLoop<E> {
         self.is_relieving = self.relieve(&guard, now);
         if self.expires(now) {
             let (space, all, stats) = (&self.world.keyspace, &self.world.stats, self.stats());
-            let (events, ledger) = (&self.local.events, &self.local.ledger);
+            let (events, ledger, recency) = (&self.local.events, &self.local.ledger, &self.local.recency);
             events.heed(&space.listeners);
             let took = self
                 .local
                 .expiry
-                .run(expire::Run { space, guard: &guard, all, stats, events, ledger, now }, EXPIRE_TIME);
+                .run(expire::Run { space, guard: &guard, all, stats, events, ledger, recency, now }, EXPIRE_TIME);
             tell::tell(self.world, events, &mut self.effects, None);
             slow::note_expiry(self.world, took, now);
             if self.local.events.has_ended() {
@@ -271,8 +267,11 @@ impl<E: Engine> EventLoop<E> {
 
     /// Is active expiry on?
     fn expires(&self, now: WallMs) -> bool {
-        let is_busy = self.world.attention.is_busy(); // A script runs: for it, time stands still.
-        !is_busy && self.world.active_expire.load(Ordering::Relaxed) != 0 && !self.world.keyspace.is_expiry_stopped(now)
+        // For a script that runs, and for commands that are loaded, time stands still.
+        let stands_still = self.world.attention.is_busy() || self.world.attention.is_loading();
+        !stands_still
+            && self.world.active_expire.load(Ordering::Relaxed) != 0
+            && !self.world.keyspace.is_expiry_stopped(now)
     }
 
     /// Submits everything and sleeps until there is something to do.
@@ -326,6 +325,7 @@ impl<E: Engine> EventLoop<E> {
                 Mail::UsersChanged => self.silence_the_forbidden(),
                 Mail::Post(batch) => self.hand_out_batch(&batch),
                 Mail::Look => {} // Being awake is all: `ring_alarms` looks.
+                Mail::Loaded { good_len } => self.go_live(good_len),
                 Mail::Terminate => self.terminate(now),
                 Mail::Shutdown => self.drain_all(),
             }

@@ -1,14 +1,21 @@
 //! A loop's part in snapshots: taking in what a start loads, and saving before a signal ends the server.
 
 use super::EventLoop;
+use super::fleet::Mail;
 use crate::admin::log;
 use crate::admin::params::Id;
 use crate::base::clock::{MonoNs, WallMs};
 use crate::base::ids::DbIndex;
 use crate::cmd::background;
+use crate::cmd::loading::{Portion, Task};
 use crate::cmd::snapshot::{self, Twin};
+use crate::exec::feed;
+use crate::exec::watch::Watch;
+use crate::journal::hub::Message;
 use crate::keyspace::Keys;
+use crate::keyspace::events::Listener;
 use crate::ring::Engine;
+use crate::table::Guard;
 use std::time::Duration;
 
 /// How long a turn loads before it looks after clients: they are told that the server is loading.
@@ -20,18 +27,57 @@ impl<E: Engine> EventLoop<E> {
     pub(super) fn load_some(&mut self, now: WallMs) {
         let (world, seat, started) = (self.world, self.seat.clone(), MonoNs::now());
         self.local.recency.begin_turn(&world.config, now);
-        while let Some(batch) = world.intake.take() {
+        while let Some(task) = world.intake.take(self.id) {
             let guard = seat.pin();
-            let keys = Keys::new(&world.keyspace, DbIndex(0), &guard, self.stats(), &self.local, now);
-            world.intake.done(snapshot::apply(world, &keys, &batch, Twin::Refused));
+            let outcome = match task {
+                Task::Keys { batch, keeps_dead } => {
+                    let now = if keeps_dead { WallMs(0) } else { now };
+                    let keys = Keys::new(&world.keyspace, DbIndex(0), &guard, self.stats(), &self.local, now);
+                    snapshot::apply(world, &keys, &batch, Twin::Refused)
+                }
+                Task::Commands(portion) => {
+                    self.rerun(&guard, &portion);
+                    Ok(())
+                }
+            };
+            world.intake.done(outcome);
             if MonoNs::now().since(started) >= LOAD_TIME {
                 return;
             }
         }
     }
+    /// Runs commands of the journal that is being loaded.
+    fn rerun(&mut self, guard: &Guard<'_>, portion: &Portion) {
+        let (world, id) = (self.world, self.id);
+        let (mut watch, mut session) = (Watch::begin(&world.config, false), feed::session(world, id));
+        if portion.is_alone {
+            world.safepoint.enter(id);
+        }
+        let mut turn = self.between_windows(&mut watch, guard, WallMs(0), 0);
+        turn.is_alone = portion.is_alone;
+        turn.rerun_all(portion, &mut session);
+        if portion.is_alone {
+            world.safepoint.leave(id);
+        }
+    }
     /// Is there something to be loaded at once?
     pub(super) fn has_to_load(&self) -> bool {
-        self.world.attention.is_loading() && self.world.intake.has_some()
+        self.world.attention.is_loading() && self.world.intake.has_some(self.id)
+    }
+    /// The journal's files are loaded: it goes on behind them, and clients are served.
+    #[cold]
+    pub(super) fn go_live(&mut self, good_len: u64) {
+        let world = self.world;
+        world.safepoint.run(self.id, || {
+            if world.config.number(Id::APPENDONLY) != 0 {
+                let at = world.keyspace.order.next();
+                world.journal.set_on(true);
+                world.keyspace.listeners.heed(Listener::Journal);
+                world.journal.send(Message::GoOn { at, good_len });
+            }
+            world.attention.set_loading(false);
+        });
+        self.fleet.tell_others(self.id, || Mail::Look);
     }
 
     /// Is there more of a snapshot to be taken at once?
@@ -71,14 +117,21 @@ impl<E: Engine> EventLoop<E> {
         let is_saved = world.safepoint.run(self.id, || {
             let guard = seat.pin();
             let keys = Keys::new(&world.keyspace, DbIndex(0), &guard, self.stats(), &self.local, now);
-            world.background.break_off(world);
             let words = world.config.words(Id::SHUTDOWN_ON_SIGTERM);
             let has = |word: &str| words.iter().any(|have| have == word);
+            if world.journal.facts().lacks_base && !has("force") {
+                log::warning(format_args!("Writing initial AOF, can't exit."));
+                return false;
+            }
+            world.background.break_off(world);
             let saves = has("save") || !has("nosave") && snapshot::has_save_points(world);
             let is_saved =
                 !saves || world.attention.is_loading() || snapshot::save(world, &keys).is_ok() || has("force");
             if is_saved && saves {
                 world.attention.end();
+            }
+            if !is_saved {
+                log::warning(format_args!("Error trying to save the DB, can't exit."));
             }
             is_saved
         });

@@ -103,7 +103,8 @@ impl<E: Engine> EventLoop<E> {
                 self.let_watching_rest();
                 self.look_after_snapshots(now);
             }
-            if self.world.journal.is_scheduled() || self.world.background.is_writing() {
+            let journal = &self.world.journal;
+            if journal.is_scheduled() || journal.is_due() || self.world.background.is_writing() {
                 self.tend_journal(now);
             }
             if is_config_new {
@@ -127,6 +128,9 @@ impl<E: Engine> EventLoop<E> {
         let percent = config.number(Id::AUTO_AOF_REWRITE_PERCENTAGE) as u64;
         let (len, base) = {
             let facts = journal.facts();
+            if facts.lacks_base && facts.rewriting_since.is_none() && journal.is_on() {
+                journal.schedule(); // The first one has failed.
+            }
             (facts.current_len, if facts.rewriting_since.is_some() { u64::MAX } else { facts.base_len })
         };
         let is_large = len > config.number(Id::AUTO_AOF_REWRITE_MIN_SIZE) as u64 && base != u64::MAX;

@@ -10,6 +10,7 @@
 
 use super::charge::is_too_heavy;
 use super::conn::{Conn, Life};
+use super::errand::send_off;
 use super::input::{Arrivals, Cut, Input, Place};
 use super::post::{Hands, Tray};
 use super::{EventLoop, make_dirty, make_ready};
@@ -427,7 +428,11 @@ impl<E: Engine> EventLoop<E> {
     /// Cost: a load while there is no limit, a few more while there is one and memory is not short.
     pub(super) fn relieve(&mut self, guard: &Guard<'_>, now: WallMs) -> bool {
         let limit = room::limit(&self.world.config);
-        if limit == 0 || self.world.attention.is_busy() || self.local.quota.is_within(limit, guard) {
+        if limit == 0
+            || self.world.attention.is_busy()
+            || self.world.attention.is_loading()
+            || self.local.quota.is_within(limit, guard)
+        {
             return false;
         }
         self.effects.heed(self.world);
@@ -441,7 +446,7 @@ impl<E: Engine> EventLoop<E> {
     }
 
     /// What runs when no window does.
-    fn between_windows<'t>(
+    pub(super) fn between_windows<'t>(
         &'t mut self,
         watch: &'t mut Watch,
         guard: &'t Guard<'_>,
@@ -567,7 +572,11 @@ impl<E: Engine> EventLoop<E> {
                         self.undurable.wait(conn.token, number);
                     }
                     window.hold_rest(place.stretch - 1, index, &mut conn.input, &self.arrivals, &self.engine);
+                    let errand = turn.effects.errand.take();
                     self.parked.park(conn, wait, self.world);
+                    if let Some(errand) = errand {
+                        send_off(self.fleet, &conn.session.info, errand);
+                    }
                     break;
                 }
                 if flow != Flow::Done {

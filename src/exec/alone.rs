@@ -124,7 +124,7 @@ impl Turn<'_> {
     }
 
     /// Runs the job. Returns what follows for the client, and what a script was called with.
-    fn perform(
+    pub(super) fn perform(
         &mut self,
         job: Alone,
         session: &mut Session,

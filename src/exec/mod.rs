@@ -11,9 +11,9 @@
 //! long      go on with a command that takes more than one turn
 //! watch     time commands, most of them by sample; `slow` keeps what took long
 //! tell      what happened to keys goes to those who listen; `invalidate` tells clients that keep copies
-//! base      everything there is, as commands
 //! load      the files of a journal
-//! replay    run the commands of a journal
+//! feed      at the start: the commands of a journal go to the loops
+//! replay    run the commands of a journal while everything stands still
 //! effects   what the commands of a turn changed, handed over at its end
 //! ```
 //! Nothing here knows one command from another: a special case is a missing column of the row.
@@ -21,9 +21,9 @@
 #![forbid(unsafe_code)]
 
 pub mod alone;
-pub mod base;
 pub mod dispatch;
 pub mod effects;
+pub mod feed;
 pub mod gate;
 pub mod invalidate;
 pub mod load;

@@ -18,7 +18,7 @@ use smallvec::SmallVec;
 
 /// Where the keys of a command stand that may change data.
 #[derive(Debug, PartialEq, Eq)]
-enum Touched {
+pub(super) enum Touched {
     /// It changes nothing, or is itself put in order elsewhere.
     Nothing,
     These(SmallVec<[usize; FEW_KEYS]>),
@@ -26,7 +26,7 @@ enum Touched {
     Unknown,
 }
 
-fn touched(row: &Command, args: &Args<'_>) -> Touched {
+pub(super) fn touched(row: &Command, args: &Args<'_>) -> Touched {
     if row.has(flag::ALONE) {
         return Touched::Nothing;
     }
@@ -41,23 +41,40 @@ fn touched(row: &Command, args: &Args<'_>) -> Touched {
         return if row.has(flag::WRITE) { Touched::Unknown } else { Touched::Nothing };
     }
     let Ok(found) = keyspec::positions(row, args) else { return Touched::Unknown };
-    if row.find_keys.is_some() {
+    let has = |flag: &str| found.iter().any(|(_, flags)| flags.contains(&flag));
+    if row.find_keys.is_some() && !has("RW") {
         // SORT: with STORE it writes, and reads keys that its patterns name.
-        let stores = found.iter().any(|(_, flags)| flags.contains(&"OW"));
-        return if stores { Touched::Unknown } else { Touched::Nothing };
+        return if has("OW") { Touched::Unknown } else { Touched::Nothing };
     }
     Touched::These(found.into_iter().map(|(at, _)| at).collect())
+}
+
+/// May the command change what it does not name?
+#[inline]
+fn may_stop_others(row: &Command) -> bool {
+    row.keys.is_empty() || row.find_keys.is_some()
 }
 
 impl Turn<'_> {
     /// Before a handler: takes the command's place in the order, if one is kept and it may change data. True: `leave_order`
     /// follows.
-    /// Cost: a test of a copied word while no order is kept.
+    /// A command that stops everybody stops them here already: while it waits for that, another loop may begin to keep an order.
+    /// Cost: a test of a copied word, and of the row, while no order is kept.
     #[inline]
     pub(super) fn enter_order(&mut self, row: &Command, session: &Session, args: &Args<'_>) -> bool {
-        self.local.events.is_ordered()
-            && row.has(flag::WRITE | flag::MAY_REPLICATE)
-            && self.take_place(row, session, args)
+        if self.local.events.is_ordered() {
+            return row.has(flag::WRITE | flag::MAY_REPLICATE) && self.take_place(row, session, args);
+        }
+        row.has(flag::WRITE) && may_stop_others(row) && self.step_in_first(row, session, args)
+    }
+
+    #[cold]
+    fn step_in_first(&mut self, row: &Command, session: &Session, args: &Args<'_>) -> bool {
+        if touched(row, args) != Touched::Unknown {
+            return false;
+        }
+        self.step_in(session.home);
+        self.local.events.is_ordered() && self.take_place(row, session, args)
     }
 
     #[cold]

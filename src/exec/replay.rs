@@ -1,19 +1,16 @@
-//! Running the commands of a journal, at the start or when DEBUG LOADAOF asks for it.
+//! Running the commands of a journal while everything stands still: DEBUG LOADAOF. At the start all loops run them: `feed`.
 //!
 //! They run at time 0: a key that had not expired when a command ran first has not expired now (`Keys::real_now`). What they
 //! reply, tell and count is nobody's business. Brackets of transactions need no keeping: nobody else is there, and what was
 //! torn was cut off before.
 
-use super::alone::NoOthers;
 use super::dispatch::Turn;
+use super::feed;
 use super::watch::Watch;
-use crate::admin::clients::Endpoints;
-use crate::admin::log;
 use crate::base::clock::WallMs;
 use crate::base::ids::LoopId;
 use crate::base::prng::Prng;
 use crate::cmd::command::Effects;
-use crate::cmd::session::Session;
 use crate::cmd::table;
 use crate::cmd::world::World;
 use crate::journal::replay::Commands;
@@ -21,26 +18,15 @@ use crate::keyspace::Local;
 use crate::resp::args::Args;
 use crate::resp::reply::Reply;
 use crate::table::Participant;
-use std::io::{self, BufRead};
+use std::io::{self, Read};
 
 /// Commands between two announcements that nothing of the table is held.
 const STRIDE: u64 = 256;
 
 /// Runs all commands of `file`. Returns how many.
 /// Errors: the file cannot be read, or holds what is no command.
-pub fn replay(world: &World, local: &Local, seat: &Participant, file: impl BufRead) -> io::Result<u64> {
-    world.clients.reserve(usize::MAX);
-    let info =
-        world.clients.add(LoopId(0), usize::MAX as _, Endpoints::Unix("journal".into()), world.keyspace.now.get());
-    let mut session = Session::new(info.clone(), &world.acl);
-    session.denies_blocking = true;
-    let outcome = run(world, local, seat, file, &mut session);
-    session.unwatch(&world.watched);
-    world.clients.remove(&info);
-    outcome
-}
-
-fn run(world: &World, local: &Local, seat: &Participant, file: impl BufRead, session: &mut Session) -> io::Result<u64> {
+pub fn replay(world: &World, local: &Local, seat: &Participant, file: impl Read) -> io::Result<u64> {
+    let mut session = feed::session(world, LoopId(0));
     let (mut reply, mut effects, mut prng) = (Reply::default(), Effects::of(LoopId(0)), Prng::seeded(1));
     let mut commands = Commands::new(file);
     let mut watch = Watch::begin(&world.config, false);
@@ -56,7 +42,7 @@ fn run(world: &World, local: &Local, seat: &Participant, file: impl BufRead, ses
         }
         let row = table::resolve(&args).map_err(|error| {
             let name = String::from_utf8_lossy(args.get(0)).into_owned();
-            io::Error::other(format!("'{name}' at offset {offset}: {}", error.line()))
+            feed::unknown(&name, offset, &error)
         })?;
         let mut turn = Turn {
             watch: &mut watch,
@@ -73,12 +59,8 @@ fn run(world: &World, local: &Local, seat: &Participant, file: impl BufRead, ses
             limit: 0,
             is_short: false,
         };
-        turn.run_inside(row, args, session, &mut reply, &mut NoOthers);
-        let output = reply.take();
-        if output.buf.first() == Some(&b'-') {
-            let line = String::from_utf8_lossy(&output.buf);
-            log::warning(format_args!("A command of the AOF at offset {offset} has failed: {}", line.trim_end()));
-        }
+        turn.rerun(row, &parts, offset, &mut session, &mut reply);
+        reply.take();
         count += 1;
         if count % STRIDE == 0 {
             guard.quiesce();

@@ -9,7 +9,7 @@
 //! says that the place was on the disk by then, no crash has done this: the file is damaged and is refused. Otherwise the place
 //! may never have been written in full, and nobody was told that it was: the rest may be cut off.
 
-use super::frame::{LINE_LEN_MAX, SUM, Sum};
+use super::frame::{LINE_LEN_MAX, STAMP, STAMP_LEN_MAX, SUM, Sum};
 use crate::base::crc64::crc64;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
@@ -57,6 +57,8 @@ struct Scan<R> {
     at: u64,
     len: u64,
     line: Vec<u8>,
+    /// The line before this one, if it was a time.
+    stamp: Vec<u8>,
     is_in_multi: bool,
     /// There are batches of ours.
     has_ours: bool,
@@ -66,7 +68,7 @@ struct Scan<R> {
 /// Errors: it is damaged, or cannot be read.
 pub fn check<R: Read + Seek>(file: R, len: u64) -> Result<Verdict, Refusal> {
     let file = BufReader::with_capacity(256 << 10, file);
-    let mut scan = Scan { file, at: 0, len, line: Vec::new(), is_in_multi: false, has_ours: false };
+    let mut scan = Scan { file, at: 0, len, line: Vec::new(), stamp: Vec::new(), is_in_multi: false, has_ours: false };
     let mut good_len = 0;
     loop {
         let begin = scan.at;
@@ -96,6 +98,7 @@ impl<R: Read + Seek> Scan<R> {
     }
     /// Reads a line. False: it does not end, or is too long.
     fn read_line(&mut self) -> io::Result<bool> {
+        std::mem::swap(&mut self.line, &mut self.stamp);
         self.line.clear();
         let count = (&mut self.file).take(LINE_LEN_MAX as u64).read_until(b'\n', &mut self.line)?;
         self.at += count as u64;
@@ -142,7 +145,11 @@ impl<R: Read + Seek> Scan<R> {
         if sum.len > self.len - self.at || self.is_in_multi {
             return Ok(Piece::Short);
         }
-        let (mut left, mut crc) = (sum.len, Sum::seed(sum.len, sum.synced));
+        if sum.is_stamped && !self.stamp.starts_with(STAMP) {
+            return Ok(Piece::Odd);
+        }
+        let stamp = if sum.is_stamped { &self.stamp[..] } else { b"" };
+        let (mut left, mut crc) = (sum.len, crc64(Sum::seed(sum.len, sum.synced), stamp));
         while left > 0 {
             let chunk = self.file.fill_buf()?;
             let count = (chunk.len() as u64).min(left) as usize;
@@ -194,7 +201,7 @@ impl<R: Read + Seek> Scan<R> {
             self.seek(line_at)?;
             // What lies between is anything, in lines of any length.
             let Some(found) = self.find_sum()? else { return Ok(false) };
-            self.seek(found)?;
+            self.find_stamp(found)?;
             self.is_in_multi = false;
             if self.read_line()?
                 && let Some(sum) = Sum::parse(&self.line)
@@ -205,6 +212,18 @@ impl<R: Read + Seek> Scan<R> {
             }
             line_at = found + 1;
         }
+    }
+    /// Goes to `found`, having read the time before it, if there is one.
+    fn find_stamp(&mut self, found: u64) -> io::Result<()> {
+        let begin = found.saturating_sub(STAMP_LEN_MAX as u64);
+        self.seek(begin)?;
+        let mut before = vec![0; (found - begin) as usize];
+        self.file.read_exact(&mut before)?;
+        self.at = found;
+        let at = before.windows(STAMP.len()).rposition(|window| window == STAMP);
+        self.line.clear(); // It will be the line before.
+        self.line.extend_from_slice(at.map_or(b"", |at| before[at..].strip_suffix(b"\r\n").unwrap_or(b"")));
+        Ok(())
     }
     /// Where `#SUM:` stands next.
     fn find_sum(&mut self) -> io::Result<Option<u64>> {
@@ -263,6 +282,9 @@ mod tests {
             let mut bytes = Vec::new();
             append_command(&mut bytes, [b"SET", &b"key"[..], number.to_string().as_bytes()].into_iter());
             let records = [Record { db: DbIndex(0), len: bytes.len() }];
+            if number % 3 == 0 {
+                framer.note_time(1_700_000_000 + number);
+            }
             framer.push(&Merged { number, records: &records, bytes: &bytes });
             framer.finish(*ends.last().unwrap(), &mut out);
             ends.push(out.len() as u64);
@@ -280,6 +302,9 @@ mod tests {
         for len in 0..=bytes.len() {
             let verdict = verdict(&bytes[..len]).unwrap();
             let good = *ends.iter().rfind(|&&end| end <= len as u64).unwrap();
+            // A time whose batch is missing is whole by itself.
+            let stamp = if bytes[good as usize..len].starts_with(b"#TS:") { 16 } else { 0 };
+            let good = if len as u64 >= good + stamp { good + stamp } else { good };
             assert_eq!((verdict.good_len, verdict.lost_len), (good, len as u64 - good), "of {len}");
         }
     }

@@ -1,12 +1,14 @@
 //! Groups as text, batch by batch.
 //!
 //! ```text
-//! #SUM:<len> <crc> <synced>\r\n      len bytes follow, whose CRC-64 is this; when they were written, the file was known to be on
-//! #TS:<seconds>\r\n                  the disk up to offset `synced`. Optional time. Both are comments to Redis.
+//! #TS:<seconds>\r\n                  Optional: the time of what follows.
+//! #SUM:<len> <crc> <synced>[ ts]\r\n len bytes follow, whose CRC-64 is this; when they were written, the file was known to be on
+//!                                   the disk up to offset `synced`. `ts`: a time stands before. Both are comments to Redis.
 //! *2\r\n$6\r\nSELECT\r\n…            where the database changes
 //! *1\r\n$5\r\nMULTI\r\n … EXEC       around groups of several commands
 //! ```
-//! The sum is that of the line's two numbers and of the bytes. It stands before its bytes: a batch that was torn is known by its length, and what another server appends behind our
+//! The sum is that of the line's two numbers, of the time before it, and of the bytes. The time comes first because that is where
+//! `redis-check-aof --truncate-to-timestamp` cuts: between two batches. It stands before its bytes: a batch that was torn is known by its length, and what another server appends behind our
 //! last batch has no sum and needs none. `synced` tells a torn tail from damage: see `check`.
 
 use super::merge::Merged;
@@ -15,6 +17,12 @@ use crate::base::ids::DbIndex;
 use crate::keyspace::order::append_command;
 use std::io::Write;
 
+/// How its line ends if the one before is a time that belongs to it.
+const STAMPED: &str = " ts";
+/// How the line of a time begins.
+pub const STAMP: &[u8] = b"#TS:";
+/// The longest line of a time.
+pub const STAMP_LEN_MAX: usize = 26;
 /// How the line of a batch begins.
 pub const SUM: &[u8] = b"#SUM:";
 /// Longer annotation lines are no lines to Redis.
@@ -24,6 +32,8 @@ pub const LINE_LEN_MAX: usize = 1024;
 #[derive(Default)]
 pub struct Framer {
     body: Vec<u8>,
+    /// The line of the time before the batch, if there is one.
+    stamp: Vec<u8>,
     /// The database that the log has selected at this point; None: a file begins.
     db: Option<DbIndex>,
     /// The last time that was noted, in unix seconds.
@@ -40,7 +50,8 @@ impl Framer {
     pub fn note_time(&mut self, seconds: u64) {
         if self.noted_time != seconds {
             self.noted_time = seconds;
-            let _ = write!(self.body, "#TS:{seconds}\r\n"); // Writing to a Vec cannot fail.
+            self.stamp.clear();
+            let _ = write!(self.stamp, "#TS:{seconds}"); // Writing to a Vec cannot fail.
         }
     }
     /// Adds a group.
@@ -73,13 +84,22 @@ impl Framer {
     }
     /// Appends the batch to `out` without its line: there are readers that know commands only.
     pub fn finish_bare(&mut self, out: &mut Vec<u8>) {
+        self.finish_stamp(out);
         out.append(&mut self.body);
+    }
+    fn finish_stamp(&mut self, out: &mut Vec<u8>) {
+        if !self.stamp.is_empty() {
+            out.append(&mut self.stamp);
+            out.extend_from_slice(b"\r\n");
+        }
     }
     /// Appends the batch to `out`, with its line. `synced`: the file's length that is known to be on the disk.
     pub fn finish(&mut self, synced: u64, out: &mut Vec<u8>) {
         let len = self.body.len() as u64;
-        let crc = crc64(Sum::seed(len, synced), &self.body);
-        let _ = write!(out, "#SUM:{len} {crc:016x} {synced}\r\n");
+        let crc = crc64(crc64(Sum::seed(len, synced), &self.stamp), &self.body);
+        let mark = if self.stamp.is_empty() { "" } else { STAMPED };
+        self.finish_stamp(out);
+        let _ = write!(out, "#SUM:{len} {crc:016x} {synced}{mark}\r\n");
         out.append(&mut self.body);
     }
 }
@@ -90,6 +110,8 @@ pub struct Sum {
     pub len: u64,
     pub crc: u64,
     pub synced: u64,
+    /// The sum is also that of the line before it.
+    pub is_stamped: bool,
 }
 
 impl Sum {
@@ -97,15 +119,16 @@ impl Sum {
     pub fn seed(len: u64, synced: u64) -> u64 {
         crc64(crc64(0, &len.to_le_bytes()), &synced.to_le_bytes())
     }
-    /// Shape: `#SUM:<len> <crc> <synced>`, without the line's end.
+    /// Shape: `#SUM:<len> <crc> <synced>[ ts]`, without the line's end.
     pub fn parse(line: &[u8]) -> Option<Sum> {
         let text = std::str::from_utf8(line.strip_prefix(SUM)?).ok()?;
+        let (text, is_stamped) = text.strip_suffix(STAMPED).map_or((text, false), |text| (text, true));
         let mut words = text.split(' ');
         let mut number = |radix| {
             let word = words.next().filter(|word| word.bytes().all(|byte| byte.is_ascii_alphanumeric()))?;
             u64::from_str_radix(word, radix).ok()
         };
-        let sum = Sum { len: number(10)?, crc: number(16)?, synced: number(10)? };
+        let sum = Sum { len: number(10)?, crc: number(16)?, synced: number(10)?, is_stamped };
         words.next().is_none().then_some(sum)
     }
 }

@@ -53,11 +53,11 @@ pub enum Message {
     GoOn { at: u64, good_len: u64 },
     /// The log begins with number `at`; `base` holds everything before it. None: there was nothing.
     Begin { at: u64, base: Option<Base> },
-    /// `base` holds everything from before number `at`.
-    Rewrite { at: u64, base: Base },
+    /// The log begins with number `at`; a base that holds everything before it is on its way.
+    BeginBehind { at: u64 },
     /// What has numbers from `at` on goes into a new file: a base that holds everything before is on its way.
     Rotate { at: u64 },
-    /// It is there, or why it is not.
+    /// It is there, or why it is not. Without a log it is all there is.
     Based(Result<Base, String>),
     /// What has numbers below `at` is written, then the log ends.
     End { at: u64 },
@@ -86,6 +86,8 @@ pub struct Facts {
     pub last_rewrite_secs: i64,
     /// Since when a rewrite is under way, in unix ms.
     pub rewriting_since: Option<u64>,
+    /// The log has begun and has no base yet: nothing of it counts.
+    pub lacks_base: bool,
     pub delayed_syncs: u64,
     /// Why writing fails, if it does.
     pub failure: Option<String>,
@@ -102,6 +104,7 @@ impl Default for Facts {
             is_last_rewrite_ok: true,
             last_rewrite_secs: -1,
             rewriting_since: None,
+            lacks_base: false,
             delayed_syncs: 0,
             failure: None,
         }
@@ -128,6 +131,8 @@ pub struct Hub {
     is_failing: AtomicU32,
     /// A rewrite was asked for and has not begun.
     is_scheduled: AtomicU32,
+    /// The log is to begin as soon as no snapshot is being taken.
+    is_due: AtomicU32,
     facts: Mutex<Facts>,
 }
 
@@ -147,6 +152,7 @@ impl Default for Hub {
             is_on: AtomicU32::new(0),
             is_failing: AtomicU32::new(0),
             is_scheduled: AtomicU32::new(0),
+            is_due: AtomicU32::new(0),
             facts: Mutex::default(),
         }
     }
@@ -232,6 +238,13 @@ impl Hub {
     pub fn is_scheduled(&self) -> bool {
         self.is_scheduled.load(Ordering::Relaxed) != 0
     }
+    /// The log is to begin later, or is not.
+    pub fn set_due(&self, is_due: bool) {
+        self.is_due.store(is_due as u32, Ordering::Relaxed);
+    }
+    pub fn is_due(&self) -> bool {
+        self.is_due.load(Ordering::Relaxed) != 0
+    }
     /// Takes the request for a rewrite.
     pub fn take_scheduled(&self) -> bool {
         self.is_scheduled() && self.is_scheduled.swap(0, Ordering::AcqRel) != 0
@@ -271,10 +284,10 @@ impl Hub {
         }
     }
     /// A base that was taken beside everything else is written, or is not to be.
-    pub fn take_base(&self, path: &Path, outcome: io::Result<()>) {
+    pub fn take_base(&self, path: &Path, is_rdb: bool, outcome: io::Result<()>) {
         let based = outcome.and_then(|()| path.metadata()).map_err(|error| error.to_string()).map(|data| {
             let aside = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            Base { aside, is_rdb: true, len: data.len() }
+            Base { aside, is_rdb, len: data.len() }
         });
         self.send(Message::Based(based));
     }

@@ -13,7 +13,7 @@
 
 use super::disk::Disk;
 use super::frame::Framer;
-use super::manifest::{Invalid, Manifest};
+use super::manifest::{Invalid, Manifest, Part};
 use super::merge::Merged;
 use std::io;
 
@@ -46,6 +46,8 @@ pub struct Log<D> {
     is_doubtful: bool,
     /// The newest manifest may not be on the disk yet: nothing behind it is durable.
     is_unpublished: bool,
+    /// The file that is being written, if no manifest names it yet: its base is not there, and nothing is durable.
+    unnamed: Option<Part>,
 }
 
 /// Why there is no log.
@@ -86,6 +88,7 @@ impl<D: Disk> Log<D> {
             is_torn: false,
             is_doubtful: false,
             is_unpublished: false,
+            unnamed: None,
         })
     }
     /// The files there are.
@@ -118,7 +121,7 @@ impl<D: Disk> Log<D> {
     }
     /// The number of the file that is being written.
     pub fn current_seq(&self) -> u64 {
-        self.manifest.incrs.last().map_or(0, |part| part.seq)
+        self.unnamed.as_ref().or(self.manifest.incrs.last()).map_or(0, |part| part.seq)
     }
     /// Numbers begin behind this one.
     pub fn begin_at(&mut self, number: u64) {
@@ -235,7 +238,9 @@ impl<D: Disk> Log<D> {
         self.synced = self.len;
         self.unsynced.clear();
         self.unsynced.shrink_to(1 << 20);
-        self.durable = self.written;
+        if self.unnamed.is_none() {
+            self.durable = self.written;
+        }
         Ok(())
     }
 
@@ -262,6 +267,9 @@ impl<D: Disk> Log<D> {
     /// Goes on in a new file. Everything before is on the disk then.
     /// Errors: the log goes on where it was.
     pub fn rotate(&mut self) -> io::Result<()> {
+        if self.unnamed.is_some() {
+            return self.begin_unnamed(); // The base that is to come has it all.
+        }
         if !self.current.is_empty() {
             self.write()?;
             self.sync()?;
@@ -282,6 +290,35 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
+    /// Begins in a file that no manifest names: what is in it counts from the next `rebase` on. Until then the old files are
+    /// what a crash leaves.
+    pub fn begin_unnamed(&mut self) -> io::Result<()> {
+        let part = self.manifest.next_incr(&self.stem);
+        if self.disk.len(&part.name)?.is_some() {
+            self.disk.truncate(&part.name, 0)?;
+        }
+        self.disk.append(&part.name, b"")?;
+        self.disk.sync(&part.name)?;
+        (self.current, self.len, self.synced, self.is_torn, self.is_doubtful) = (part.name.clone(), 0, 0, false, false);
+        self.unsynced.clear();
+        self.pending.clear();
+        self.framer = Framer::default();
+        (self.framed, self.written) = (self.pushed, self.pushed); // The base has what came before.
+        self.unnamed = Some(part);
+        Ok(())
+    }
+    /// Is the file that is being written not named yet?
+    pub fn lacks_base(&self) -> bool {
+        self.unnamed.is_some()
+    }
+    /// Nobody will name the file that is being written: it goes, and nobody waits for what is in it.
+    pub fn abandon(&mut self) {
+        if let Some(part) = self.unnamed.take() {
+            let _ = self.disk.remove(&part.name); // Nobody knows it.
+            self.durable = self.written;
+        }
+    }
+
     /// The file `aside` holds everything from before the incremental file `first`: it becomes the base.
     /// Errors: the old files stay what they were.
     pub fn rebase(&mut self, aside: &str, is_rdb: bool, first: u64) -> io::Result<()> {
@@ -291,7 +328,13 @@ impl<D: Disk> Log<D> {
         self.disk.sync_dir()?;
         let mut manifest = self.manifest.clone();
         manifest.set_base(part, first);
+        if let Some(part) = &self.unnamed {
+            manifest.push_incr(part.clone());
+        }
         self.publish(manifest)?;
+        if self.unnamed.take().is_some() && self.synced == self.len && !self.is_unpublished {
+            self.durable = self.written; // Otherwise the next sync says so.
+        }
         let _ = self.forget_history(); // They are named as history, and removed another time.
         Ok(())
     }

@@ -132,6 +132,46 @@ fn after_many_crashes_the_log_is_a_prefix() {
     (1000..1500).for_each(|seed| run(seed, 10));
 }
 
+/// A log that begins behind a base which is still to come: until it is there, a crash leaves what the log before it held.
+fn run_unnamed(seed: u64) {
+    let mut prng = Prng::seeded(seed);
+    let mut log = Log::open(Simulated::new(seed), STEM).unwrap();
+    log.go_on(0).unwrap();
+    (1..=5).for_each(|number| push(&mut log, number, &mut prng));
+    log.write().and_then(|()| log.sync()).unwrap();
+    let mut log = Log::open(log.into_disk(), STEM).unwrap();
+    log.begin_at(5);
+    log.begin_unnamed().unwrap();
+    log.disk().fuse = Some(prng.below(60));
+    log.disk().failure_odds = [0, 10][prng.below(2) as usize];
+    let (mut number, mut durable, mut is_based) = (5, 5, false);
+    loop {
+        number += 1;
+        push(&mut log, number, &mut prng);
+        let outcome = match prng.below(12) {
+            0 => rebase(&mut log, number).inspect(|()| is_based = true),
+            1..5 => log.write().and_then(|()| log.sync()),
+            _ => log.write(),
+        };
+        assert!(is_based || log.durable() == 5, "seed {seed}: nothing counts without a base");
+        durable = durable.max(log.durable());
+        if outcome.is_err() && log.disk().fuse == Some(0) {
+            break;
+        }
+    }
+    let mut disk = log.into_disk();
+    disk.crash();
+    let mut log = Log::open(disk, STEM).unwrap_or_else(|error| panic!("seed {seed}: {error:?}"));
+    let (numbers, _) = loaded(&mut log);
+    assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>(), "seed {seed}: a prefix");
+    assert!(numbers.len() as u64 >= durable, "seed {seed}: {durable} was durable, {} is there", numbers.len());
+}
+
+#[test]
+fn a_log_that_waits_for_its_base_replaces_the_old_one_at_once() {
+    (0..300).for_each(run_unnamed);
+}
+
 #[test]
 fn a_disk_that_fails_loses_nothing_when_it_is_back() {
     let mut prng = Prng::seeded(5);

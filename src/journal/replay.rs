@@ -1,23 +1,36 @@
 //! Commands out of a log that was checked: one after the other, comments passed over.
 
+use super::frame::LINE_LEN_MAX;
 use crate::resp::args::{Arg, Parts};
-use std::io::{self, BufRead, Read};
+use std::io::{self, Read};
 
 /// Words of more commands than this are nonsense.
 const WORDS_MAX: u64 = 1 << 20;
+/// Bytes that are read at once.
+const CHUNK: usize = 256 << 10;
 
 /// See the module header.
 pub struct Commands<R> {
     file: R,
-    line: Vec<u8>,
+    chunk: Box<[u8]>,
+    /// What of the chunk was read from the file and not looked at.
+    at: usize,
+    end: usize,
+    /// The place of `at` in the file.
+    offset: u64,
     buf: Vec<u8>,
     items: Vec<Arg>,
-    offset: u64,
 }
 
-impl<R: BufRead> Commands<R> {
+/// What is there is no command.
+fn odd() -> io::Error {
+    io::ErrorKind::InvalidData.into()
+}
+
+impl<R: Read> Commands<R> {
     pub fn new(file: R) -> Self {
-        Commands { file, line: Vec::new(), buf: Vec::new(), items: Vec::new(), offset: 0 }
+        let chunk = vec![0; CHUNK].into_boxed_slice();
+        Commands { file, chunk, at: 0, end: 0, offset: 0, buf: Vec::new(), items: Vec::new() }
     }
     /// How much was read.
     pub fn offset(&self) -> u64 {
@@ -26,58 +39,83 @@ impl<R: BufRead> Commands<R> {
     /// The next command. None: the end.
     /// Errors: the file cannot be read, or is not what was checked (`InvalidData`).
     pub fn read(&mut self) -> io::Result<Option<Parts<'_>>> {
+        let (mut buf, mut items) = (std::mem::take(&mut self.buf), std::mem::take(&mut self.items));
+        buf.clear();
+        items.clear();
+        let is_there = self.read_into(&mut buf, &mut items)?;
+        (self.buf, self.items) = (buf, items);
+        Ok(is_there.then(|| Parts { buf: &self.buf, items: &self.items, large: &[] }))
+    }
+    /// Appends the next command. False: the end.
+    /// Errors: as above; what was appended is of no use then.
+    pub fn read_into(&mut self, buf: &mut Vec<u8>, items: &mut Vec<Arg>) -> io::Result<bool> {
         let count = loop {
-            if !self.read_line()? {
-                return Ok(None);
-            }
-            match self.line.first() {
-                Some(b'#') => {}
-                Some(b'*') => break self.number()?,
-                _ => return Err(io::ErrorKind::InvalidData.into()),
+            match self.line()? {
+                None => return Ok(false),
+                Some([b'#', ..]) => {}
+                Some([b'*', digits @ ..]) => break number(digits)?,
+                Some(_) => return Err(odd()),
             }
         };
         if count == 0 || count > WORDS_MAX {
-            return Err(io::ErrorKind::InvalidData.into());
+            return Err(odd());
         }
-        self.buf.clear();
-        self.items.clear();
         for _ in 0..count {
-            if !self.read_line()? || self.line.first() != Some(&b'$') {
-                return Err(io::ErrorKind::InvalidData.into());
-            }
-            let len = self.number()?;
-            let offset = u32::try_from(self.buf.len()).ok().filter(|offset| *offset < u32::MAX);
-            let (Some(offset), Ok(short)) = (offset, u32::try_from(len)) else {
-                return Err(io::ErrorKind::InvalidData.into());
-            };
-            // No more room is made than bytes have come.
-            let taken = (&mut self.file).take(len + 2).read_to_end(&mut self.buf)? as u64;
-            self.offset += taken;
-            if taken != len + 2 || !self.buf.ends_with(b"\r\n") {
-                return Err(io::ErrorKind::InvalidData.into());
-            }
-            self.items.push(Arg { offset, len: short, hash: 0 });
+            let Some([b'$', digits @ ..]) = self.line()? else { return Err(odd()) };
+            let len = number(digits)?;
+            let offset = u32::try_from(buf.len()).ok().filter(|offset| *offset < u32::MAX);
+            let (Some(offset), Ok(short)) = (offset, u32::try_from(len)) else { return Err(odd()) };
+            self.word(len as usize + 2, buf)?;
+            items.push(Arg { offset, len: short, hash: 0 });
         }
-        Ok(Some(Parts { buf: &self.buf, items: &self.items, large: &[] }))
-    }
-    /// False: the file is at its end.
-    fn read_line(&mut self) -> io::Result<bool> {
-        self.line.clear();
-        let count = (&mut self.file).take(super::frame::LINE_LEN_MAX as u64).read_until(b'\n', &mut self.line)?;
-        self.offset += count as u64;
-        if count == 0 {
-            return Ok(false);
-        }
-        if !self.line.ends_with(b"\r\n") {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        self.line.truncate(self.line.len() - 2);
         Ok(true)
     }
-    fn number(&self) -> io::Result<u64> {
-        let text = std::str::from_utf8(&self.line[1..]).ok();
-        text.and_then(|text| text.parse().ok()).ok_or(io::ErrorKind::InvalidData.into())
+    /// Appends the next `len` bytes, which have to be a word and its line's end.
+    fn word(&mut self, len: usize, buf: &mut Vec<u8>) -> io::Result<()> {
+        let here = len.min(self.end - self.at);
+        buf.extend_from_slice(&self.chunk[self.at..][..here]);
+        self.at += here;
+        // No more room is made than bytes have come.
+        let behind = if here == len { 0 } else { (&mut self.file).take((len - here) as u64).read_to_end(buf)? };
+        self.offset += (here + behind) as u64;
+        if here + behind == len && buf.ends_with(b"\r\n") { Ok(()) } else { Err(odd()) }
     }
+    /// The next line, without its end. None: the file is at its end.
+    fn line(&mut self) -> io::Result<Option<&[u8]>> {
+        let mut looked_at = 0;
+        loop {
+            let rest = &self.chunk[self.at..self.end];
+            if let Some(len) = rest[looked_at..].iter().position(|&byte| byte == b'\n').map(|at| looked_at + at) {
+                if len == 0 || rest[len - 1] != b'\r' {
+                    return Err(odd());
+                }
+                let begin = self.at;
+                self.at += len + 1;
+                self.offset += len as u64 + 1;
+                return Ok(Some(&self.chunk[begin..begin + len - 1]));
+            }
+            looked_at = rest.len();
+            if looked_at > LINE_LEN_MAX {
+                return Err(odd());
+            }
+            self.chunk.copy_within(self.at..self.end, 0);
+            (self.at, self.end) = (0, looked_at);
+            match self.file.read(&mut self.chunk[looked_at..]) {
+                Ok(0) if looked_at == 0 => return Ok(None),
+                Ok(0) => return Err(odd()),
+                Ok(count) => self.end += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// A natural number without a sign.
+fn number(digits: &[u8]) -> io::Result<u64> {
+    let is_number = !digits.is_empty() && digits.len() <= 18 && digits.iter().all(u8::is_ascii_digit);
+    let value = digits.iter().fold(0, |value, digit| value * 10 + (digit.wrapping_sub(b'0')) as u64 % 10);
+    if is_number { Ok(value) } else { Err(odd()) }
 }
 
 #[cfg(test)]
@@ -94,6 +132,42 @@ mod tests {
         assert_eq!(commands.read().unwrap().unwrap().get(0), b"");
         assert!(commands.read().unwrap().is_none());
         assert_eq!(commands.offset(), text.len() as u64);
+    }
+
+    /// Gives so many bytes at once.
+    struct Drops<'d>(&'d [u8], usize);
+
+    impl Read for Drops<'_> {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            let len = self.1.min(buf.len()).min(self.0.len());
+            buf[..len].copy_from_slice(&self.0[..len]);
+            self.0 = &self.0[len..];
+            Ok(len)
+        }
+    }
+
+    #[test]
+    fn commands_are_the_same_however_the_file_comes() {
+        let mut text = Vec::new();
+        for number in 0..2000_usize {
+            let value = vec![b'v'; number * 7 % 900];
+            let words = [&b"SET"[..], number.to_string().as_bytes(), &value].map(<[u8]>::to_vec);
+            text.extend_from_slice(b"#a comment\r\n*3\r\n");
+            for word in words {
+                text.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+                text.extend_from_slice(&[&word, &b"\r\n"[..]].concat());
+            }
+        }
+        for step in [1, 3, 1000, 100_000, usize::MAX] {
+            let mut commands = Commands::new(Drops(&text, step));
+            let mut number = 0;
+            while let Some(parts) = commands.read().unwrap() {
+                assert_eq!(parts.get(1), number.to_string().as_bytes());
+                assert_eq!(parts.get(2).len(), number * 7 % 900);
+                number += 1;
+            }
+            assert_eq!((number, commands.offset()), (2000, text.len() as u64));
+        }
     }
 
     #[test]

@@ -27,6 +27,7 @@
 
 use super::events::{Event, Events, Listener};
 use super::order::{self, Ledger};
+use super::recency::Recency;
 use super::types::Type;
 use super::wheel::{AHEAD_MAX, CHUNK_COUNT, Item, Step, TICK_MS, Tick, Walk, Wheel, tick_after, tick_at};
 use super::{Keyspace, fields};
@@ -84,6 +85,7 @@ pub struct Run<'t> {
     /// This loop's log of what happens to keys, and of what has changed.
     pub events: &'t Events,
     pub ledger: &'t Ledger,
+    pub recency: &'t Recency,
     pub now: WallMs,
 }
 
@@ -94,7 +96,7 @@ impl Run<'_> {
             return change();
         }
         self.ledger.open(&self.space.order, [key.hash]);
-        order::before_write(self.space, table, key, self.now, self.guard);
+        order::before_write(self.space, table, key, self.now, self.guard, self.recency);
         let result = change();
         self.ledger.close(&self.space.order);
         result

@@ -106,6 +106,7 @@ impl World {
                 stats,
                 events: &local.events,
                 ledger: &local.ledger,
+                recency: &local.recency,
                 now: self.now,
             };
             local.expiry.run(run, budget);
@@ -196,8 +197,16 @@ fn deleted_keys_leave_a_bounded_number_of_items() {
         keys.update(keys.key(&name, 0), |_| (Change::Remove, ()));
         if number % 256 == 0 {
             let (space, all, now) = (&world.space, &world.stats, world.now);
-            let run =
-                Run { space, guard: &guard, all, stats: &all[0], events: &local.events, ledger: &local.ledger, now };
+            let run = Run {
+                space,
+                guard: &guard,
+                all,
+                stats: &all[0],
+                events: &local.events,
+                ledger: &local.ledger,
+                recency: &local.recency,
+                now,
+            };
             local.expiry.run(run, Duration::from_millis(1));
             most = most.max(local.expiry.item_count());
         }

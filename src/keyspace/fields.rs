@@ -66,7 +66,16 @@ impl Keys<'_> {
     /// What a run works with, for a command.
     fn as_run(&self) -> Run<'_> {
         let Self { space, guard, stats, now, .. } = *self;
-        Run { space, guard, all: &[], stats, events: &self.local.events, ledger: &self.local.ledger, now }
+        Run {
+            space,
+            guard,
+            all: &[],
+            stats,
+            events: &self.local.events,
+            ledger: &self.local.ledger,
+            recency: &self.local.recency,
+            now,
+        }
     }
     /// A hash has come to `key` from elsewhere, perhaps with deadlines.
     #[cold]
@@ -187,6 +196,7 @@ mod tests {
                 stats: &self.stats[0],
                 events: &self.local.events,
                 ledger: &self.local.ledger,
+                recency: &self.local.recency,
                 now: self.now,
             };
             self.local.expiry.run(run, Duration::from_secs(3600));

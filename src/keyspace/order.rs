@@ -27,6 +27,7 @@
 //!
 //! The word is switched at a safepoint, so each loop sees it before its next command.
 
+use super::recency::Recency;
 use super::{Keys, Keyspace};
 use crate::base::clock::WallMs;
 use crate::base::hash::Key;
@@ -274,13 +275,8 @@ impl Ledger {
 /// A change of `key` in `table` follows, under its stripe or inside a safepoint: a running snapshot takes what is there. Not
 /// what is past its deadline: whoever loads it would drop it, and whoever meets it may hold the lock of another collection.
 #[inline]
-pub fn before_write(space: &Keyspace, table: &Table, key: Key<'_>, now: WallMs, guard: &Guard<'_>) {
-    if space.handover.is_on()
-        && let Some(entry) = table.get(key, guard)
-        && entry.expires_at().is_none_or(|at| at > now)
-    {
-        space.handover.hand(table.id(), entry);
-    }
+pub fn before_write(space: &Keyspace, table: &Table, key: Key<'_>, now: WallMs, guard: &Guard<'_>, recency: &Recency) {
+    space.handover.before_write(table, key, now, guard, recency);
 }
 
 impl Keys<'_> {
@@ -288,7 +284,7 @@ impl Keys<'_> {
     #[inline]
     pub fn before_write(&self, key: Key<'_>) {
         if let Some(table) = self.table() {
-            before_write(self.space, table, key, self.now, self.guard);
+            before_write(self.space, table, key, self.now, self.guard, &self.local.recency);
         }
     }
 

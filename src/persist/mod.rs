@@ -61,7 +61,7 @@ impl fmt::Display for Fault {
             Fault::Unknown(code) => write!(f, "type or opcode {code} is not known"),
             Fault::Module(name) => write!(f, "it needs the module '{name}', which cannot be loaded here"),
             Fault::Version(version) => write!(f, "format version {version} cannot be read"),
-            Fault::Checksum => f.write_str("the checksum does not match"),
+            Fault::Checksum => f.write_str("CRC error: the checksum does not match"),
             Fault::Empty => f.write_str("a collection is empty"),
         }
     }
@@ -97,6 +97,11 @@ mod kind {
     pub const HASH_LISTPACK_TIMED: u8 = 25;
     /// The last one that is read.
     pub const LAST: u8 = 25;
+}
+
+/// Does a payload say that it is a stream?
+pub fn is_stream(payload: &[u8]) -> bool {
+    matches!(payload.first(), Some(&(kind::STREAM | kind::STREAM_2 | kind::STREAM_3)))
 }
 
 /// From this version on it is Valkey's numbering.

@@ -27,10 +27,15 @@ pub fn write(view: View<'_>, form: Form) -> Vec<u8> {
 
 /// Is this a payload of a version that is read, with the right checksum (0: it was written without one)?
 pub fn is_whole(payload: &[u8]) -> bool {
+    has_sum(payload, true)
+}
+
+/// The same; `checks_sum`: is the checksum compared?
+pub fn has_sum(payload: &[u8], checks_sum: bool) -> bool {
     let Some((front, sum)) = payload.split_last_chunk::<8>() else { return false };
     let Some((_, version)) = front.split_last_chunk::<2>() else { return false };
     let is_known = is_known_version(u16::from_le_bytes(*version) as u32);
-    is_known && (*sum == [0; 8] || crc64(0, front) == u64::from_le_bytes(*sum))
+    is_known && (!checks_sum || *sum == [0; 8] || crc64(0, front) == u64::from_le_bytes(*sum))
 }
 
 /// The value of a payload that `is_whole`.

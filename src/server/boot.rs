@@ -5,7 +5,7 @@ use super::error::StartError;
 use super::listen::Listeners;
 use super::oom::OomScore;
 use super::options::Settings;
-use super::{cores, crash, journal, limits, recover, screen, signals, threads, users};
+use super::{cores, courier, crash, journal, limits, recover, screen, signals, threads, users};
 use crate::admin::config::Config;
 use crate::admin::log;
 use crate::admin::params::Id;
@@ -83,13 +83,14 @@ pub fn serve(settings: Settings) -> Result<(), StartError> {
     let mut score = OomScore::default();
     let _ = score.apply(&world.config); // Logged; the server runs without it.
     let _ = world.apply.set(apply::applier(world, fleet, open, score)); // Nobody else sets it.
+    let _ = world.courier.set(courier::courier()); // Nor that.
     let pidfile = write_pidfile(&world.config);
     let keeper = disk::start(world, fleet)
         .map_err(|error| StartError(format!("A thread for the journal cannot be made: {error}. Raise `ulimit -u`.")))?;
-    let local = journal::open(world)?;
-    recover::begin(world, fleet)
+    let manifest = journal::open(world)?;
+    recover::begin(world, fleet, manifest)
         .map_err(|error| StartError(format!("A thread for loading cannot be made: {error}. Raise `ulimit -u`.")))?;
-    let outcome = join(threads::start(seats, world, fleet, per_loop, local));
+    let outcome = join(threads::start(seats, world, fleet, per_loop));
     journal::close(world, keeper);
     for path in unix.iter().chain(&pidfile) {
         log::notice(format_args!("Removing {}", path.display()));

@@ -1,32 +1,39 @@
-//! The journal at the start and at the end: what its files hold is loaded before anybody is served, and what was changed last is
-//! on the disk before the process ends.
+//! The journal at the start and at the end: if there are files they are loaded (`recover`), otherwise it begins; and what was
+//! changed last is on the disk before the process ends.
 
 use super::error::StartError;
+use crate::admin::log;
 use crate::admin::params::Id;
 use crate::cmd::world::World;
-use crate::exec::load::load;
+use crate::exec::load::{folder, manifest, stem};
 use crate::journal::hub::Message;
-use crate::keyspace::Local;
+use crate::journal::manifest::{Manifest, Part};
 use crate::keyspace::events::Listener;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
 use std::thread::JoinHandle;
 
-/// Loads what the log holds, if there is to be one, and has it go on. Returns what the keys' deadlines ask of a loop.
-/// Errors: the files are damaged, or are not there.
-pub fn open(world: &'static World) -> Result<Option<Local>, StartError> {
+/// What the journal's files are, if they have to be loaded; without any it begins here.
+/// Errors: the manifest is damaged; a file of an older Redis cannot be taken over.
+pub fn open(world: &'static World) -> Result<Option<Manifest>, StartError> {
     world.journal.set_policy(world.config.word(Id::APPENDFSYNC));
     if world.config.number(Id::APPENDONLY) == 0 {
         return Ok(None);
     }
-    let local = Local::new(!0);
-    let loaded = load(world, &local).map_err(StartError)?;
-    let at = world.keyspace.order.next();
-    world.journal.set_on(true);
-    world.keyspace.listeners.heed(Listener::Journal); // No loop runs yet.
-    world.journal.send(match loaded {
-        Some(good_len) => Message::GoOn { at, good_len },
-        None => Message::Begin { at, base: None },
-    });
-    Ok(Some(local))
+    let stem = stem(world);
+    take_over(Path::new(&stem), &folder(world), &stem)
+        .map_err(|error| StartError(format!("The append only file {stem} cannot be taken over: {error}.")))?;
+    let manifest = manifest(world).map_err(|reason| {
+        log::warning(format_args!("{reason}")); // Also where the log goes.
+        StartError(reason)
+    })?;
+    if manifest.is_none() {
+        world.journal.set_on(true);
+        world.keyspace.listeners.heed(Listener::Journal); // No loop runs yet.
+        world.journal.send(Message::Begin { at: world.keyspace.order.next(), base: None });
+    }
+    Ok(manifest)
 }
 
 /// The loops have stopped: what they have changed is written.
@@ -34,4 +41,58 @@ pub fn close(world: &World, keeper: JoinHandle<()>) {
     world.journal.send(Message::End { at: world.keyspace.order.next() });
     world.journal.send(Message::Stop);
     let _ = keeper.join(); // A panic would have aborted the process.
+}
+
+/// The one file of a Redis before 7.0, which lies beside the folder, becomes the base.
+/// Order: a manifest that names it, then the file itself: if a crash comes between, the next start finds the one in the
+/// folder's manifest and the other where it was.
+fn take_over(old: &Path, folder: &Path, stem: &str) -> io::Result<()> {
+    let new = folder.join(stem);
+    let path = folder.join(format!("{stem}.manifest"));
+    let part = Part { name: stem.into(), seq: 1 };
+    let mut wanted = Manifest::default();
+    wanted.set_base(part, 0);
+    let is_begun = fs::read(&path).is_ok_and(|text| text == wanted.format().as_bytes()) && !new.exists();
+    if !old.exists() || path.exists() && !is_begun {
+        return Ok(());
+    }
+    log::notice(format_args!("Migrating the AOF file {stem} of an older version to the folder {}", folder.display()));
+    fs::create_dir_all(folder)?;
+    if !is_begun {
+        let aside = folder.join(format!("temp-{stem}.manifest"));
+        let mut file = File::create(&aside)?;
+        file.write_all(wanted.format().as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&aside, &path)?;
+    }
+    fs::rename(old, &new)?;
+    File::open(folder)?.sync_all()?;
+    log::notice(format_args!("Successfully migrated an old-style AOF"));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_of_an_older_version_becomes_the_base_also_after_a_crash_in_between() {
+        let dir = std::env::temp_dir().join(format!("ringdb-take-over-{}", std::process::id()));
+        let (old, folder) = (dir.join("a.aof"), dir.join("log"));
+        let manifest = folder.join("a.aof.manifest");
+        fs::create_dir_all(&dir).unwrap();
+        take_over(&old, &folder, "a.aof").unwrap();
+        assert!(!folder.exists(), "there is nothing to be done");
+        fs::write(&old, "data").unwrap();
+        take_over(&old, &folder, "a.aof").unwrap();
+        assert_eq!(fs::read_to_string(&manifest).unwrap(), "file a.aof seq 1 type b\n");
+        assert!(folder.join("a.aof").exists() && !old.exists());
+        fs::rename(folder.join("a.aof"), &old).unwrap(); // As if a crash had come in between.
+        take_over(&old, &folder, "a.aof").unwrap();
+        assert!(folder.join("a.aof").exists() && !old.exists());
+        fs::write(&old, "other").unwrap();
+        take_over(&old, &folder, "a.aof").unwrap();
+        assert!(old.exists(), "what there is stays");
+        fs::remove_dir_all(&dir).unwrap();
+    }
 }

@@ -11,6 +11,7 @@
 mod apply;
 mod boot;
 mod cores;
+mod courier;
 mod crash;
 mod daemon;
 mod error;

@@ -1,31 +1,44 @@
-//! Loading what the server had when it stopped: a thread reads the snapshot, the loops take in its keys.
+//! Loading what the server had when it stopped: a thread reads the journal's files or the snapshot, the loops take in the keys
+//! and run the commands.
 
 use crate::admin::log;
 use crate::admin::params::Id;
 use crate::base::clock::{MonoNs, wall_micros};
+use crate::base::ids::LoopId;
 use crate::base::sync::Ordering::Relaxed;
 use crate::cmd::snapshot::{self, LoadError, Receiver};
 use crate::cmd::world::World;
 use crate::event_loop::fleet::{Fleet, Mail};
+use crate::exec::feed::Feeder;
+use crate::exec::load::{self, Sink, total_len};
+use crate::journal::manifest::Manifest;
 use crate::persist::Fault;
 use crate::persist::frame::Batch;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::path::Path;
 use std::thread;
 
-/// Begins to load the snapshot, if there is one. Until it is there the loops refuse what needs data.
+/// Begins to load the journal's files, if there are any, or the snapshot. Until all is there the loops refuse what needs data.
 /// Errors: no thread.
-pub fn begin(world: &'static World, fleet: &'static Fleet) -> io::Result<()> {
+pub fn begin(world: &'static World, fleet: &'static Fleet, manifest: Option<Manifest>) -> io::Result<()> {
+    let loading = &world.saves.loading;
+    loading.started_s.store(wall_micros() / 1_000_000, Relaxed);
+    let loader = thread::Builder::new().name("loader".into());
+    if let Some(manifest) = manifest {
+        loading.total_len.store(total_len(world, &manifest), Relaxed);
+        world.intake.begin_journal(world.boot.loops);
+        world.attention.set_loading(true);
+        loader.spawn(move || load_journal(world, fleet, &manifest))?;
+        return Ok(());
+    }
     let path = snapshot::path(world);
     let Ok(metadata) = path.metadata() else { return Ok(()) };
     if world.config.number(Id::APPENDONLY) != 0 {
-        return Ok(()); // Then the journal has it all.
+        return Ok(()); // A journal has begun, and has it all.
     }
-    let loading = &world.saves.loading;
-    loading.started_s.store(wall_micros() / 1_000_000, Relaxed);
     loading.total_len.store(metadata.len(), Relaxed);
     world.attention.set_loading(true);
-    thread::Builder::new().name("loader".into()).spawn(move || load(world, fleet, &path))?;
+    loader.spawn(move || load_snapshot(world, fleet, &path))?;
     Ok(())
 }
 
@@ -36,6 +49,25 @@ struct Reader {
     /// A terminal watches.
     is_shown: bool,
     shown: u64,
+    /// Bytes of the files before this one.
+    passed: u64,
+    /// Where the snapshot ended.
+    end: u64,
+}
+
+impl Reader {
+    fn new(world: &'static World, fleet: &'static Fleet) -> Self {
+        Reader { world, fleet, is_shown: io::stderr().is_terminal(), shown: 0, passed: 0, end: 0 }
+    }
+    /// Hands over the keys of a snapshot; returns when all are taken in.
+    /// Errors: the file, or what is in it.
+    fn take(&mut self, path: &Path) -> Result<(), LoadError> {
+        let world = self.world;
+        let sources = snapshot::read(world, path, self)?;
+        let offset = world.saves.loading.loaded_len.load(Relaxed);
+        world.intake.settle().map_err(|fault| LoadError::Fault(offset, fault))?;
+        snapshot::take_functions(world, &sources)
+    }
 }
 
 impl Receiver for Reader {
@@ -46,12 +78,31 @@ impl Receiver for Reader {
     }
     fn progress(&mut self, offset: u64) {
         let loading = &self.world.saves.loading;
+        let offset = self.passed + offset;
         loading.loaded_len.store(offset, Relaxed);
         let percent = 100 * offset / loading.total_len.load(Relaxed).max(1);
         if self.is_shown && percent > self.shown {
             self.shown = percent;
             show(percent);
         }
+    }
+    fn end(&mut self, offset: u64) {
+        self.end = offset;
+    }
+}
+
+impl Sink for Reader {
+    fn snapshot(&mut self, path: &Path) -> Result<u64, String> {
+        self.take(path).map_err(|error| error.to_string())?;
+        Ok(self.end)
+    }
+    fn commands(&mut self, file: impl Read, begin: u64) -> io::Result<u64> {
+        let fleet = self.fleet;
+        let wake = || fleet.broadcast(|| Mail::Look);
+        Feeder::new(self.world, &wake).feed(file, |offset| self.progress(begin + offset))
+    }
+    fn passed(&mut self, len: u64) {
+        self.passed += len;
     }
 }
 
@@ -64,15 +115,13 @@ fn show(percent: u64) {
     let _ = out.flush(); // A terminal that is gone shows nothing.
 }
 
-fn load(world: &'static World, fleet: &'static Fleet, path: &Path) {
+fn load_snapshot(world: &'static World, fleet: &'static Fleet, path: &Path) {
     let started = MonoNs::now();
-    let mut reader = Reader { world, fleet, is_shown: io::stderr().is_terminal(), shown: 0 };
-    let outcome = snapshot::read(world, path, &mut reader).and_then(|sources| {
-        world.intake.settle().map_err(|fault| LoadError::Fault(world.saves.loading.loaded_len.load(Relaxed), fault))?;
-        snapshot::take_functions(world, &sources)
-    });
-    if let Err(error) = outcome {
-        log::warning(format_args!("Fatal error loading {}: {error}. Exiting.", path.display()));
+    if let Err(error) = Reader::new(world, fleet).take(path) {
+        log::warning(format_args!(
+            "Fatal error loading {}: {error}. Terminating server after rdb file reading failure.",
+            path.display()
+        ));
         std::process::exit(1);
     }
     let loading = &world.saves.loading;
@@ -85,4 +134,14 @@ fn load(world: &'static World, fleet: &'static Fleet, path: &Path) {
     log::notice(format_args!("DB loaded from disk: {seconds:.3} seconds"));
     world.attention.set_loading(false);
     fleet.broadcast(|| Mail::Look);
+}
+
+fn load_journal(world: &'static World, fleet: &'static Fleet, manifest: &Manifest) {
+    match load::load(world, manifest, &mut Reader::new(world, fleet)) {
+        Ok(good_len) => fleet.mailbox(LoopId(0)).send(Mail::Loaded { good_len }),
+        Err(error) => {
+            log::warning(format_args!("{error}"));
+            std::process::exit(1);
+        }
+    }
 }

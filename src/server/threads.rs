@@ -6,7 +6,6 @@ use crate::base::ids::LoopId;
 use crate::cmd::world::World;
 use crate::event_loop::EventLoop;
 use crate::event_loop::fleet::Fleet;
-use crate::keyspace::Local;
 use crate::ring::{Engine, Sizes, Waker};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -19,8 +18,6 @@ struct Start {
     fleet: &'static Fleet,
     listeners: Vec<(u16, OwnedFd)>,
     seed: u64,
-    /// What was loaded before, for the first loop.
-    local: Option<Local>,
 }
 
 /// A loop's thread whose engine stands and that waits for its start.
@@ -59,11 +56,8 @@ fn seat<E: Engine + 'static>(index: usize, core: Option<usize>) -> io::Result<Se
 }
 
 fn live<E: Engine>(id: LoopId, engine: E, started: Receiver<Start>) -> io::Result<()> {
-    let Ok(Start { world, fleet, listeners, seed, local }) = started.recv() else { return Ok(()) }; // The start was called off.
+    let Ok(Start { world, fleet, listeners, seed }) = started.recv() else { return Ok(()) }; // The start was called off.
     let mut event_loop = EventLoop::new(id, engine, world, fleet, seed);
-    if let Some(local) = local {
-        event_loop.take_over(local);
-    }
     for (listener, socket) in listeners {
         event_loop.listen(listener, socket);
     }
@@ -81,13 +75,12 @@ pub fn start(
     world: &'static World,
     fleet: &'static Fleet,
     listeners: Vec<Vec<(u16, OwnedFd)>>,
-    mut local: Option<Local>,
 ) -> Vec<JoinHandle<io::Result<()>>> {
     assert_eq!(seats.len(), listeners.len(), "one set of listeners per loop");
     let mut threads = Vec::new();
     for (index, (seat, listeners)) in seats.into_iter().zip(listeners).enumerate() {
         let seed = world.keyspace.hasher.hash(&(index as u64).to_le_bytes());
-        let start = Start { world, fleet, listeners, seed, local: local.take() };
+        let start = Start { world, fleet, listeners, seed };
         assert!(seat.start.send(start).is_ok(), "a seated thread waits for its start");
         threads.push(seat.thread);
     }

@@ -24,7 +24,7 @@
 
 use super::recycle;
 use crate::base::clock::WallMs;
-use crate::base::mutation::{Mutation, mutated};
+use crate::base::mutation::{Mutation, mutated, unless};
 use crate::base::plain::Plain;
 use crate::base::prefetch::prefetch_lines;
 use crate::base::sync::{AtomicU32, AtomicU64, Ordering};
@@ -58,21 +58,29 @@ const ERA_MASK: u32 = (1 << ERA_BITS) - 1;
 /// The present era: new entries are born in it. Of the process, not of a keyspace: a passer-by that counts it up does no harm.
 #[cfg(not(loom))]
 static ERA: AtomicU32 = AtomicU32::new(0);
+// The threads of a model run on one OS thread, and the era changes before any of them.
+#[cfg(loom)]
+thread_local!(static ERA: std::cell::Cell<u32> = const { std::cell::Cell::new(0) });
 
 /// The present era. Order: Relaxed: it changes inside a safepoint.
 #[inline]
-fn era() -> u32 {
+pub fn era() -> u32 {
     #[cfg(not(loom))]
     return ERA.load(Ordering::Relaxed);
     #[cfg(loom)]
-    0
+    return ERA.get();
 }
+
+/// After so many eras they come back: until then every entry has to be of the present one.
+pub const ERA_COUNT: u32 = ERA_MASK;
 
 /// A new era begins; the caller is inside a safepoint. 0 is nobody's: what was made before the first snapshot.
 pub fn begin_era() -> u32 {
     let next = era() % ERA_MASK + 1;
     #[cfg(not(loom))]
     ERA.store(next, Ordering::Relaxed);
+    #[cfg(loom)]
+    ERA.set(next);
     next
 }
 
@@ -492,7 +500,11 @@ impl NewEntry {
         let klen = key.len().min(KLEN_EXTENDED) as u32;
         let ttl = if expires_at.is_some() { HAS_TTL } else { 0 };
         let fixed = payload << 30 | (kind.0 as u32) << 26 | ttl | klen << 16 | inline_len as u32;
-        let header = Header { live: AtomicU32::new(recency << ERA_BITS | era()), fixed, plain: Plain::new() };
+        let header = Header {
+            live: AtomicU32::new(recency << ERA_BITS | unless(Mutation::BornBefore, era(), 0)),
+            fixed,
+            plain: Plain::new(),
+        };
         let at = header.shape();
         let len = at.key + key.len() + inline_len; // Never 0: there is a header.
         let Some(block) = NonNull::new(recycle::take(len).cast::<Header>()) else {

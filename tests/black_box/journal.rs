@@ -20,7 +20,18 @@ fn folder() -> TempDir {
     tempfile::tempdir().expect("a folder")
 }
 
+/// A server that has loaded what is there.
 fn start(dir: &Path, options: &[&str]) -> Server {
+    let server = launch(dir, options);
+    let (started, mut client) = (Instant::now(), server.client());
+    while client.run("PING").to_string() != "PONG" {
+        assert!(started.elapsed() < PATIENCE, "it does not load its files");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    server
+}
+
+fn launch(dir: &Path, options: &[&str]) -> Server {
     let dir = dir.to_str().expect("a path");
     Server::start(&[&["--dir", dir, "--appendonly", "yes"], options].concat())
 }
@@ -473,4 +484,68 @@ fn a_log_without_sums_holds_nothing_but_commands() {
     stop(server);
     assert!(fs::read_to_string(newest(dir.path())).expect("a log").contains("#SUM:"), "sums may begin at any time");
     assert_eq!(start(dir.path(), &[]).client().run("EXISTS k l").int(), 2);
+}
+
+#[test]
+fn while_the_log_is_loaded_the_server_says_so() {
+    let dir = folder();
+    let server = start(dir.path(), &["--threads", "3"]);
+    let mut client = server.client();
+    let mut lines = Vec::new();
+    for number in 0..30_000 {
+        lines.extend_from_slice(format!("SET key{} {}\r\n", number % 5000, number).as_bytes());
+        if number % 1000 == 0 {
+            let far = "MSET a 1 b 2 c 3\r\nEVAL \"redis.call('INCR','n') redis.call('INCR','m')\" 0\r\n";
+            lines.extend_from_slice(far.as_bytes());
+        }
+        if number == 15_000 {
+            lines
+                .extend_from_slice(b"SELECT 3\r\nRPUSH l 1 2 3\r\nRENAME l k\r\nSWAPDB 3 4\r\nSELECT 0\r\nFLUSHDB\r\n");
+        }
+    }
+    let extra = 2 * 30 + 6;
+    client.send(&lines);
+    (0..30_000 + extra).for_each(|_| assert!(!client.reply_within(PATIENCE).expect("a reply").is_error()));
+    let digest = client.run("DEBUG DIGEST").to_string();
+    stop(server);
+    let server = launch(dir.path(), &["--threads", "3"]);
+    let (mut client, mut seen) = (server.client(), 0);
+    while client.run("GET key1").to_string().contains("LOADING Redis is loading the dataset in memory") {
+        let text = client.run("INFO persistence").text();
+        seen += text.contains("loading_total_bytes:") as usize;
+    }
+    assert_eq!(client.run("DEBUG DIGEST").to_string(), digest);
+    let text = client.run("INFO persistence").text();
+    assert!(text.contains("loading:0") && !text.contains("loading_total_bytes"), "{text}");
+    println!("{seen} looks at a server that was loading");
+    assert_eq!(client.run("SET behind 1").to_string(), "OK");
+    stop(server);
+    assert_eq!(start(dir.path(), &[]).client().run("GET behind").text(), "1");
+}
+
+#[test]
+fn the_single_file_of_an_older_redis_is_taken_over() {
+    let dir = folder();
+    let old = dir.path().join("appendonly.aof");
+    let mut bytes = Vec::new();
+    for words in [["SELECT", "0"].as_slice(), &["SET", "k", "v"], &["RPUSH", "l", "a", "b"]] {
+        bytes.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
+        words.iter().for_each(|word| bytes.extend_from_slice(format!("${}\r\n{word}\r\n", word.len()).as_bytes()));
+    }
+    fs::write(&old, &bytes).expect("written");
+    let server = start(dir.path(), &[]);
+    assert_eq!(server.client().run("DBSIZE").int(), 2);
+    assert!(!old.exists() && dir.path().join("appendonlydir/appendonly.aof").exists());
+    assert_eq!(server.client().run("SET m 1").to_string(), "OK");
+    stop(server);
+    assert_eq!(start(dir.path(), &[]).client().run("DBSIZE").int(), 3);
+    // Redis 4 to 6 put a snapshot in front of the commands.
+    let dir = folder();
+    let server = Server::start(&["--dir", dir.path().to_str().expect("a path")]);
+    assert_eq!(server.client().run("SET in_snapshot 1").to_string(), "OK");
+    assert_eq!(server.client().run("SAVE").to_string(), "OK");
+    let snapshot = fs::read(dir.path().join("dump.rdb")).expect("a snapshot");
+    drop(server);
+    fs::write(dir.path().join("appendonly.aof"), [snapshot, bytes].concat()).expect("written");
+    assert_eq!(start(dir.path(), &[]).client().run("EXISTS in_snapshot k l").int(), 3);
 }

@@ -29,6 +29,7 @@ mod linearizable;
 mod list;
 mod long_reply;
 mod memory;
+mod migrate;
 mod monitor;
 mod pause;
 mod protocol;

@@ -2,6 +2,7 @@
 
 use super::{Text, sum};
 use crate::admin::acl::log::Reason;
+use crate::admin::params::Id;
 use crate::admin::rates::Totals;
 use crate::admin::stats::commands_run;
 use crate::base::clock::MonoNs;
@@ -45,7 +46,7 @@ fn append_only(text: &mut Text, cx: &Cx<'_>) {
     let journal = &cx.world.journal;
     let facts = journal.facts().clone();
     let status = |is_ok: bool| if is_ok { "ok" } else { "err" };
-    text.field("aof_enabled", journal.is_on() as u64);
+    text.field("aof_enabled", cx.world.config.number(Id::APPENDONLY));
     text.field("aof_rewrite_in_progress", facts.rewriting_since.is_some() as u64);
     text.field("aof_rewrite_scheduled", journal.is_scheduled() as u64);
     text.field("aof_last_rewrite_time_sec", facts.last_rewrite_secs);

@@ -1,46 +1,38 @@
-//! A base of the journal in the journal's own words: commands that make everything there is.
+//! Entries in the journal's own words: commands that make them. For a base that is not a snapshot (`aof-use-rdb-preamble no`).
 //!
-//! The caller is inside the safepoint, so each key is seen once, as it is now. Collections are cut into commands of some dozen
-//! elements, as a client would send them. Keys past their deadline are left out: nobody could see them.
+//! Collections are cut into commands of some dozen elements, as a client would send them.
 
+use super::stream::{Place, recorded_claim};
+use super::world::World;
 use crate::base::clock::WallMs;
 use crate::base::ids::DbIndex;
 use crate::base::num::f64_text_17;
-use crate::cmd::stream::{Place, recorded_claim};
-use crate::cmd::world::World;
-use crate::keyspace::Keys;
 use crate::keyspace::order::append_command;
 use crate::keyspace::types::{Str, Type};
-use crate::table::{Entry, Walk, Walked};
+use crate::table::Entry;
 use crate::value::hash::Hash;
 use crate::value::list::{End, List};
 use crate::value::object::Shared;
 use crate::value::set::Set;
 use crate::value::stream::{Group, IdBuffer, Stream, StreamId};
 use crate::value::zset::SortedSet;
-use std::io;
 use std::ops::ControlFlow;
 
 /// Elements of one command. Source: Redis, AOF_REWRITE_ITEMS_PER_CMD.
 const TOGETHER: usize = 64;
-/// Entries between two looks at what was written.
-const WALK_COUNT: usize = 256;
-/// Bytes that are handed on together.
-const CHUNK: usize = 256 << 10;
 
 /// Commands on their way out.
 struct Out<'o> {
-    bytes: Vec<u8>,
+    bytes: &'o mut Vec<u8>,
     /// The command that is being gathered: its head, and elements behind it.
     words: Vec<Vec<u8>>,
     head: usize,
     per_element: usize,
-    write: &'o mut dyn FnMut(&[u8]) -> io::Result<()>,
 }
 
 impl Out<'_> {
     fn command(&mut self, words: &[&[u8]]) {
-        append_command(&mut self.bytes, words.iter().copied());
+        append_command(self.bytes, words.iter().copied());
     }
     /// A command of many elements begins, each of so many words.
     fn begin(&mut self, head: &[&[u8]], per_element: usize) {
@@ -55,71 +47,47 @@ impl Out<'_> {
     }
     fn cut(&mut self) {
         if self.words.len() > self.head {
-            append_command(&mut self.bytes, self.words.iter().map(Vec::as_slice));
+            append_command(self.bytes, self.words.iter().map(Vec::as_slice));
             self.words.truncate(self.head);
         }
     }
-    fn flush(&mut self, at_least: usize) -> io::Result<()> {
-        if self.bytes.len() >= at_least {
-            (self.write)(&self.bytes)?;
-            self.bytes.clear();
-        }
-        Ok(())
-    }
 }
 
-/// Hands everything there is to `write`.
-/// Errors: those of `write`.
-pub fn write_all(world: &World, keys: &Keys<'_>, write: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
-    let mut out = Out { bytes: Vec::new(), words: Vec::new(), head: 0, per_element: 1, write };
+/// What a base begins with: functions.
+pub fn head(world: &World) -> Vec<u8> {
+    let mut out = Vec::new();
     for library in world.functions.catalogue().libraries() {
-        out.command(&[b"FUNCTION", b"LOAD", &library.source]);
+        append_command(&mut out, [&b"FUNCTION"[..], b"LOAD", &library.source].into_iter());
     }
-    for db in 0..world.keyspace.db_count() {
-        let keys = keys.on(DbIndex(db as u16));
-        if keys.count() > 0 {
-            out.command(&[b"SELECT", db.to_string().as_bytes()]);
-            write_db(&mut out, &keys)?;
-        }
-    }
-    out.flush(1)
+    out
 }
 
-fn write_db(out: &mut Out<'_>, keys: &Keys<'_>) -> io::Result<()> {
-    let Some(table) = keys.table() else { return Ok(()) };
-    let mut walk = Walk::default();
-    loop {
-        let walked = table.walk(&mut walk, WALK_COUNT, keys.guard, |entry| {
-            if !keys.is_dead(entry) {
-                write_entry(out, entry);
-            }
-        });
-        out.flush(CHUNK)?;
-        match walked {
-            Walked::Done => return Ok(()),
-            Walked::More | Walked::NextShard => {}
-            Walked::ShardAgain => unreachable!("nobody else is at the table"),
-        }
-    }
+/// The commands behind it are for this database.
+pub fn put_select(out: &mut Vec<u8>, db: DbIndex) {
+    let mut digits = itoa::Buffer::new();
+    append_command(out, [&b"SELECT"[..], digits.format(db.0).as_bytes()].into_iter());
 }
 
-fn write_entry(out: &mut Out<'_>, entry: Entry<'_>) {
-    let key = entry.key();
-    match Type::of(entry) {
-        Type::String => {
+/// Appends the commands that make an entry, and runs `then` while a collection's lock is still held. None: the entry is just
+/// being removed, and nothing was appended.
+pub fn put<R>(out: &mut Vec<u8>, entry: Entry<'_>, then: impl FnOnce() -> R) -> Option<R> {
+    let mut out = Out { bytes: out, words: Vec::new(), head: 0, per_element: 1 };
+    let (key, kind) = (entry.key(), Type::of(entry));
+    let lock = match kind {
+        Type::String => None,
+        _ => Some(entry.object()?.read()?),
+    };
+    match &lock {
+        Some(lock) => write_collection(&mut out, key, kind, lock),
+        None => {
             let mut digits = itoa::Buffer::new();
-            if let Ok(value) = Str::of(entry) {
-                out.command(&[b"SET", key, value.bytes(&mut digits)]);
-            }
-        }
-        kind => {
-            let Some(lock) = entry.object().and_then(|object| object.read()) else { return };
-            write_collection(out, key, kind, &lock);
+            out.command(&[b"SET", key, Str::of(entry).ok()?.bytes(&mut digits)]);
         }
     }
     if let Some(at) = entry.expires_at() {
         out.command(&[b"PEXPIREAT", key, itoa::Buffer::new().format(at.0).as_bytes()]);
     }
+    Some(then())
 }
 
 fn write_collection(out: &mut Out<'_>, key: &[u8], kind: Type, lock: &Shared<'_>) {
