@@ -3,6 +3,8 @@
 //! ```text
 //! receive   what has come, or the time for a sync
 //! merge     groups in order, up to where the log is cut (a rewrite, the end)
+//! gather    clients that were answered together come again together, a bit apart: one sync for all of them instead of one
+//!           for the first and another for the rest
 //! write     one batch; under `always`, or if somebody waits, it is synced at once, otherwise once a second
 //! publish   how far it is; loops that hold replies are woken
 //! ```
@@ -34,6 +36,10 @@ const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// What was written and not synced stays in memory, in case a sync fails. If it is more than this it is synced, whatever the
 /// policy says.
 const UNSYNCED_MAX: usize = 32 << 20;
+/// A disk that answers faster is asked at once, whoever waits.
+const QUICK_SYNC: Duration = Duration::from_micros(400);
+/// While somebody waits for a disk that is slow, more is gathered as long as something comes within this time.
+const LULL: Duration = Duration::from_micros(150);
 
 /// A real folder. The file that is written is kept open.
 pub struct Files {
@@ -128,6 +134,8 @@ struct Keeper {
     rotated: Option<u64>,
     based: Option<Result<Base, String>>,
     last_sync: MonoNs,
+    /// How long it took.
+    sync_took: Duration,
     failure: Option<String>,
     /// How the log is to begin: it could not be opened yet.
     opening: Option<Message>,
@@ -147,6 +155,7 @@ pub fn start(world: &'static World, fleet: &'static Fleet) -> io::Result<JoinHan
             merge,
             cuts,
             last_sync,
+            sync_took: Duration::ZERO,
             failure: None,
             opening: None,
             rotated: None,
@@ -163,14 +172,32 @@ impl Keeper {
         while !self.stops {
             let mut messages = hub.receive(self.patience());
             let is_urgent = hub.policy() == Policy::Always || hub.wanted() > hub.durable();
-            if self.log.is_some() && !is_urgent && !messages.is_empty() {
-                std::thread::sleep(GATHER);
-                messages.extend(hub.receive(Some(Duration::ZERO)));
+            if self.log.is_some() && !messages.is_empty() {
+                match is_urgent {
+                    true => self.gather(&mut messages),
+                    false => {
+                        std::thread::sleep(GATHER);
+                        messages.extend(hub.receive(Some(Duration::ZERO)));
+                    }
+                }
             }
             messages.into_iter().for_each(|message| self.take(message));
             if let Err(error) = self.work() {
                 self.fail(error);
             }
+        }
+    }
+
+    /// Takes what comes while somebody waits: until nothing comes for a moment, for half as long as a sync takes at most.
+    fn gather(&self, messages: &mut Vec<Message>) {
+        let started = MonoNs::now();
+        while self.sync_took > QUICK_SYNC && MonoNs::now().since(started) < self.sync_took / 2 {
+            std::thread::sleep(LULL);
+            let more = self.world.journal.receive(Some(Duration::ZERO));
+            if more.is_empty() {
+                return;
+            }
+            messages.extend(more);
         }
     }
 
@@ -270,7 +297,7 @@ impl Keeper {
         let is_wanted = hub.wanted() > log.durable();
         if log.wants_sync() && (is_due || is_wanted || self.failure.is_some()) {
             log.sync()?;
-            self.last_sync = now;
+            (self.last_sync, self.sync_took) = (now, MonoNs::now().since(now));
         } else if !log.wants_sync() && is_wanted {
             log.sync()?; // Nothing is left to be synced: what is written is durable.
         }
