@@ -340,6 +340,8 @@ fn unit_of(word: &[u8]) -> Option<Unit> {
 /// Shape:  key [EX s|PX ms|EXAT s|PXAT ms|PERSIST] FIELDS count field+
 fn hgetex(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let now = cx.keys.now;
+    let hash = cx.keys.open::<Hash>(cx.key(&args, 1))?; // What it holds is looked at before the options are.
+    cx.keys.looked_up(args.get(1), hash.is_some());
     // The outer Option: is there anything to be changed?
     let (to, at) = match unit_of(args.get(2)) {
         Some(unit) => (Some(Some(deadline(args.get(3), unit, now, "hgetex")?)), 4),
@@ -347,8 +349,6 @@ fn hgetex(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         None => (None, 2),
     };
     let names = names(&args, at, NOT_POSITIVE)?;
-    let hash = cx.keys.open::<Hash>(cx.key(&args, 1))?;
-    cx.keys.looked_up(args.get(1), hash.is_some());
     cx.reply.array(names.len());
     let Some(mut hash) = hash else {
         names.for_each(|_| cx.reply.null());

@@ -72,6 +72,7 @@ fn mistakes_in_deadlines_change_nothing() {
         HPERSIST s FIELDS 1 a                    => WRONGTYPE Operation against a key holding the wrong kind of value
         HGETDEL s FIELDS 1 a                     => WRONGTYPE Operation against a key holding the wrong kind of value
         HGETEX s FIELDS 1 a                      => WRONGTYPE Operation against a key holding the wrong kind of value
+        HGETEX s EX x FIELDS 1 a                 => WRONGTYPE Operation against a key holding the wrong kind of value
         HSETEX s FIELDS 1 a b                    => WRONGTYPE Operation against a key holding the wrong kind of value
         HGETEX h PERSIST 1 FIELDS 1 a            => ERR Mandatory argument FIELDS is missing or not at the right position
         HGETEX h EX bla FIELDS 1 a               => ERR value is not an integer or out of range

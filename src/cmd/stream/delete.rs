@@ -93,15 +93,16 @@ fn reply_each(cx: &mut Cx<'_>, results: &[i64]) {
 }
 
 /// Delete entries, and say what becomes of groups' references to them; reply for each id -1 (there is none), 1 (deleted), or
-/// 2 (it stays, because a group has yet to read or to acknowledge it).
+/// 2 (it stays, or would, because a group has yet to read or to acknowledge it).
 /// Shape:  key [KEEPREF|DELREF|ACKED] IDS numids id+
 pub(super) fn xdelex(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    let stream = cx.keys.open::<Stream>(cx.key(&args, 1))?;
     let wanted = Wanted::parse(&args, 2)?;
-    let ids = wanted.ids(&args)?;
-    let Some(mut stream) = cx.keys.open::<Stream>(cx.key(&args, 1))? else {
-        reply_each(cx, &vec![NOT_FOUND; ids.len()]);
+    let Some(mut stream) = stream else {
+        reply_each(cx, &vec![NOT_FOUND; wanted.count]);
         return Ok(Flow::Done);
     };
+    let ids = wanted.ids(&args)?;
     let delete = |id| match stream.delete(id, wanted.references) {
         Deletion::Absent => NOT_FOUND,
         Deletion::Deleted => DELETED,
@@ -121,13 +122,13 @@ pub(super) fn xdelex(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError
 /// stays, because another group has yet to read or to acknowledge it).
 /// Shape:  key group [KEEPREF|DELREF|ACKED] IDS numids id+
 pub(super) fn xackdel(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
-    let wanted = Wanted::parse(&args, 3)?;
-    let ids = wanted.ids(&args)?;
     let stream = cx.keys.open::<Stream>(cx.key(&args, 1))?;
+    let wanted = Wanted::parse(&args, 3)?;
     let Some(mut stream) = stream.filter(|stream| stream.group(args.get(2)).is_some()) else {
-        reply_each(cx, &vec![NOT_FOUND; ids.len()]);
+        reply_each(cx, &vec![NOT_FOUND; wanted.count]);
         return Ok(Flow::Done);
     };
+    let ids = wanted.ids(&args)?;
     let mut has_deleted = false;
     let acknowledge = |id| {
         let is_pending = stream.group_mut(args.get(2)).is_some_and(|(_, group)| group.acknowledge(id));

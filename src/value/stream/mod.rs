@@ -101,11 +101,11 @@ impl Stream {
         log.max_deleted_id = max_deleted_id.unwrap_or(log.max_deleted_id);
     }
 
-    /// Deletes an entry, if its references allow.
+    /// Deletes an entry, if its references allow. What a group has yet to read counts as referenced, be it there or not.
     pub fn delete(&mut self, id: StreamId, references: References) -> Deletion {
         let Parts { log, groups } = &mut *self.0;
         match references {
-            References::Respect if is_referenced(groups, id) && log.get(id).is_some() => return Deletion::Referenced,
+            References::Respect if is_referenced(groups, id) => return Deletion::Referenced,
             References::Delete => groups.values_mut().for_each(|group| _ = group.acknowledge(id)),
             _ => {}
         }
@@ -188,10 +188,9 @@ fn discard(parts: Parts) {
     drain::discard(Value::new(Stream(Box::new(parts))));
 }
 
-/// Has a group yet to read or to acknowledge this entry? Without a group nobody has done either. Source: Redis 8's
-/// documentation of XDELEX.
+/// Has a group yet to read or to acknowledge this entry? Source: what Redis 8.2 replies to XDELEX.
 fn is_referenced(groups: &BTreeMap<Box<[u8]>, Box<Group>>, id: StreamId) -> bool {
-    groups.is_empty() || groups.values().any(|group| group.last_id < id || group.pending(id).is_some())
+    groups.values().any(|group| group.last_id < id || group.pending(id).is_some())
 }
 
 impl Collection for Stream {

@@ -60,13 +60,12 @@ impl Model {
     }
 
     fn is_referenced(&self, id: StreamId) -> bool {
-        self.groups.is_empty()
-            || self.groups.values().any(|group| group.last_id < id || group.pending.contains_key(&id))
+        self.groups.values().any(|group| group.last_id < id || group.pending.contains_key(&id))
     }
 
     pub fn delete(&mut self, id: StreamId, references: References) -> Deletion {
         let found = self.live().iter().any(|entry| entry.id == id);
-        if references == References::Respect && found && self.is_referenced(id) {
+        if references == References::Respect && self.is_referenced(id) {
             return Deletion::Referenced;
         }
         if references == References::Delete {
