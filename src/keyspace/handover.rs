@@ -11,9 +11,10 @@
 //! succeeds, and the other forgets what it has encoded.
 //!
 //! **As it was at the cut.** Whoever encodes does so *before* it claims, a collection under its shared lock (or takes a snapshot
-//! of a large one under its exclusive lock, to be encoded later), which it holds until the claim is made. Changes in place (a counter's, a deadline's, a collection's) come behind the claim of whoever
-//! makes them. So if the claim succeeds, nothing was changed between the cut and the moment at which it was encoded. An entry
-//! that was taken out of its table meanwhile stays readable under the guard; whoever has taken it out had claimed it.
+//! of a large one under its exclusive lock, to be encoded later), which it holds until the claim is made. Changes in place (a
+//! counter's, a deadline's, a collection's) come behind the claim of whoever makes them. So if the claim succeeds, nothing was
+//! changed between the cut and the moment at which it was encoded. An entry that was taken out of its table meanwhile stays
+//! readable under the guard; whoever has taken it out had claimed it.
 //! Model: loom-tests/tests/handover.rs.
 //!
 //! **Eras come back** after `ERA_COUNT` snapshots. A finished one leaves every entry in its era; one that was broken off leaves
