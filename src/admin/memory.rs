@@ -1,7 +1,8 @@
 //! How much memory the process uses: as the allocator counts it and as the kernel does.
 //!
-//! *Used* is what is allocated and not just kept at hand by some thread for its next allocation. It is the figure that
-//! `maxmemory` bounds, so eviction and INFO take it from the same place: the accounts of threads.
+//! *Used* is what is allocated and not just kept at hand by some thread for its next allocation. `maxmemory` bounds it, less
+//! what is not counted (`keyspace::quota`). INFO asks the allocator; eviction goes by the accounts of threads, which are
+//! brought in line with it.
 
 #![forbid(unsafe_code)]
 
@@ -45,9 +46,26 @@ pub fn used() -> u64 {
     // The figures are cached until the epoch moves. Errors are impossible with a linked-in allocator; 0 says "unknown".
     let _ = tikv_jemalloc_ctl::epoch::advance();
     let allocated = stats::allocated::read().unwrap_or(0) as u64;
-    accounts::reconcile(allocated.saturating_sub(heap::cached()));
-    let totals = accounts::totals();
-    (totals.allocated - totals.spare).max(0) as u64
+    let taken = allocated.saturating_sub(heap::cached());
+    accounts::reconcile(taken);
+    taken.saturating_sub(accounts::totals().spare.max(0) as u64)
+}
+
+/// What the process takes beside what is used and what the allocator is about to give back: partly filled pages, the
+/// allocator's records, the program itself, stacks, the kernel's rings. And `used_memory`.
+/// Cost: that of `used`, and a short file of /proc.
+pub fn overhead_and_used() -> (u64, u64) {
+    let used = used();
+    (resident_pages().saturating_mul(PAGE).saturating_sub(heap::dirty() + used), used)
+}
+
+/// Bytes of the kernel's pages.
+const PAGE: u64 = 4096;
+
+/// Pages of the process that are in memory. Source: proc_pid_statm(5).
+fn resident_pages() -> u64 {
+    let text = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    text.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0)
 }
 
 /// The machine's memory in bytes.

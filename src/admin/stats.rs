@@ -123,6 +123,8 @@ pub struct LoopStats {
     pub client: Gauge,
     /// The thread's number in the kernel; 0 until it runs.
     pub thread: Gauge,
+    /// When the turn began that the loop is in, in ns of the monotonic clock; 0: it waits for something to do.
+    pub busy_since: Gauge,
     /// Goes up with every reset; histograms and maxima belong to one.
     era: AtomicU64,
     /// By the row's dense index; empty in tests that count nothing.

@@ -63,6 +63,30 @@ pub fn cached() -> u64 {
     unsafe { tikv_jemalloc_ctl::raw::read::<usize>(b"stats.arenas.4096.tcache_bytes\0") }.unwrap_or(0) as u64
 }
 
+/// Bytes of pages that held live blocks and wait to be given back to the kernel. As of the allocator's last epoch.
+pub fn dirty() -> u64 {
+    // SAFETY: the key is null-terminated and its value is a `size_t`.
+    let pages = unsafe { tikv_jemalloc_ctl::raw::read::<usize>(b"stats.arenas.4096.pdirty\0") }.unwrap_or(0) as u64;
+    pages * PAGE
+}
+
+/// The allocator's pages.
+const PAGE: u64 = 4096;
+
+/// Bytes that a block for `len` bytes takes.
+/// Shape: four classes between two powers of two, at least 8 apart; whole pages from 32 KiB on. Source: jemalloc's manual, "SIZE
+/// CLASSES" and `opt.disable_large_size_classes`.
+pub const fn block_len(len: usize) -> usize {
+    if len > 32 << 10 {
+        return len.next_multiple_of(PAGE as usize);
+    }
+    if len == 0 {
+        return 0;
+    }
+    let step = (1 << ((len - 1) | 1).ilog2()) / 4;
+    len.next_multiple_of(if step < 8 { 8 } else { step })
+}
+
 /// Gives pages that hold no live block back to the kernel now instead of after jemalloc's decay time.
 /// Cost: milliseconds per hundred MiB of free pages; blocks nobody who only allocates.
 pub fn purge() {
@@ -83,6 +107,20 @@ pub fn purge() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn blocks_are_as_large_as_the_allocator_makes_them() {
+        for len in (1..2000).chain([4097, 20_000, 32_768, 32_769, 100_000, 1 << 20, (1 << 20) + 1, 9_000_000]) {
+            let layout = Layout::from_size_align(len, 1).unwrap();
+            // SAFETY: the layout is not empty.
+            let block = unsafe { Heap.alloc(layout) };
+            // SAFETY: the block lives, and this allocator gave it.
+            let taken = unsafe { tikv_jemallocator::usable_size(block) };
+            // SAFETY: allocated above with the same layout.
+            unsafe { Heap.dealloc(block, layout) };
+            assert_eq!(block_len(len), taken, "{len}");
+        }
+    }
 
     #[test]
     fn purging_leaves_the_decay_times_as_they_were() {

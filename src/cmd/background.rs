@@ -24,6 +24,7 @@ use super::snapshot::{self, Writer};
 use super::world::World;
 use crate::admin::log;
 use crate::admin::params::Id;
+use crate::base::accounts::{Account, Holdings};
 use crate::base::clock::{MonoNs, WallMs, wall_micros};
 use crate::base::ids::DbIndex;
 use crate::base::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -337,7 +338,9 @@ fn begin_for(world: &World, keys: &Keys<'_>, purpose: Purpose) -> io::Result<()>
 
 /// The writer's thread.
 fn write(snapshot: &Snapshot, messages: &Receiver<Message>, mut file: Writer) {
+    let account = Account::open();
     let outcome = loop {
+        account.publish(Holdings::default()); // It frees what the loops have allocated.
         match messages.recv() {
             Ok(Message::Piece(bytes, count)) => {
                 let written = file.write(&bytes);

@@ -9,7 +9,7 @@ use super::command::{Command, Cx, Flow, cmd, flag};
 use super::edit::{Value, update};
 use super::help::help;
 use super::snapshot::{self, Twin};
-use super::{config, debug_protocol, persistence, protected, restore, table};
+use super::{client, config, debug_protocol, persistence, protected, restore, table};
 use crate::admin::log::{self, Level};
 use crate::admin::params::Id;
 use crate::admin::rewrite::Which;
@@ -24,6 +24,7 @@ use crate::resp::args::Args;
 use crate::resp::error::{ReplyError, escaped};
 use crate::table::{Change, Entry};
 use crate::value::list::List;
+use std::fmt::Write;
 use std::time::Duration;
 
 pub static ROWS: &[Command] = &[cmd("debug", debug)
@@ -50,7 +51,7 @@ fn debug(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let word = args.get(1).to_ascii_lowercase();
     match (word.as_slice(), args.count()) {
         (b"change-repl-id", 2) => change_repl_id(cx),
-        (b"client-eviction", 2) => return Err(ReplyError::text("ERR maxmemory-clients is disabled.")),
+        (b"client-eviction", 2) => client_sizes(cx)?,
         (b"config-rewrite-force-all", 2) => return config::rewrite(cx, Which::All),
         (b"digest", 2) => {
             let digest = cx.stop_others(|cx| snapshot::digest(&cx.keys));
@@ -114,7 +115,7 @@ fn debug_help(cx: &mut Cx<'_>) {
         "DEBUG",
         &[
             ("CHANGE-REPL-ID", "Take a new replication ID."),
-            ("CLIENT-EVICTION", "An error: clients are not evicted."),
+            ("CLIENT-EVICTION", "How many clients take how much memory, by sizes."),
             ("CONFIG-REWRITE-FORCE-ALL", "As CONFIG REWRITE, with a line for every parameter."),
             ("DIGEST", "A digest of all data."),
             ("DIGEST-VALUE <key> ...", "Digests of values."),
@@ -363,6 +364,33 @@ fn packed_threshold(cx: &mut Cx<'_>, size: &[u8]) -> Result<(), ReplyError> {
         }
         _ => Err(ReplyError::text("ERR argument must be a memory value bigger than 1 and smaller than 4gb")),
     }
+}
+
+/// Clients by the memory that they take, in sizes between powers of two.
+/// Errors: they may take as much as they like.
+fn client_sizes(cx: &mut Cx<'_>) -> Result<(), ReplyError> {
+    // Source: Redis, `CLIENT_MEM_USAGE_BUCKETS`: below 32 KiB is one size, above 4 GiB another.
+    const LEAST_LOG: usize = 15;
+    const SIZES: usize = 19;
+    if cx.world.config.number(Id::MAXMEMORY_CLIENTS) == 0 {
+        return Err(ReplyError::text("ERR maxmemory-clients is disabled."));
+    }
+    let mut sizes = [(0, 0); SIZES];
+    for len in cx.world.clients.all().iter().map(|client| client::memory(client)) {
+        let at = (len.max(1).ilog2() as usize + 1).saturating_sub(LEAST_LOG).min(SIZES - 1);
+        sizes[at] = (sizes[at].0 + len, sizes[at].1 + 1);
+    }
+    let mut text = String::new();
+    for (at, (len, count)) in sizes.into_iter().enumerate() {
+        let from = if at == 0 { 0 } else { 1u64 << (at - 1 + LEAST_LOG) };
+        let to = match at + 1 {
+            SIZES => "+            ".into(),
+            _ => format!(" - {:10}", (1u64 << (at + LEAST_LOG)) - 1),
+        };
+        let _ = writeln!(text, "bucket {from:10}{to}: tot-mem: {len:10}, clients: {count}"); // To a String.
+    }
+    cx.reply.verbatim("txt", text.as_bytes());
+    Ok(())
 }
 
 /// Blocks the loop, epoch pin included: other loops go on, but nothing that they remove meanwhile is freed.

@@ -3,6 +3,7 @@
 use super::command::{Command, Cx, Flow, Handler, KeySpec, acl, cmd, flag};
 use super::help::help;
 use super::table;
+use crate::admin::params::Id;
 use crate::keyspace::types::encoding_name;
 use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
@@ -87,11 +88,15 @@ fn idletime(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     })
 }
 
-/// References to the value, as Redis would count them: nothing is shared here, but programs look at small integers.
+/// References to the value, as Redis would count them: nothing is shared here, but programs look at small integers. Where each
+/// value's use is looked at, Redis shares none.
 fn refcount(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    let policy = cx.world.config.word(Id::MAXMEMORY_POLICY);
+    let is_use_noted = policy.ends_with("-lru") || policy.ends_with("-lfu");
+    let shares = !is_use_noted || cx.world.config.number(Id::MAXMEMORY) == 0;
     about(cx, &args, |cx, entry| {
         let is_shared = matches!(entry.payload(), Payload::Cell(value) if SHARED_INTEGERS.contains(&value));
-        cx.reply.int(if is_shared { SHARED_REFCOUNT } else { 1 });
+        cx.reply.int(if is_shared && shares { SHARED_REFCOUNT } else { 1 });
         Ok(())
     })
 }

@@ -24,6 +24,7 @@ use crate::base::hash::KeyHasher;
 use crate::base::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::journal::hub::Hub;
 use crate::keyspace::Keyspace;
+use crate::keyspace::quota;
 use crate::keyspace::safepoint::Safepoint;
 use crate::keyspace::waiters::Waiters;
 use crate::keyspace::watched::Watched;
@@ -173,9 +174,11 @@ impl World {
     pub fn change_repl_id(&self) {
         *self.repl_id.lock().unwrap_or_else(PoisonError::into_inner) = run_id(&self.keyspace.hasher);
     }
-    /// Measures `used_memory` for the sake of its peak. One loop calls this once a second while it is awake.
-    pub fn note_memory(&self) {
-        self.used_memory_peak.fetch_max(memory::used(), Ordering::Relaxed);
+    /// Measures `used_memory` for the sake of its peak and, if there is a limit, what must be kept free below it. One loop calls
+    /// this once a second while it is awake, or more often.
+    pub fn note_memory(&self, limit: u64) {
+        let used = if limit == 0 { memory::used() } else { quota::weigh(limit) };
+        self.used_memory_peak.fetch_max(used, Ordering::Relaxed);
     }
 }
 

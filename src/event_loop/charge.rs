@@ -3,8 +3,10 @@
 //! ```text
 //! charge      a client was active: what it takes now is added to the loop's sum, what it took before is subtracted
 //! after the   the loops' sums pass `maxmemory-clients`: the largest clients are closed, on whichever loop they live
-//! turn's      the replies that the loop's clients have not taken are told to the quota
+//! turn's
 //! sends
+//! before and  what all replies take (`Pool::len`, and what waits behind it) is told to the quota, with a bounded amount
+//! after work  for the connections themselves
 //! ```
 //! Nothing is charged while neither `maxmemory-clients` nor `maxmemory` is set. With `maxmemory-clients` set a client that does
 //! not read its replies is run and read nevertheless: it is that limit that bounds it, not `OUTPUT_SOFT_MAX`.
@@ -19,6 +21,12 @@ use crate::exec::room;
 use crate::resp::args::Parts;
 use crate::ring::Engine;
 
+/// What a connection takes that asks for nothing, and the part of `maxmemory` up to which keys do not pay for it.
+const LINK_LEN: usize = size_of::<Conn>() + size_of::<ClientInfo>() + 128; // 128: the registries.
+const LINKS_SHARE: u64 = 64;
+/// What a handful of clients takes counts like everything else: who sets a limit a few kilobytes away means these.
+const EXEMPT_FROM: usize = 32 << 10;
+
 /// One loop's sums.
 #[derive(Default)]
 pub(super) struct Charges {
@@ -26,7 +34,7 @@ pub(super) struct Charges {
     is_on: bool,
     /// What all clients may take; 0: as much as they like.
     limit: u64,
-    /// What the loop's clients take, and what of it are replies that they have not taken.
+    /// What the loop's clients take, and what of it are replies that are not being sent yet.
     total: usize,
     replies: usize,
     generation: Option<u32>,
@@ -85,6 +93,18 @@ impl<E: Engine> EventLoop<E> {
         }
     }
 
+    /// Tells the quota what replies take.
+    #[inline]
+    pub(super) fn show_output(&self) {
+        if self.charges.is_on {
+            let limit = room::limit(&self.world.config);
+            let links_max = limit / LINKS_SHARE / self.world.stats.len() as u64;
+            let links = (self.conns.count() * LINK_LEN).min(links_max as usize);
+            let all = self.charges.replies + self.pool.len() + links;
+            self.local.quota.set_output(all.saturating_sub(EXEMPT_FROM));
+        }
+    }
+
     /// After the turn's sends: closes clients if all together take too much.
     #[inline]
     pub(super) fn settle_charges(&mut self) {
@@ -93,7 +113,7 @@ impl<E: Engine> EventLoop<E> {
         }
     }
     fn settle_all_charges(&mut self) {
-        self.local.quota.set_output(self.charges.replies);
+        self.show_output();
         let (stats, limit) = (self.stats(), self.charges.limit);
         stats.client_bytes.set(self.charges.total as u64);
         let is_new = std::mem::take(&mut self.charges.is_new);

@@ -3,6 +3,7 @@
 use super::input::Input;
 use crate::admin::clients::OutputSeen;
 use crate::base::clock::{MonoNs, WallMs};
+use crate::base::heap::block_len;
 use crate::cmd::command::{Flow, Wait};
 use crate::cmd::session::Session;
 use crate::exec::dispatch::Turn;
@@ -10,6 +11,7 @@ use crate::exec::long::Long;
 use crate::resp::parse::Parser;
 use crate::resp::reply::{Output, Reply};
 use crate::ring::Token;
+use bytes::Bytes;
 
 /// Open ─peer's EOF▶ PeerDone ─last command▶ Draining ─last send▶ closed. QUIT and protocol errors go straight to Draining.
 /// Left to right only.
@@ -49,9 +51,7 @@ pub struct Conn {
     pub is_leaving: bool,
     /// Bytes of the message in flight; 0 if there is none.
     pub sending_len: usize,
-    /// At most so many bytes, of those in flight and those behind them that are kept by reference, belong to nobody else.
-    pub owned_len: usize,
-    /// What the client was charged with, and what of it are replies (`charge`).
+    /// What the client was charged with, and what its replies take beside those that are being sent (`charge`).
     pub charged: (usize, usize),
     pub session: Session,
     pub reply: Reply,
@@ -88,7 +88,6 @@ impl Conn {
             is_on_stage: false,
             is_leaving: false,
             sending_len: 0,
-            owned_len: 0,
             charged: (0, 0),
             session,
             reply: Reply::default(),
@@ -136,6 +135,10 @@ impl Conn {
     pub fn may_run(&self) -> bool {
         self.life != Life::Draining
     }
+    /// Bytes of commands that have not arrived whole. As in Redis, a large argument stands alone.
+    pub fn input_seen(&self) -> usize {
+        self.parser.held_len() + if self.parser.is_filling() { 0 } else { self.input.len() }
+    }
     /// Bytes that are kept for the peer although they cannot be sent yet.
     pub fn held_len(&self) -> usize {
         let pushed = self.pushed.as_ref().map_or(0, |pushed| pushed.len());
@@ -150,7 +153,7 @@ impl Conn {
     pub fn give_room_back(&mut self) {
         self.input.shrink();
         self.parser.shrink();
-        self.session.info.set_input(self.input.len() + self.parser.held_len(), self.input.room());
+        self.session.info.set_input(self.input_seen(), self.input.room());
     }
     /// What waits for the peer, as others see it.
     pub fn output_seen(&self) -> OutputSeen {
@@ -162,10 +165,12 @@ impl Conn {
             queued_count: self.reply.out.refs.len() + (self.sending_len > 0) as usize,
         }
     }
-    /// Bytes that wait for the peer and belong to nobody else: they are free once it has taken them.
+    /// Memory of what waits for the peer, without what is in flight or sent in parts, and without what is stored anyway.
     pub fn owned_output(&self) -> usize {
-        let buf = &self.reply.out.buf;
-        self.owned_len + if buf.is_empty() { 0 } else { buf.capacity() }
+        let memory = |output: &Output| {
+            block_len(output.buf.capacity()) + block_len(output.refs.capacity() * size_of::<(usize, Bytes)>())
+        };
+        memory(&self.reply.out) + self.pushed.as_deref().map_or(0, memory)
     }
     /// Bytes that wait for the peer, in flight or not.
     #[inline]

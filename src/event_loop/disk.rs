@@ -14,6 +14,7 @@
 use super::fleet::{Fleet, Mail};
 use crate::admin::log::{self, Level};
 use crate::admin::params::Id;
+use crate::base::accounts::{Account, Holdings};
 use crate::base::clock::{MonoNs, wall_micros};
 use crate::cmd::world::World;
 use crate::exec::load::{folder, stem};
@@ -169,7 +170,9 @@ pub fn start(world: &'static World, fleet: &'static Fleet) -> io::Result<JoinHan
 impl Keeper {
     fn run(mut self) {
         let hub = &self.world.journal;
+        let account = Account::open();
         while !self.stops {
+            account.publish(Holdings::default()); // It frees what the loops have allocated.
             let mut messages = hub.receive(self.patience());
             let is_urgent = hub.policy() == Policy::Always || hub.wanted() > hub.durable();
             if self.log.is_some() && !messages.is_empty() {

@@ -211,8 +211,10 @@ impl<E: Engine> EventLoop<E> {
         let now = self.world.keyspace.now.refresh();
         let (stats, commands) = (self.stats(), self.stats().commands.total());
         stats.turns.add(1);
+        stats.busy_since.set(self.clock.0);
         self.heed_charges();
         self.file(now);
+        self.show_output();
         self.house_keeping(now);
         if self.world.attention.is_loading() {
             self.load_some(now);
@@ -286,6 +288,7 @@ impl<E: Engine> EventLoop<E> {
             self.seat.rest(); // Garbage does not wait for this loop to wake up again.
         }
         self.local.quota.publish(self.seat.limbo_bytes());
+        self.stats().busy_since.set(0);
         safepoint.enter_kernel(self.id);
         let result = self.engine.wait(Some(timeout), &mut self.completions);
         safepoint.leave_kernel(self.id);
@@ -347,10 +350,9 @@ impl<E: Engine> EventLoop<E> {
     }
 
     fn on_sent(&mut self, token: Token, result: Result<usize, Errno>, message: Message) {
-        self.pool.put(message.small);
+        self.pool.come_back(message);
         let Some(conn) = self.conns.get(token) else { return };
         conn.sending_len = 0;
-        conn.owned_len = conn.owned_len.min(conn.output_len());
         self.charges.charge(conn);
         match result {
             Ok(len) => {
@@ -402,7 +404,7 @@ impl<E: Engine> EventLoop<E> {
                 (conn.input, conn.parser) = (Input::new(), Default::default()); // Nobody will ask for it.
             }
             conn.input.settle(&mut conn.parser, &self.arrivals, &self.engine);
-            let input_len = conn.input.len() + conn.parser.held_len();
+            let input_len = conn.input_seen();
             let held_len = conn.input.held_len();
             let seen = Seen {
                 now,
@@ -519,9 +521,9 @@ impl<E: Engine> EventLoop<E> {
         }
         if !conn.reply.is_empty() {
             let pending_len = conn.reply.pending_len();
-            conn.owned_len += conn.reply.out.buf.len();
             let message = send::message(&mut conn.reply.out, pending_len);
             conn.sending_len = message.len();
+            self.pool.depart(&message);
             self.charges.charge(conn);
             self.engine.send(token, message);
             if is_draining {

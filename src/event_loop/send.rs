@@ -1,9 +1,15 @@
 //! Output: buffers come from the loop's pool when a client starts to be answered, leave as a message, and come back when
 //! the message is sent. A client that waits for nothing owns no buffer.
+//!
+//! Where memory is limited, replies are known to the byte: what the pool keeps and what is in flight, here; what clients'
+//! outputs hold, `charge`. A long output goes out in parts that refer to its buffer, and the buffer is free when the last
+//! part is: it counts until then, whoever drops it.
 
+use crate::base::heap::block_len;
 use crate::resp::reply::Output;
 use crate::ring::{Insert, Message};
 use bytes::Bytes;
+use std::cell::Cell;
 
 /// Buffers the pool keeps, and the largest it takes back. 1024: every client of a full turn.
 const POOL_COUNT_MAX: usize = 1024;
@@ -14,18 +20,61 @@ const MESSAGE_LEN_MAX: usize = 256 << 10;
 /// Room of a fresh buffer.
 const BUFFER_LEN: usize = 512;
 
-/// Output buffers that nobody uses at the moment.
+thread_local! {
+    /// Bytes of buffers that this thread has cut up, less those that it has freed.
+    static IN_PARTS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A buffer that is sent in parts.
+struct Parted(Vec<u8>);
+
+impl Parted {
+    fn new(mut buffer: Vec<u8>) -> Self {
+        buffer.shrink_to_fit(); // It has grown by doubling, and a slow reader keeps it for long.
+        IN_PARTS.set(IN_PARTS.get().wrapping_add(block_len(buffer.capacity())));
+        Parted(buffer)
+    }
+}
+
+impl AsRef<[u8]> for Parted {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Parted {
+    fn drop(&mut self) {
+        let len = block_len(self.0.capacity());
+        let _ = IN_PARTS.try_with(|total| total.set(total.get().wrapping_sub(len))); // The thread is ending.
+    }
+}
+
+/// Output buffers that nobody uses at the moment, and how much memory those have that are being sent.
 #[derive(Default)]
 pub struct Pool {
     buffers: Vec<Vec<u8>>,
+    /// Bytes of `buffers`, and of those in flight.
+    kept_len: usize,
+    flying_len: usize,
 }
 
 impl Pool {
-    /// Gives `output` a buffer if it has none.
+    /// Gives `output` a buffer if it has none. Returns the bytes of a fresh one.
     #[inline]
-    pub fn equip(&mut self, output: &mut Output) {
-        if output.buf.capacity() == 0 {
-            output.buf = self.buffers.pop().unwrap_or_else(|| Vec::with_capacity(BUFFER_LEN));
+    pub fn equip(&mut self, output: &mut Output) -> usize {
+        if output.buf.capacity() > 0 {
+            return 0;
+        }
+        match self.buffers.pop() {
+            Some(buffer) => {
+                self.kept_len -= block_len(buffer.capacity());
+                output.buf = buffer;
+                0
+            }
+            None => {
+                output.buf = Vec::with_capacity(BUFFER_LEN);
+                BUFFER_LEN
+            }
         }
     }
     /// Takes a buffer back.
@@ -33,12 +82,31 @@ impl Pool {
     pub fn put(&mut self, buffer: Vec<u8>) {
         if buffer.capacity() <= POOL_BUFFER_MAX && buffer.capacity() > 0 && self.buffers.len() < POOL_COUNT_MAX {
             debug_assert!(buffer.is_empty(), "a sent message comes back empty");
+            self.kept_len += block_len(buffer.capacity());
             self.buffers.push(buffer);
         }
+    }
+    /// A message goes out.
+    #[inline]
+    pub fn depart(&mut self, message: &Message) {
+        self.flying_len += block_len(message.small.capacity());
+    }
+    /// It has been sent, or given up.
+    #[inline]
+    pub fn come_back(&mut self, message: Message) {
+        debug_assert!(self.flying_len >= block_len(message.small.capacity()), "what comes back has departed");
+        self.flying_len = self.flying_len.saturating_sub(block_len(message.small.capacity()));
+        self.put(message.small);
+    }
+    /// Bytes of all buffers that belong to no client, or that are sent in parts.
+    pub fn len(&self) -> usize {
+        let in_parts = IN_PARTS.get() as isize; // Negative: this thread has freed what others have cut up.
+        self.kept_len + self.flying_len + in_parts.max(0) as usize
     }
     /// Frees half of the buffers: called now and then, so that a burst does not hold memory for ever.
     pub fn shrink(&mut self) {
         self.buffers.truncate(self.buffers.len() / 2);
+        self.kept_len = self.buffers.iter().map(|buffer| block_len(buffer.capacity())).sum();
     }
 }
 
@@ -77,7 +145,7 @@ fn part(output: &mut Output) -> Message {
 
 /// Turns the contiguous bytes into references between those that there are.
 fn all_by_reference(output: &mut Output) {
-    let mut small = Bytes::from(std::mem::take(&mut output.buf));
+    let mut small = Bytes::from_owner(Parted::new(std::mem::take(&mut output.buf)));
     let (mut refs, mut from) = (Vec::with_capacity(output.refs.len() * 2 + 1), 0);
     for (at, bytes) in output.refs.drain(..) {
         refs.push((0, small.split_to(at - from)));
@@ -120,5 +188,27 @@ mod tests {
             parts.extend(stream(&part));
         }
         assert!(parts == whole && output.buf.is_empty() && output.refs.is_empty());
+    }
+
+    #[test]
+    fn buffers_count_while_they_are_kept_and_sent_whole_or_in_parts() {
+        let mut pool = Pool::default();
+        let mut output = Output::default();
+        assert_eq!((pool.equip(&mut output), pool.len()), (BUFFER_LEN, 0));
+        output.buf.push(b'x');
+        let whole = message(&mut output, 1);
+        pool.depart(&whole);
+        assert_eq!(pool.len(), BUFFER_LEN);
+        pool.come_back(Message { small: Vec::with_capacity(BUFFER_LEN), ..whole });
+        assert_eq!((pool.len(), pool.equip(&mut output), pool.len()), (BUFFER_LEN, 0, 0));
+        let len = MESSAGE_LEN_MAX * 2;
+        output.buf = Vec::with_capacity(len * 2);
+        output.buf.resize(len, b'x');
+        let first = message(&mut output, len);
+        assert_eq!((pool.len(), output.len()), (len, len / 2), "all of it, and nothing that was reserved");
+        drop(first);
+        assert_eq!(pool.len(), len, "until the last part has gone");
+        output.refs.clear();
+        assert_eq!(pool.len(), 0);
     }
 }

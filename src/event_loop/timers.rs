@@ -96,7 +96,7 @@ impl<E: Engine> EventLoop<E> {
         if self.id.0 == 0 {
             self.world.rates.sample(now.0, || Totals::of(&self.world.stats));
             if is_new_second || room::limit(config) != 0 {
-                self.world.note_memory();
+                self.world.note_memory(room::limit(config));
             }
             if is_new_second {
                 self.look_at_journal();

@@ -528,7 +528,7 @@ impl<E: Engine> EventLoop<E> {
             }
             let Some(mut conn) = self.conns.get(stretch.token).filter(|conn| conn.may_run()) else { continue };
             if is_new {
-                self.pool.equip(&mut conn.reply.out);
+                turn.note_reply(self.pool.equip(&mut conn.reply.out));
                 make_dirty(&mut self.dirty, conn);
             }
             turn.watch.waiting_since = stretch.waiting_since;
@@ -540,7 +540,7 @@ impl<E: Engine> EventLoop<E> {
                 turn.step_out(self.id);
                 let room = conn.reply.out.buf.capacity();
                 conn.go_on(&mut turn);
-                turn.local.quota.note_reply(conn.reply.out.buf.capacity().saturating_sub(room));
+                turn.note_reply(conn.reply.out.buf.capacity().saturating_sub(room));
                 continue;
             }
             for (index, item) in items.iter().enumerate().skip(first) {

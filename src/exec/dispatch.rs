@@ -89,9 +89,7 @@ impl Turn<'_> {
                 Flow::Done
             }
         };
-        if self.limit != 0 {
-            self.local.quota.note_reply(reply.out.buf.capacity().saturating_sub(room));
-        }
+        self.note_reply(reply.out.buf.capacity().saturating_sub(room));
         if matches!(flow, Flow::Park(_) | Flow::Alone) {
             return flow; // Nothing has happened yet, and CLIENT REPLY SKIP still means this command.
         }

@@ -9,9 +9,9 @@
 //! Every command makes room, whatever it does: replies take memory, too. Not inside a transaction or a script: these are judged
 //! before they begin. Nothing is evicted at a safepoint.
 //!
-//! **Clients first.** Replies that clients do not take are exempt from the limit up to a part of it (`keyspace::quota`), and past
-//! that it is these clients that go, the one with most first, not keys. `maxmemory-clients` bounds clients in the same way,
-//! whatever they take memory for.
+//! **Clients first.** Keys do not pay for replies that clients do not take: what these take beside the limit is bounded by a part
+//! of it (`keyspace::quota`), and past that it is such clients that go, the one with most first. `maxmemory-clients` bounds
+//! clients in the same way, whatever they take memory for.
 //!
 //! A loop that has nothing to do makes room as well (CONFIG SET may have lowered the limit), a slice per turn.
 
@@ -121,6 +121,14 @@ fn evict_heaviest(world: &World, limit: u64, effects: &mut Effects, weight: impl
 }
 
 impl Turn<'_> {
+    /// The buffer of a client's reply takes so many bytes more than before.
+    #[inline]
+    pub fn note_reply(&self, bytes: usize) {
+        if self.limit != 0 {
+            self.local.quota.note_reply(bytes, self.guard);
+        }
+    }
+
     /// Must this command be refused for want of memory? Makes room first, if need be.
     #[inline]
     pub(super) fn is_short_of_memory(&mut self, row: &Command, args: &Args<'_>, session: &Session) -> bool {
@@ -136,21 +144,48 @@ impl Turn<'_> {
         self.make_room(session.home) == Room::None
     }
 
+    /// Nothing can be evicted. Nothing is refused for the sake of the reserve.
+    fn nothing_left(&self, excess: u64) -> Room {
+        if excess > quota::reserve(self.limit) {
+            return Room::None;
+        }
+        self.local.quota.put_up(self.limit, self.guard);
+        Room::Made
+    }
+
+    /// Has slow readers closed. They take a moment to go, and those of this turn are not known yet: so the loop looks again
+    /// before its next command, although not at all clients every time.
+    #[cold]
+    fn cull(&mut self, share: u64) {
+        self.local.quota.look_again();
+        if !self.local.quota.may_cull() {
+            return;
+        }
+        let count = evict_slow_readers(self.world, share, self.effects);
+        self.stats.evicted_clients.add(count);
+        if count == 0 {
+            self.local.quota.put_off_culling();
+        }
+    }
+
     /// Evicts what is too much.
     #[cold]
     pub fn make_room(&mut self, home: LoopId) -> Room {
         let (config, loops) = (&self.world.config, self.world.stats.len());
         let mut excess = self.local.quota.measure(self.limit, loops, self.guard);
+        if let Some(share) = quota::overdue_replies(self.limit) {
+            self.cull(share);
+        }
         if excess == 0 {
             self.world.keyspace.excess.note(false);
             return Room::Made;
         }
-        self.world.keyspace.excess.note(true);
-        if let Some(share) = quota::overdue_replies(self.limit) {
-            let count = evict_slow_readers(self.world, share, self.effects);
-            self.stats.evicted_clients.add(count);
+        if self.world.keyspace.is_freeing() {
+            self.local.quota.put_up(self.limit, self.guard); // What was flushed comes back in a moment.
+            return Room::Made;
         }
-        let Some(policy) = Policy::named(config.word(Id::MAXMEMORY_POLICY)) else { return Room::None };
+        self.world.keyspace.excess.note(true);
+        let Some(policy) = Policy::named(config.word(Id::MAXMEMORY_POLICY)) else { return self.nothing_left(excess) };
         self.step_out(home);
         let started = MonoNs::now();
         let patience = patience(config.number(Id::MAXMEMORY_TENACITY));
@@ -175,12 +210,13 @@ impl Turn<'_> {
                 break Room::Made;
             }
             if is_dry {
-                break Room::None;
+                break self.nothing_left(excess);
             }
             if patience.is_some_and(|patience| MonoNs::now().since(started) >= patience) {
                 break Room::Coming;
             }
         };
+        local.quota.note_evicted(self.limit, loops, freed);
         world.keyspace.excess.note(room != Room::Made);
         tell::tell(world, &local.events, self.effects, None);
         slow::note_eviction(world, MonoNs::now().since(started), self.now);

@@ -27,7 +27,7 @@ use crate::base::hash::Key;
 use crate::base::ids::DbIndex;
 use crate::base::prng::Prng;
 use crate::table::sample::{Extent, Hand, Sampler, Wanted};
-use crate::table::{Change, Entry};
+use crate::table::{Change, Entry, Payload};
 use smallvec::SmallVec;
 use std::cell::RefCell;
 
@@ -38,7 +38,9 @@ const BATCH: usize = 8;
 /// Keys that the hand chooses from.
 const HAND: usize = 8;
 /// Looks before a table is measured again.
-const EXTENT_LOOKS: u32 = 128;
+const EXTENT_LOOKS: u32 = 512;
+/// An expired key gives back at least so much.
+const MIN_LEN: usize = 32;
 /// Elements that a collection's size is estimated from.
 const SAMPLES: usize = 5;
 
@@ -185,21 +187,24 @@ impl State {
 
     fn evict_from_pool(&mut self, keys: &Keys<'_>, policy: Policy, samples: usize, prng: &mut Prng) -> Option<usize> {
         // Once more after everything was measured again: there may be keys where there were none.
-        for attempt in 0..3 {
+        // The last time, values go that clients still read, too: their memory comes back when it has been read.
+        const LAST: usize = 2;
+        for attempt in 0..=LAST {
+            if attempt > 0 && self.fields.iter().all(|field| policy.wanted().count(&field.extent) == 0) {
+                return None;
+            }
             if self.ready == 0 || self.pool.is_empty() {
                 self.look(keys, policy, samples, prng);
             }
             while let Some(ranked) = self.pool.pop() {
                 self.ready = self.ready.saturating_sub(1);
-                let evicted = remove(keys, &ranked.candidate);
+                let evicted = remove(keys, &ranked.candidate, attempt < LAST);
                 self.unused.push(ranked);
                 if evicted.is_some() {
                     return evicted;
                 }
             }
-            if attempt > 0 {
-                self.measure(keys, prng);
-            }
+            self.measure(keys, prng);
         }
         None
     }
@@ -208,12 +213,11 @@ impl State {
     fn look(&mut self, keys: &Keys<'_>, policy: Policy, samples: usize, prng: &mut Prng) {
         let State { pool, unused, fields, sampler, .. } = self;
         let wanted = policy.wanted();
-        let size = |extent: &Extent| if wanted == Wanted::All { extent.keys } else { extent.volatile };
-        let all: usize = fields.iter().map(|field| size(&field.extent)).sum();
+        let all: usize = fields.iter().map(|field| wanted.count(&field.extent)).sum();
         let mut dice = Prng::seeded(prng.next_u64());
         for Field { db, extent, .. } in &*fields {
             let Some(table) = keys.on(*db).table() else { continue };
-            let count = (samples * BATCH * size(extent)).div_ceil(all.max(1));
+            let count = (samples * BATCH * wanted.count(extent)).div_ceil(all.max(1));
             if count == 0 {
                 continue;
             }
@@ -233,14 +237,15 @@ impl State {
 
     /// The hand moves on and takes one of the keys that it comes to.
     fn evict_by_hand(&mut self, keys: &Keys<'_>) -> Option<usize> {
-        for _ in 0..self.fields.len() * 3 {
+        let tries = self.fields.len() * 3;
+        for attempt in 1..=tries {
             self.next_field = (self.next_field + 1) % self.fields.len();
             let Field { db, hand, .. } = &mut self.fields[self.next_field];
             let keys = keys.on(*db);
             let Some(table) = keys.table() else { continue };
             let mut some: SmallVec<[Entry<'_>; HAND * 4]> = SmallVec::new();
             table.sweep(&mut self.sampler, hand, HAND, keys.guard, |entry| some.push(entry));
-            if let Some(evicted) = choose(&keys, &some) {
+            if let Some(evicted) = choose(&keys, &some, attempt < tries) {
                 return Some(evicted);
             }
         }
@@ -250,20 +255,20 @@ impl State {
 }
 
 /// Takes one of the entries that the hand has come to.
-fn choose(keys: &Keys<'_>, some: &[Entry<'_>]) -> Option<usize> {
+fn choose(keys: &Keys<'_>, some: &[Entry<'_>], spares_lent: bool) -> Option<usize> {
     let recency = &keys.local.recency;
     let rank = |entry: &Entry<'_>| match keys.is_dead(*entry) {
         true => (0, u32::MAX),
         false => (recency.uses(*entry), u32::MAX - recency.idle_ticks(*entry)),
     };
-    let victim = some.iter().copied().min_by_key(rank)?;
+    let victim = some.iter().copied().filter(|&entry| !(spares_lent && is_lent(entry))).min_by_key(rank)?;
     let key = keys.key(victim.key(), 0);
     if recency.uses(victim) > 0 {
         some.iter().for_each(|&entry| recency.forget_use(entry));
     } else {
         keys.space.ghosts.add(key.hash);
     }
-    remove_entry(keys, key, victim.recency())
+    remove_entry(keys, key, victim.recency(), spares_lent)
 }
 
 /// Puts a candidate among the others of the pool, if it is good enough.
@@ -280,34 +285,70 @@ fn offer(pool: &mut Vec<Ranked>, unused: &mut Vec<Ranked>, score: u64, fill: imp
 }
 
 /// Removes a candidate that nobody has used since.
-fn remove(keys: &Keys<'_>, candidate: &Candidate) -> Option<usize> {
-    remove_entry(&keys.on(candidate.db), keys.key(&candidate.key, 0), candidate.recency)
+fn remove(keys: &Keys<'_>, candidate: &Candidate, spares_lent: bool) -> Option<usize> {
+    remove_entry(&keys.on(candidate.db), keys.key(&candidate.key, 0), candidate.recency, spares_lent)
 }
 
-/// Removes the key if its recency field still is what it was. Returns the bytes that this gives back.
-fn remove_entry(keys: &Keys<'_>, key: Key<'_>, recency: u32) -> Option<usize> {
+/// Do clients still have the value to read, or has another key the same? Then its memory would not come back with its key.
+fn is_lent(entry: Entry<'_>) -> bool {
+    matches!(entry.payload(), Payload::Blob(bytes) if !bytes.is_unique())
+}
+
+/// What came of a victim.
+enum Fate {
+    /// It is gone, was used, is being read or changed: it stays.
+    Spared,
+    /// It is past its deadline.
+    Dead,
+    /// It went. Bytes of its entry, and of what a collection has elsewhere.
+    Evicted(usize, usize),
+}
+
+/// Removes the key if its recency field still is what it was, unless its value `is_lent` and such are spared. Returns the
+/// bytes that this gives back.
+fn remove_entry(keys: &Keys<'_>, key: Key<'_>, recency: u32, spares_lent: bool) -> Option<usize> {
     let table = keys.table()?;
-    let entry = table.get(key, keys.guard).filter(|entry| entry.recency() == recency)?;
-    if keys.is_dead(entry) {
-        keys.expire(key);
-        return Some(entry.memory());
-    }
-    let body = if Type::of(entry) == Type::String { 0 } else { memory(entry, SAMPLES)?.saturating_sub(entry.memory()) };
-    let (seen, bytes) = (entry.as_ptr(), entry.memory() + body);
     // While an order of changes is kept and somebody changes a key of the same stripe, this one stays.
-    let removed = keys.in_order(key, || {
-        let removed = table.update(key, keys.guard, |old| match old {
-            Some(old) if old.as_ptr() == seen => (Change::Remove, true),
-            _ => (Change::Keep, false),
+    let fate = keys.in_order(key, || {
+        let fate = table.update(key, keys.guard, |old| match old {
+            Some(entry) if entry.recency() == recency => judge(keys, entry, spares_lent),
+            _ => (Change::Keep, Fate::Spared),
         });
-        if removed {
+        if let Fate::Evicted(..) = fate {
             keys.note_evicted(key.bytes);
         }
-        removed
-    });
-    removed.filter(|&removed| removed)?;
-    keys.guard.pledge(body);
-    Some(bytes)
+        fate
+    })?;
+    match fate {
+        Fate::Spared => None,
+        Fate::Dead => {
+            keys.expire(key);
+            Some(MIN_LEN)
+        }
+        Fate::Evicted(bytes, body) => {
+            if body > 0 {
+                keys.guard.pledge(body);
+            }
+            Some(bytes + body)
+        }
+    }
+}
+
+fn judge(keys: &Keys<'_>, entry: Entry<'_>, spares_lent: bool) -> (Change, Fate) {
+    if keys.is_dead(entry) {
+        return (Change::Keep, Fate::Dead);
+    }
+    if spares_lent && is_lent(entry) {
+        return (Change::Keep, Fate::Spared);
+    }
+    let bytes = entry.memory();
+    if Type::of(entry) == Type::String {
+        return (Change::Remove, Fate::Evicted(bytes, 0));
+    }
+    match memory(entry, SAMPLES) {
+        Some(all) => (Change::Remove, Fate::Evicted(bytes, all.saturating_sub(bytes))),
+        None => (Change::Keep, Fate::Spared),
+    }
 }
 
 #[cfg(all(test, not(loom)))]
@@ -319,7 +360,7 @@ mod tests {
     use crate::base::hash::KeyHasher;
     use crate::keyspace::types::new_string;
     use crate::keyspace::{Keyspace, Local};
-    use crate::table::{Guard, Participant};
+    use crate::table::{Guard, Kind, NewEntry, Participant, Source};
 
     const START: WallMs = WallMs(1_700_000_000_000);
 
@@ -423,6 +464,28 @@ mod tests {
             (0..3).for_each(|db| rig.set(db, named("k", 200), None));
             assert_eq!(rig.evict(policy, 1000), 600, "{policy}");
             assert_eq!((0..3).map(|db| rig.left(db, named("k", 200))).sum::<usize>(), 0);
+        }
+    }
+
+    #[test]
+    fn what_is_being_read_goes_last() {
+        for policy in ["allkeys-lru", "allkeys-clock"] {
+            let rig = Rig::new(policy);
+            let value = bytes::Bytes::from(vec![b'v'; 100_000]);
+            {
+                let guard = rig.seat.pin();
+                let keys = rig.keys(&guard, 0);
+                for name in named("lent", 20) {
+                    let key = keys.key(name.as_bytes(), 0);
+                    let new = || NewEntry::new(Kind(0), key.bytes, None, keys.recency(), Source::Blob(value.clone()));
+                    keys.update(key, |_| (Change::Put(new()), ()));
+                }
+            }
+            rig.set(0, named("free", 200), None);
+            assert_eq!(rig.evict(policy, 200), 200, "{policy}");
+            let left = rig.left(0, named("lent", 20));
+            assert!(left > 15, "{policy}: {left}");
+            assert_eq!(rig.evict(policy, 30), 20, "{policy}: in the end they do go");
         }
     }
 

@@ -4,11 +4,16 @@
 //! it is retired, and what the collector drops when the time has come is an envelope that sends the table to the thread.
 //! An idle server would never get there, because epochs advance with turns; therefore the thread is told that something is
 //! on its way, and advances them until it has arrived.
+//!
+//! Until a table is free it takes memory, and `is_busy` says so: eviction waits for it, instead of making room twice.
 
+#[cfg(not(loom))]
+use crate::base::accounts::{Account, Holdings};
+use crate::base::sync::hint::{AtomicUsize, Ordering};
 use crate::table::roots::OldTable;
 use crate::table::{Guard, Participant};
-use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// How often the thread tries to advance the epochs: at first, and after a while.
@@ -27,13 +32,16 @@ enum Letter {
 struct Envelope {
     table: Option<OldTable>,
     freer: Sender<Letter>,
+    pending: Arc<AtomicUsize>,
 }
 
 impl Drop for Envelope {
     fn drop(&mut self) {
-        if let Some(table) = self.table.take() {
-            // No thread, no receiver: the letter comes back in the error and frees its table here.
-            let _ = self.freer.send(Letter::Table(table));
+        if let Some(table) = self.table.take()
+            && let Err(letter) = self.freer.send(Letter::Table(table))
+        {
+            drop(letter); // No thread, no receiver: the table is freed here.
+            self.pending.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
@@ -42,32 +50,42 @@ impl Drop for Envelope {
 #[derive(Default)]
 pub(super) struct Freer {
     sender: OnceLock<Sender<Letter>>,
+    /// Tables that are not free yet.
+    pending: Arc<AtomicUsize>,
 }
 
 impl Freer {
+    /// Is there a table that is not free yet?
+    pub fn is_busy(&self) -> bool {
+        self.pending.load(Ordering::Relaxed) > 0
+    }
     /// Frees `tables` after the present guards are gone.
     pub fn free(&self, tables: Vec<OldTable>, guard: &Guard<'_>) {
         if tables.is_empty() {
             return;
         }
-        let sender = self.sender.get_or_init(start);
+        self.pending.fetch_add(tables.len(), Ordering::Relaxed);
+        let sender = self.sender.get_or_init(|| start(self.pending.clone()));
         let _ = sender.send(Letter::Expect(tables.len()));
         for table in tables {
-            guard.retire_boxed(Box::new(Envelope { table: Some(table), freer: sender.clone() }), ENVELOPE_BYTES);
+            let envelope = Envelope { table: Some(table), freer: sender.clone(), pending: self.pending.clone() };
+            guard.retire_boxed(Box::new(envelope), ENVELOPE_BYTES);
         }
         guard.collect();
     }
 }
 
-fn start() -> Sender<Letter> {
+fn start(pending: Arc<AtomicUsize>) -> Sender<Letter> {
     let (sender, receiver) = channel();
     // If there is no thread to be had, the receiver is gone, and whoever drops an envelope frees the table.
-    let _ = std::thread::Builder::new().name("ringdb-freer".into()).spawn(move || work(&receiver));
+    let _ = std::thread::Builder::new().name("ringdb-freer".into()).spawn(move || work(&receiver, &pending));
     sender
 }
 
-fn work(letters: &Receiver<Letter>) {
+fn work(letters: &Receiver<Letter>, pending: &AtomicUsize) {
     let seat = Participant::new();
+    #[cfg(not(loom))]
+    let account = Account::open();
     let mut expected = 0;
     let mut patience = PATIENCE_MIN;
     loop {
@@ -85,6 +103,10 @@ fn work(letters: &Receiver<Letter>) {
             Ok(Letter::Table(table)) => {
                 drop(table);
                 expected -= 1;
+                // It is seen to be free before it is no longer awaited.
+                #[cfg(not(loom))]
+                account.publish(Holdings::default());
+                pending.fetch_sub(1, Ordering::Relaxed);
             }
             Err(RecvTimeoutError::Timeout) => patience = (patience * 2).min(PATIENCE_MAX),
             Err(RecvTimeoutError::Disconnected) => return,
@@ -112,10 +134,10 @@ mod tests {
         });
         freer.free(roots.take(0).into_iter().collect(), &guard);
         std::thread::sleep(Duration::from_millis(20));
-        assert!(!value.is_unique(), "the guard of its time still lives");
+        assert!(!value.is_unique() && freer.is_busy(), "the guard of its time still lives");
         drop(guard);
         let start = Instant::now();
-        while !value.is_unique() {
+        while !value.is_unique() || freer.is_busy() {
             assert!(start.elapsed() < Duration::from_secs(20), "the table is not freed");
             std::thread::yield_now();
         }

@@ -131,6 +131,10 @@ impl Keyspace {
         self.flushes.fetch_add(tables.len() as u32, Ordering::Relaxed);
         self.freer.free(tables, guard);
     }
+    /// Is a flushed table not free yet?
+    pub fn is_freeing(&self) -> bool {
+        self.freer.is_busy()
+    }
     /// Keys with a deadline in all databases.
     pub fn volatile_count(&self, guard: &Guard<'_>) -> usize {
         (0..self.db_count()).filter_map(|db| self.roots.get(db, guard)).map(Table::volatile_count).sum()

@@ -3,6 +3,8 @@
 //! A group is one line, so its entries come together: all lines of a sample are asked for before the first is read, then all
 //! entries. Hashing has mixed the keys, so neighbours are as good as strangers.
 //!
+//! What is to be looked at next is drawn when a sample is shown: its lines are on their way until the next one is asked for.
+//!
 //! *Random groups.* Shards differ in size by a factor of two, and every group must be as likely as any other: a group is drawn
 //! under the widest shard's mask, and drawn again if the shard has no such group. Where what is looked for is rare (few keys,
 //! or few with a deadline) drawing would go on for long: then the shards are walked from a random place on, without those
@@ -32,6 +34,16 @@ pub enum Wanted {
     Volatile,
 }
 
+impl Wanted {
+    /// How many of a table are.
+    pub fn count(self, extent: &Extent) -> usize {
+        match self {
+            Wanted::All => extent.keys,
+            Wanted::Volatile => extent.volatile,
+        }
+    }
+}
+
 /// What is known of a table's size. Old knowledge only makes drawing less even.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Extent {
@@ -42,9 +54,10 @@ pub struct Extent {
     groups: usize,
 }
 
-/// Buffers that samples use again.
+/// Buffers that samples use again, and the groups that were drawn for the next one.
 #[derive(Default)]
 pub struct Sampler {
+    /// Shard and group. If they are of another table or of earlier sizes, they still are groups.
     spots: Vec<(usize, usize)>,
     words: Vec<Word>,
 }
@@ -92,7 +105,7 @@ impl Table {
         guard: &'g Guard<'_>,
         mut visit: impl FnMut(Entry<'g>),
     ) {
-        let present = if wanted == Wanted::All { extent.keys } else { extent.volatile };
+        let present = wanted.count(extent);
         let seen = Cell::new(0);
         let mut visit = |entry: Entry<'g>| {
             if wanted == Wanted::All || entry.has_deadline() {
@@ -102,8 +115,12 @@ impl Table {
         };
         if present >= SPARSE << extent.widest {
             let groups = (count * extent.groups).div_ceil(present);
+            if sampler.spots.len() != groups {
+                self.draw(sampler, groups, extent, prng);
+            }
+            self.collect(sampler);
             self.draw(sampler, groups, extent, prng);
-            self.show(sampler, guard, &mut visit);
+            emit(&sampler.words, guard, &mut visit);
         }
         if seen.get() == 0 {
             self.roam(sampler, (wanted, count), prng, guard, visit);
@@ -118,6 +135,7 @@ impl Table {
             let (shard, group) = (bits & (SHARDS - 1), (bits / SHARDS) & ((1 << extent.widest) - 1));
             let generation = self.shard_at(shard).generation();
             if group < generation.group_count() {
+                prefetch(generation.head());
                 prefetch(generation.line(group));
                 sampler.spots.push((shard, group));
                 if sampler.spots.len() == groups {
@@ -127,8 +145,8 @@ impl Table {
         }
     }
 
-    /// Shows the entries of the groups that were drawn.
-    fn show<'g>(&self, sampler: &mut Sampler, guard: &'g Guard<'_>, visit: &mut impl FnMut(Entry<'g>)) {
+    /// Gathers the words of the groups that were drawn, and asks for what they point to.
+    fn collect(&self, sampler: &mut Sampler) {
         let Sampler { spots, words } = sampler;
         words.clear();
         for &(shard, group) in &*spots {
@@ -136,7 +154,6 @@ impl Table {
             class_words(generation, group & (class_count(generation) - 1), words);
         }
         ask_for(words);
-        emit(words, guard, visit);
     }
 
     /// Walks from a random place on until `count` entries were seen, or all shards.

@@ -5,7 +5,7 @@ use crate::admin::memory::{allocator_name, total_system};
 use crate::admin::params::Id;
 use crate::cmd::command::Cx;
 use crate::cmd::memory::{Account, ratio};
-use crate::keyspace::quota::exempt;
+use crate::keyspace::quota::{exempt, reserve};
 use crate::value::drain;
 
 pub fn memory(text: &mut Text, cx: &Cx<'_>) {
@@ -29,6 +29,7 @@ pub fn memory(text: &mut Text, cx: &Cx<'_>) {
     text.bytes("total_system_memory", total_system());
     scripts(text, cx);
     text.bytes("maxmemory", cx.world.config.number(Id::MAXMEMORY) as u64);
+    text.field("maxmemory_reserve", reserve(cx.world.config.number(Id::MAXMEMORY) as u64));
     text.field("maxmemory_policy", cx.world.config.word(Id::MAXMEMORY_POLICY));
     text.ratio("allocator_frag_ratio", ratio(memory.active, memory.allocated));
     text.field("allocator_frag_bytes", memory.active.saturating_sub(memory.allocated));
