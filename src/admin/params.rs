@@ -298,6 +298,7 @@ pub const PARAMS: &[Param] = &[
     param("cluster-replica-validity-factor", NATURAL, "10").alias("cluster-slave-validity-factor"),
     param("cluster-require-full-coverage", Bool, "yes"),
     param("crash-log-enabled", Bool, "yes").works(),
+    param("watchdog-period", NATURAL, "0").hidden().works(),
     param("crash-memcheck-enabled", Bool, "yes"),
     param("daemonize", Bool, "no").at_start().works(),
     param("dbfilename", FileName, "dump.rdb").protected().works(),
@@ -400,7 +401,6 @@ pub const PARAMS: &[Param] = &[
     param("tls-session-caching", Bool, "yes"),
     param("tracking-table-max-keys", LONG, "1000000").works(),
     param("unixsocketgroup", Text, "").at_start_own(),
-    param("watchdog-period", NATURAL, "0").hidden(),
     param("zset-max-listpack-entries", LONG, "128").alias("zset-max-ziplist-entries").works(),
     param("zset-max-listpack-value", BYTES, "64").alias("zset-max-ziplist-value").works(),
     // The same for those of Valkey 8 alone.
@@ -479,6 +479,7 @@ impl Id {
     pub const ACL_PUBSUB_DEFAULT: Id = id("acl-pubsub-default");
     pub const ACLLOG_MAX_LEN: Id = id("acllog-max-len");
     pub const CRASH_LOG_ENABLED: Id = id("crash-log-enabled");
+    pub const WATCHDOG_PERIOD: Id = id("watchdog-period");
     pub const MAXMEMORY: Id = id("maxmemory");
     pub const MAXMEMORY_POLICY: Id = id("maxmemory-policy");
     pub const MAXMEMORY_CLIENTS: Id = id("maxmemory-clients");

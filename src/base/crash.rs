@@ -8,13 +8,16 @@
 //! the stack. From there on it takes its chance: an allocator or a lock that is in disorder may stop it. An alarm ends the
 //! process then, and what was written so far is in the log. A second fault, of whichever thread, ends the process as well.
 //!
+//! A thread that lives can be asked for its stack, too (`show_thread`): the watchdog does.
+//!
 //! Sources: sigaction(2), signal-safety(7); Redis, `sigsegvHandler`, whose order and headings harnesses know.
 
-use crate::base::sync::hint::{AtomicBool, Ordering};
+use crate::base::sync::hint::{AtomicBool, AtomicI32, Ordering};
 use std::backtrace::Backtrace;
 use std::ffi::{c_int, c_void};
 use std::fmt::{self, Write};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 const SIGNALS: [(c_int, &str); 5] = [
     (libc::SIGSEGV, "SIGSEGV"),
@@ -98,6 +101,47 @@ pub fn prepare_thread() {
     let stack = libc::stack_t { ss_sp: stack.as_mut_ptr().cast(), ss_flags: 0, ss_size: stack.len() };
     // SAFETY: the stack is never freed. If it is refused, the handler runs on the thread's own stack.
     unsafe { libc::sigaltstack(&stack, std::ptr::null_mut()) };
+}
+
+/// The thread that `show_thread` waits for, by its number in the kernel; 0: none.
+static SHOWN: AtomicI32 = AtomicI32::new(0);
+
+/// The signal that asks a thread where it is.
+fn where_are_you() -> c_int {
+    libc::SIGRTMIN() + 3
+}
+
+/// Writes to the log where a thread of this process is: its stack, as addresses. Returns when that is done, or is not to be
+/// had. One at a time.
+pub fn show_thread(thread: i32) {
+    let handler: extern "C" fn(c_int) = on_question;
+    // SAFETY: a sigaction is plain data, and zeros are a valid one.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = handler as *const () as usize;
+    action.sa_flags = libc::SA_ONSTACK | libc::SA_RESTART;
+    // SAFETY: the action is complete; the old one is not wanted.
+    unsafe { libc::sigaction(where_are_you(), &action, std::ptr::null_mut()) };
+    SHOWN.store(thread, Ordering::Release);
+    // SAFETY: numbers only. A thread that is no more answers with an error, and is waited for in vain.
+    unsafe { libc::syscall(libc::SYS_tgkill, std::process::id(), thread, where_are_you()) };
+    for _ in 0..100 {
+        if SHOWN.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    SHOWN.store(0, Ordering::Release);
+}
+
+/// Runs on the thread that is asked, in the midst of anything: no memory is allocated.
+extern "C" fn on_question(_: c_int) {
+    if SHOWN.load(Ordering::Acquire) == 0 {
+        return;
+    }
+    if let Some(reporter) = REPORTER.get() {
+        let _ = addresses(&mut Line { bytes: [0; 1024], len: 0, sink: reporter.sink }); // Writing to a Line cannot fail.
+    }
+    SHOWN.store(0, Ordering::Release);
 }
 
 extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {

@@ -27,7 +27,7 @@ pub use watched::{AtomicPtr, AtomicU64, AtomicUsize};
 /// Statistics and hints that no protocol depends on: the model checker does not branch on them.
 #[allow(clippy::disallowed_types)]
 pub mod hint {
-    pub use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU16, AtomicUsize, Ordering};
+    pub use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU16, AtomicUsize, Ordering};
 }
 
 /// Words that the kernel writes or reads: it is no thread of a model, and they lie where it put them.

@@ -6,7 +6,7 @@
 
 use super::listen::Listeners;
 use super::oom::OomScore;
-use super::{crash, limits};
+use super::{crash, limits, watchdog};
 use crate::admin::log;
 use crate::admin::params::Id;
 use crate::base::ids::LoopId;
@@ -65,6 +65,9 @@ pub fn applier(world: &'static World, fleet: &'static Fleet, open: Arc<Mutex<Ope
         }
         if ids.contains(&Id::CRASH_LOG_ENABLED) {
             crash::heed(&world.config);
+        }
+        if ids.contains(&Id::WATCHDOG_PERIOD) {
+            watchdog::heed(world);
         }
         if ids.contains(&Id::MAXCLIENTS) {
             make_room(world)?;

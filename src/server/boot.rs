@@ -5,7 +5,7 @@ use super::error::StartError;
 use super::listen::Listeners;
 use super::oom::OomScore;
 use super::options::Settings;
-use super::{cores, courier, crash, journal, limits, recover, screen, signals, threads, users};
+use super::{cores, courier, crash, journal, limits, recover, screen, signals, threads, users, watchdog};
 use crate::admin::config::Config;
 use crate::admin::log;
 use crate::admin::params::Id;
@@ -69,6 +69,7 @@ pub fn serve(settings: Settings) -> Result<(), StartError> {
     world.publish_events();
     world.heed_replicas();
     crash::prepare(world);
+    watchdog::heed(world);
     let fleet: &'static Fleet = Box::leak(Box::new(fleet));
     signals::watch(|| fleet.mailbox(LoopId(0)).send(Mail::Terminate))
         .map_err(|error| StartError(format!("A thread for signals cannot be made: {error}. Raise `ulimit -u`.")))?;

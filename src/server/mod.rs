@@ -25,6 +25,7 @@ mod screen;
 mod signals;
 mod threads;
 mod users;
+mod watchdog;
 
 use daemon::Stays;
 use options::Request;

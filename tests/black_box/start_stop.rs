@@ -183,6 +183,22 @@ fn the_configuration_may_come_from_standard_input() {
 }
 
 #[test]
+fn the_watchdog_says_where_a_loop_is_that_does_not_come_back() {
+    let server = Server::start(&["--enable-debug-command", "yes"]);
+    let mut client = server.client();
+    client.run("CLIENT SETNAME sleeper");
+    assert_eq!(client.run("CONFIG SET watchdog-period 200").text(), "OK");
+    assert_eq!(client.run("DEBUG SLEEP 1").text(), "OK");
+    assert_eq!(client.run("CONFIG SET watchdog-period 0").text(), "OK");
+    let log = server.output();
+    for part in ["WATCHDOG TIMER EXPIRED", "debugCommand of id=", "name=sleeper", "ringdb(+0x"] {
+        assert!(log.contains(part), "no {part} in {log}");
+    }
+    assert_eq!(log.matches("WATCHDOG").count(), 1, "once per turn");
+    assert_eq!(client.run("PING").text(), "PONG");
+}
+
+#[test]
 fn a_crash_leaves_a_report_in_the_log() {
     for (accident, sign) in [("SEGFAULT", "crashed by signal: 11"), ("ASSERT", "=== ASSERTION FAILED ===")] {
         let mut server = Server::start(&["--enable-debug-command", "yes"]);
