@@ -415,7 +415,7 @@ pub const PARAMS: &[Param] = &[
     param("dual-channel-replication-enabled", Bool, "no"),
     param("events-per-io-thread", NATURAL, "2"),
     param("extended-redis-compatibility", Bool, "no"),
-    param("key-load-delay", Int { min: i32::MIN as i64, max: INT_MAX }, "0").hidden(),
+    param("key-load-delay", Int { min: i32::MIN as i64, max: INT_MAX }, "0").hidden().works(),
     param("loading-process-events-interval-bytes", Int { min: 1024, max: INT_MAX }, "2097152").hidden(),
     param("log-format", Enum(&["legacy", "logfmt"]), "legacy"),
     param("log-timestamp-format", Enum(&["legacy", "iso8601", "milliseconds"]), "legacy"),
@@ -468,6 +468,7 @@ impl Id {
     pub const SHUTDOWN_ON_SIGTERM: Id = id("shutdown-on-sigterm");
     pub const STOP_WRITES_ON_BGSAVE_ERROR: Id = id("stop-writes-on-bgsave-error");
     pub const DBFILENAME: Id = id("dbfilename");
+    pub const KEY_LOAD_DELAY: Id = id("key-load-delay");
     pub const RDB_KEY_SAVE_DELAY: Id = id("rdb-key-save-delay");
     pub const RDB_SAVE_VERSION: Id = id("rdb-save-version");
     pub const RDBCOMPRESSION: Id = id("rdbcompression");

@@ -105,6 +105,8 @@ enum Purpose {
     Base {
         aside: PathBuf,
         is_rdb: bool,
+        /// There is no log that goes on behind it.
+        is_lone: bool,
     },
 }
 
@@ -267,9 +269,9 @@ pub fn begin(world: &World, keys: &Keys<'_>) -> io::Result<()> {
 
 /// Begins to take what is to become the base of the append-only file, at this path for now. The caller is inside the safepoint.
 /// Errors: the file, the thread, or a snapshot is being taken.
-pub fn begin_base(world: &World, keys: &Keys<'_>, aside: PathBuf) -> io::Result<()> {
+pub fn begin_base(world: &World, keys: &Keys<'_>, aside: PathBuf, is_lone: bool) -> io::Result<()> {
     let is_rdb = world.config.number(Id::AOF_USE_RDB_PREAMBLE) != 0;
-    begin_for(world, keys, Purpose::Base { aside, is_rdb })
+    begin_for(world, keys, Purpose::Base { aside, is_rdb, is_lone })
 }
 
 fn begin_for(world: &World, keys: &Keys<'_>, purpose: Purpose) -> io::Result<()> {
@@ -359,8 +361,8 @@ fn write(snapshot: &Snapshot, messages: &Receiver<Message>, mut file: Writer) {
                     break written;
                 }
             }
-            Ok(Message::End) => break file.finish(),
-            Ok(Message::BreakOff) | Err(_) => break Err(io::ErrorKind::Interrupted.into()),
+            Ok(Message::End) if !snapshot.is_broken_off.load(Ordering::Relaxed) => break file.finish(),
+            Ok(Message::End | Message::BreakOff) | Err(_) => break Err(io::ErrorKind::Interrupted.into()),
         }
     };
     if outcome.is_err() {
@@ -422,11 +424,16 @@ impl Background {
     fn lock(&self) -> MutexGuard<'_, Stages> {
         self.stages.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    /// Ends what is being taken: what was written is thrown away.
+    /// Ends what is being taken or written: what was written is thrown away.
     pub fn break_off(&self, world: &World) {
-        if let Some(snapshot) = self.lock().walking.take() {
+        let mut stages = self.lock();
+        let was_walking = stages.walking.take();
+        for snapshot in was_walking.iter().chain(&stages.writing) {
             snapshot.is_broken_off.store(true, Ordering::Relaxed);
             let _ = snapshot.writer.send(Message::BreakOff); // It may be over already.
+        }
+        drop(stages);
+        if was_walking.is_some() {
             over(world);
         }
     }
@@ -442,13 +449,14 @@ impl Background {
         let ended = stages.writing.take();
         let changes = ended.as_ref().map_or(0, |snapshot| snapshot.changes);
         drop(stages);
-        if let Some(Purpose::Base { aside, is_rdb }) = ended.map(|snapshot| snapshot.purpose.clone()) {
+        if let Some(Purpose::Base { aside, is_rdb, is_lone }) = ended.map(|snapshot| snapshot.purpose.clone()) {
             let is_cut_short = outcome.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted);
             if outcome.is_err() {
                 self.break_off(world);
             }
-            if is_cut_short && !world.journal.is_on() {
-                world.journal.facts().rewriting_since = None; // The log has ended meanwhile.
+            if is_lone == world.journal.is_on() {
+                let _ = std::fs::remove_file(&aside); // The log has ended meanwhile, or another one has begun.
+                world.journal.facts().rewriting_since = None;
                 return;
             }
             world.journal.take_base(&aside, is_rdb, outcome);

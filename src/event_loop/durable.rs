@@ -137,7 +137,7 @@ impl<E: Engine> EventLoop<E> {
     /// CONFIG SET appendonly yes: from now on changes are recorded; what was there before becomes a base beside everything else.
     fn begin_journal(&mut self, now: WallMs) {
         let (world, attention) = (self.world, &self.world.attention);
-        let begun = self.at_cut(now, |at| {
+        let begun = self.at_cut(now, false, |at| {
             world.keyspace.listeners.heed(Listener::Journal);
             world.journal.set_on(true);
             world.journal.facts().lacks_base = true;
@@ -154,6 +154,7 @@ impl<E: Engine> EventLoop<E> {
         let (world, id) = (self.world, self.id);
         self.hand_over_records();
         if world.journal.facts().rewriting_since.is_some() {
+            log::notice(format_args!("Killing AOF child: none, but the thread that writes the new base ends"));
             world.background.break_off(world);
         }
         world.safepoint.run(id, || {
@@ -167,7 +168,7 @@ impl<E: Engine> EventLoop<E> {
     /// Writes everything into a new base; the log, if there is one, goes on behind it in a new file.
     fn rewrite_journal(&mut self, now: WallMs) {
         let world = self.world;
-        let begun = self.at_cut(now, |at| {
+        let begun = self.at_cut(now, !world.journal.is_on(), |at| {
             if world.journal.is_on() {
                 world.journal.send(Message::Rotate { at });
             }
@@ -180,9 +181,9 @@ impl<E: Engine> EventLoop<E> {
         }
     }
 
-    /// Inside the safepoint: a base begins to be taken, and `then` is run with the number at which it was cut.
+    /// Inside the safepoint: a base begins to be taken (`is_lone`: no log goes on behind it), and `then` is run with the number at which it was cut.
     /// Errors: the file; `then` has not run.
-    fn at_cut(&mut self, now: WallMs, then: impl FnOnce(u64)) -> io::Result<()> {
+    fn at_cut(&mut self, now: WallMs, is_lone: bool, then: impl FnOnce(u64)) -> io::Result<()> {
         self.hand_over_records();
         let (world, id, seat) = (self.world, self.id, self.seat.clone());
         {
@@ -196,7 +197,7 @@ impl<E: Engine> EventLoop<E> {
         world.safepoint.run(id, || {
             let guard = seat.pin();
             let keys = Keys::new(&world.keyspace, DbIndex(0), &guard, self.stats(), &self.local, now);
-            background::begin_base(world, &keys, aside)?;
+            background::begin_base(world, &keys, aside, is_lone)?;
             then(world.keyspace.order.next());
             Ok(())
         })

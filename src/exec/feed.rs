@@ -30,6 +30,8 @@ use std::io::{self, Read};
 
 /// Bytes of a portion.
 const PORTION_LEN: usize = 64 << 10;
+/// Commands between two words on how far it is.
+const PROGRESS_COUNT: u64 = 1024;
 /// Commands that stay serial behind one that has to be.
 const SERIAL_COUNT: u32 = 1000;
 
@@ -57,9 +59,9 @@ impl<'f> Feeder<'f> {
         let lanes = (0..world.boot.loops).map(|_| Portion::default()).collect();
         Feeder { world, lanes, db: DbIndex(0), serial_left: 0, wake }
     }
-    /// Has all commands of `file` run. `progress` hears how far it is. Returns how many there were.
+    /// Has all commands of `file` run. `progress` hears how far it is, and of how many commands since it heard last. Returns how many there were.
     /// Errors: the file cannot be read, or holds what is no command.
-    pub fn feed(&mut self, file: impl Read, mut progress: impl FnMut(u64)) -> io::Result<u64> {
+    pub fn feed(&mut self, file: impl Read, mut progress: impl FnMut(u64, u64)) -> io::Result<u64> {
         let mut commands = Commands::new(file);
         let (mut buf, mut items, mut count) = (Vec::new(), Vec::new(), 0);
         self.db = DbIndex(0);
@@ -78,8 +80,8 @@ impl<'f> Feeder<'f> {
             let way = self.way(row, &buf, &mut items)?;
             self.push(way, row, &buf, &items, offset);
             count += 1;
-            if count % 1024 == 0 {
-                progress(offset);
+            if count % PROGRESS_COUNT == 0 {
+                progress(offset, PROGRESS_COUNT);
             }
         }
         self.send_all();

@@ -68,6 +68,9 @@ impl Manifest {
     ///        Lines that begin with `#` are skipped.
     /// Errors: the first line that is not so; two bases; numbers of incremental files that do not ascend; no file at all.
     pub fn parse(text: &[u8]) -> Result<Manifest, Invalid> {
+        if text.is_empty() {
+            return Err(Invalid { line: 1, reason: "Found an empty AOF manifest" });
+        }
         let mut manifest = Manifest::default();
         let (mut count, last) = (0, text.iter().filter(|&&byte| byte == b'\n').count());
         for (index, line) in text.split(|&byte| byte == b'\n').enumerate() {

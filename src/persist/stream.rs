@@ -279,7 +279,7 @@ fn read_consumer(kind: u8, reader: &mut Reader<'_>, group: &mut Group, pending: 
         Some(seen_at) // Before version 7.2 there was only one time.
     };
     let Some(owner) = group.add_consumer(&name, seen_at) else {
-        return Err(Fault::Damaged("a consumer is there twice"));
+        return Err(Fault::Damaged("Duplicate stream consumer detected"));
     };
     group.consumer_mut(owner).active_at = active_at;
     for _ in 0..reader.count(16)? {

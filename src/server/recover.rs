@@ -17,6 +17,7 @@ use crate::persist::frame::Batch;
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::Path;
 use std::thread;
+use std::time::Duration;
 
 /// Begins to load the journal's files, if there are any, or the snapshot. Until all is there the loops refuse what needs data.
 /// Errors: no thread.
@@ -59,6 +60,14 @@ impl Reader {
     fn new(world: &'static World, fleet: &'static Fleet) -> Self {
         Reader { world, fleet, is_shown: io::stderr().is_terminal(), shown: 0, passed: 0, end: 0 }
     }
+    /// `key-load-delay`: microseconds per key, or one per so many keys if it is negative.
+    fn slow_down(&self, keys: u64) {
+        let micros = self.world.config.number(Id::KEY_LOAD_DELAY);
+        let wanted = if micros >= 0 { keys.saturating_mul(micros as u64) } else { keys / micros.unsigned_abs() };
+        if wanted > 0 {
+            thread::sleep(Duration::from_micros(wanted));
+        }
+    }
     /// Hands over the keys of a snapshot; returns when all are taken in.
     /// Errors: the file, or what is in it.
     fn take(&mut self, path: &Path) -> Result<(), LoadError> {
@@ -72,6 +81,7 @@ impl Reader {
 
 impl Receiver for Reader {
     fn batch(&mut self, batch: Batch) -> Result<(), Fault> {
+        self.slow_down(batch.count as u64);
         self.world.intake.offer(batch)?;
         self.fleet.broadcast(|| Mail::Look);
         Ok(())
@@ -99,7 +109,10 @@ impl Sink for Reader {
     fn commands(&mut self, file: impl Read, begin: u64) -> io::Result<u64> {
         let fleet = self.fleet;
         let wake = || fleet.broadcast(|| Mail::Look);
-        Feeder::new(self.world, &wake).feed(file, |offset| self.progress(begin + offset))
+        Feeder::new(self.world, &wake).feed(file, |offset, count| {
+            self.slow_down(count);
+            self.progress(begin + offset);
+        })
     }
     fn passed(&mut self, len: u64) {
         self.passed += len;
