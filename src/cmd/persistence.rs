@@ -21,7 +21,7 @@ pub static ROWS: &[Command] = &[
 ];
 
 /// Has the append-only file written anew: everything there is, and what changes from now on. It waits for a snapshot that is
-/// being taken.
+/// being taken, and for the end of the transaction that it is in.
 /// Errors: that is under way.
 fn bgrewriteaof(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
     let is_under_way = cx.world.journal.facts().rewriting_since.is_some();
@@ -29,7 +29,7 @@ fn bgrewriteaof(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
         return Err(ReplyError::text("ERR Background append only file rewriting already in progress"));
     }
     cx.world.background.settle(cx.world);
-    match cx.world.background.is_writing() {
+    match cx.world.background.is_writing() || cx.session.denies_blocking {
         true => cx.reply.simple("Background append only file rewriting scheduled"),
         false => cx.reply.simple("Background append only file rewriting started"),
     }
@@ -37,6 +37,7 @@ fn bgrewriteaof(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
 }
 
 /// Begins to take a snapshot, which goes on beside everything else; with SCHEDULE behind a rewrite of the append-only file.
+/// Inside a transaction it begins when that is over: no snapshot holds half of one.
 /// Shape:  `[SCHEDULE]`
 /// Errors: options; one is being taken; the file.
 fn bgsave(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
@@ -47,8 +48,9 @@ fn bgsave(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     if cx.world.saves.is_running() {
         return Err(RUNNING);
     }
-    if cx.world.background.is_writing() {
-        if args.count() == 1 {
+    let is_inside = cx.session.denies_blocking;
+    if cx.world.background.is_writing() || is_inside {
+        if args.count() == 1 && !is_inside {
             return Err(BUSY);
         }
         cx.world.background.schedule();

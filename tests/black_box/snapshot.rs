@@ -239,6 +239,23 @@ fn a_damaged_file_is_refused_whatever_is_wrong_with_it() {
 }
 
 #[test]
+fn a_snapshot_that_a_transaction_asks_for_has_all_of_it() {
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    for line in ["MULTI", "SET a 1", "BGSAVE", "SET b 1"] {
+        client.run(line);
+    }
+    assert_eq!(client.run("EXEC").to_string(), "[OK, Background saving scheduled, OK]");
+    let started = Instant::now();
+    while !plain(&client.run("INFO persistence")).contains("rdb_saves:1\r\n") {
+        assert!(started.elapsed() < Duration::from_secs(60), "it does not begin");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(client.run("DEBUG RELOAD NOSAVE").to_string(), "OK");
+    assert_eq!(client.run("MGET a b").to_string(), "['1', '1']");
+}
+
+#[test]
 fn what_flushall_removed_does_not_come_back_where_snapshots_are_taken() {
     let server = Server::start(&["--save", "3600 1"]);
     let mut client = server.client();
