@@ -197,6 +197,7 @@ const ADDED: &[(&str, &str)] = &[
     ("total_blocking_keys_on_nokey", "7.2"),
     ("used_memory_index", "ours: what the data costs beside the entries"),
     ("used_memory_expiry", "ours: the loops' wheels"),
+    ("maxmemory_reserve", "ours: what is kept free below the limit, so that resident memory stays within it"),
     ("used_memory_garbage", "ours: removed and not free yet"),
     ("allocator_muzzy", "Valkey 8"),
     ("mem_overhead_db_hashtable_rehashing", "Valkey 8"),
