@@ -44,4 +44,15 @@ impl Prng {
     pub fn chance(&mut self, num: u64, den: u64) -> bool {
         self.below(den) < num
     }
+    /// `bytes` cut off somewhere, or with a bit of them flipped; where, and whether they are cut.
+    #[cfg(test)]
+    pub fn damage(&mut self, bytes: &[u8]) -> (Vec<u8>, usize, bool) {
+        let (at, is_cut) = (self.below(bytes.len() as u64) as usize, self.chance(1, 2));
+        let mut damaged = bytes.to_vec();
+        match is_cut {
+            true => damaged.truncate(at),
+            false => damaged[at] ^= 1 << self.below(8),
+        }
+        (damaged, at, is_cut)
+    }
 }

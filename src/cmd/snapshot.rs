@@ -431,13 +431,7 @@ mod tests {
         assert_eq!(whole, 10);
         let (mut prng, mut unnoticed) = (Prng::seeded(7), 0);
         for _ in 0..times {
-            let (at, is_cut) = (prng.below(bytes.len() as u64) as usize, prng.chance(1, 2));
-            let mut damaged = bytes.clone();
-            if is_cut {
-                damaged.truncate(at)
-            } else {
-                damaged[at] ^= 1 << prng.below(8)
-            }
+            let (damaged, at, is_cut) = prng.damage(&bytes);
             assert!(read_all(&damaged, true).is_err(), "cut {is_cut}, at {at}: it is read as if it were whole");
             unnoticed += read_all(&damaged, false).is_ok() as u64; // Without the sum nothing is promised but that it does not panic.
         }

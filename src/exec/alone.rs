@@ -15,6 +15,7 @@
 //! begins with transactions of plain SET, GET and INCR.
 
 use super::dispatch::Turn;
+use super::long::run_whole;
 use super::watch::Place as Ran;
 use crate::admin::clients::client_flag;
 use crate::base::clock::MonoNs;
@@ -24,7 +25,6 @@ use crate::cmd::command::{Command, Flow, flag};
 use crate::cmd::monitor;
 use crate::cmd::permission;
 use crate::cmd::queue::Queue;
-use crate::cmd::resume::{Slice, Step};
 use crate::cmd::script::declared_flags;
 use crate::cmd::session::{ReplyMode, Session, Standing};
 use crate::cmd::world::World;
@@ -231,16 +231,7 @@ impl Turn<'_> {
         let is_remembered = self.remember(row, session, &args);
         self.begin_inside(row, session, &args);
         let mut cx = self.cx(session, reply);
-        let mut result = (row.run)(&mut cx, args);
-        if result == Ok(Flow::Resume)
-            && let Some(mut job) = cx.effects.job.take()
-        {
-            let mut step = Ok(Step::More);
-            while step == Ok(Step::More) {
-                step = job.step(&mut cx, Slice::ENDLESS);
-            }
-            result = step.map(|_| Flow::Done);
-        }
+        let mut result = run_whole(row, &mut cx, args);
         self.note_inside(session, &args);
         self.tell_of(row, session, &args, is_remembered);
         assert!(!matches!(result, Ok(Flow::Park(_))), "{} waits inside a transaction", row.full_name);

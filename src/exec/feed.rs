@@ -10,6 +10,7 @@
 
 use super::alone::NoOthers;
 use super::dispatch::Turn;
+use super::long::run_whole;
 use super::order::{Touched, touched};
 use crate::admin::clients::ClientInfo;
 use crate::admin::log;
@@ -18,7 +19,6 @@ use crate::base::ids::{DbIndex, LoopId};
 use crate::base::num::parse_i64;
 use crate::cmd::command::{Command, Flow};
 use crate::cmd::loading::{Ahead, Portion};
-use crate::cmd::resume::{Slice, Step};
 use crate::cmd::session::Session;
 use crate::cmd::table;
 use crate::cmd::world::World;
@@ -206,16 +206,7 @@ impl Turn<'_> {
         reply: &mut Reply,
     ) {
         let mut cx = self.cx(session, reply);
-        let mut result = (row.run)(&mut cx, Args::of(parts));
-        if result == Ok(Flow::Resume)
-            && let Some(mut job) = cx.effects.job.take()
-        {
-            let mut step = Ok(Step::More);
-            while step == Ok(Step::More) {
-                step = job.step(&mut cx, Slice::ENDLESS);
-            }
-            result = step.map(|_| Flow::Done);
-        }
+        let mut result = run_whole(row, &mut cx, Args::of(parts));
         if result == Ok(Flow::Alone)
             && let Some(job) = self.effects.alone.take()
         {

@@ -281,13 +281,7 @@ mod tests {
         let (bytes, ends) = log(50);
         let (mut prng, mut tally) = (Prng::seeded(5), [0; 3]);
         for _ in 0..times {
-            let (at, is_cut) = (prng.below(bytes.len() as u64) as usize, prng.chance(1, 2));
-            let mut damaged = bytes.clone();
-            if is_cut {
-                damaged.truncate(at)
-            } else {
-                damaged[at] ^= 1 << prng.below(8)
-            }
+            let (damaged, at, is_cut) = prng.damage(&bytes);
             fs::write(file.path(), &damaged).expect("written");
             let mut numbers = Numbers::default();
             match load_part(&world, &mut numbers, file.path(), "the.log", true) {

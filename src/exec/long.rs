@@ -1,11 +1,13 @@
-//! Going on with a long command: one slice of its job, in a later turn than the command itself.
+//! Going on with a long command: one slice of its job, in a later turn than the command itself, or all of it at once.
 
 use super::dispatch::Turn;
 use super::watch::{Place, Tale};
 use crate::base::clock::MonoNs;
-use crate::cmd::command::{Command, Flow, flag};
+use crate::cmd::command::{Command, Cx, Flow, flag};
 use crate::cmd::resume::{Resumable, Slice, Step};
 use crate::cmd::session::Session;
+use crate::resp::args::Args;
+use crate::resp::error::ReplyError;
 use crate::resp::reply::Reply;
 
 /// A command that is under way, kept with its client from turn to turn.
@@ -40,6 +42,17 @@ impl Long {
     pub fn is_idle_talk(&self) -> bool {
         self.row.has(flag::READONLY)
     }
+}
+
+/// Runs a command and what it leaves to later turns, where there are none: inside a transaction, or while a journal is loaded.
+pub(super) fn run_whole(row: &Command, cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    let result = (row.run)(cx, args);
+    if result != Ok(Flow::Resume) {
+        return result;
+    }
+    let Some(mut job) = cx.effects.job.take() else { return result };
+    while job.step(cx, Slice::ENDLESS)? == Step::More {}
+    Ok(Flow::Done)
 }
 
 impl Turn<'_> {
