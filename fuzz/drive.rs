@@ -59,7 +59,8 @@ fn read(stream: &[u8], limits: &Limits, cut: usize) -> Meaning {
             items.clear();
             match parser.next(&input, limits, &mut items) {
                 Ok(Step::Command { consumed, .. }) => {
-                    let large = parser.take_large();
+                    let mut large = Vec::new();
+                    parser.take_large(&mut large);
                     let args = Parts { buf: &input[..consumed], items: &items, large: &large };
                     meaning.requests.push(Args::of(&args).iter_from(0).map(<[u8]>::to_vec).collect());
                     input.drain(..consumed);

@@ -249,7 +249,10 @@ fn push_if_there(cx: &mut Cx<'_>, args: Args<'_>, end: End) -> Result<Flow, Repl
 #[inline]
 fn push_all(cx: &Cx<'_>, list: &mut List, end: End, args: Args<'_>) -> usize {
     let limits = limits(cx);
-    let len = args.iter_from(2).map(<[u8]>::len).sum();
+    let mut len = 0;
+    for value in args.iter_from(2) {
+        len += value.len(); // A plain loop: most often there is one.
+    }
     list.expect(len, args.count() - 2, &limits);
     for value in args.iter_from(2) {
         list.push(end, value, &limits);

@@ -19,14 +19,15 @@ pub struct Held {
 }
 
 impl Held {
-    /// Hands out the next command: its arguments are appended to `items`. Returns its index, their count, and its large
-    /// arguments.
-    pub fn next(&mut self, items: &mut Vec<Arg>) -> Option<(usize, usize, Vec<Bytes>)> {
+    /// Hands out the next command: its arguments are appended to `items`, the large ones to `large`. Returns its index, and how
+    /// many arguments there are.
+    pub fn next(&mut self, items: &mut Vec<Arg>, large: &mut Vec<Bytes>) -> Option<(usize, usize)> {
         let command = self.commands.get(self.next)?;
         let parts = command.parts();
         items.extend_from_slice(parts.items);
+        large.extend_from_slice(parts.large);
         self.next += 1;
-        Some((self.next - 1, parts.items.len(), parts.large.to_vec()))
+        Some((self.next - 1, parts.items.len()))
     }
     pub fn command(&self, index: usize) -> &OwnedArgs {
         &self.commands[index]
@@ -77,7 +78,7 @@ mod tests {
         let (mut held, mut items) = (Held::default(), Vec::new());
         ["a", "b"].iter().for_each(|word| held.push(command(word)));
         let mut word = |held: &mut Held| {
-            let index = held.next(&mut items)?.0;
+            let index = held.next(&mut items, &mut Vec::new())?.0;
             Some(String::from_utf8_lossy(held.command(index).parts().buf).into_owned())
         };
         assert_eq!((word(&mut held), word(&mut held), word(&mut held)), (Some("a".into()), Some("b".into()), None));

@@ -85,7 +85,6 @@ pub enum Place {
 pub struct Cut {
     pub place: Place,
     pub item_count: usize,
-    pub large: Vec<Bytes>,
 }
 
 impl Input {
@@ -132,7 +131,8 @@ impl Input {
         self.held.as_ref().map_or(0, |held| held.len())
     }
 
-    /// Cuts the next whole command, its arguments appended to `items`. None: what is here holds no further one.
+    /// Cuts the next whole command, its arguments appended to `items`, those with bytes of their own to `large`. None: what is
+    /// here holds no further one.
     /// Errors: the client breaks the protocol.
     #[inline]
     pub fn cut<E: Engine>(
@@ -142,10 +142,11 @@ impl Input {
         engine: &E,
         limits: &Limits,
         items: &mut Vec<Arg>,
+        large: &mut Vec<Bytes>,
     ) -> Result<Option<Cut>, ProtocolError> {
         if let Some(held) = &mut self.held {
-            if let Some((index, item_count, large)) = held.next(items) {
-                return Ok(Some(Cut { place: Place::Held(index), item_count, large }));
+            if let Some((index, item_count)) = held.next(items, large) {
+                return Ok(Some(Cut { place: Place::Held(index), item_count }));
             }
             if let Some(error) = held.refusal() {
                 return Err(error);
@@ -158,7 +159,8 @@ impl Input {
                 Step::Command { consumed, item_count } => {
                     let place = Place::Arrival(index, self.at);
                     self.consume(arrivals, consumed, bytes.len());
-                    return Ok(Some(Cut { place, item_count, large: parser.take_large() }));
+                    parser.take_large(large);
+                    return Ok(Some(Cut { place, item_count }));
                 }
                 Step::Skip { consumed } => self.consume(arrivals, consumed, bytes.len()),
                 Step::Incomplete => {
@@ -171,7 +173,7 @@ impl Input {
                 }
             }
         }
-        self.cut_kept(parser, arrivals, engine, limits, items)
+        self.cut_kept(parser, arrivals, engine, limits, items, large)
     }
 
     /// The same for a command that begins in the client's own bytes. Of what has arrived only so much is copied behind them
@@ -184,6 +186,7 @@ impl Input {
         engine: &E,
         limits: &Limits,
         items: &mut Vec<Arg>,
+        large: &mut Vec<Bytes>,
     ) -> Result<Option<Cut>, ProtocolError> {
         let mut portion = PORTION_LEN_MIN;
         loop {
@@ -193,7 +196,8 @@ impl Input {
                         let place = Place::Kept(self.used);
                         self.used += consumed;
                         self.return_surplus(arrivals, engine);
-                        return Ok(Some(Cut { place, item_count, large: parser.take_large() }));
+                        parser.take_large(large);
+                        return Ok(Some(Cut { place, item_count }));
                     }
                     Step::Skip { consumed } => self.used += consumed,
                     Step::Incomplete => break,

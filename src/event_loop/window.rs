@@ -116,16 +116,14 @@ impl Window {
     fn is_full(&self) -> bool {
         self.is_closed || self.items.len() >= self.cap || self.ahead.key_count() >= KEYS_MAX
     }
-    /// Adds a command that was cut out of `buf`, whose arguments are the list's from `args_at` on, and looks ahead.
+    /// Adds a command that was cut out of `buf`, whose arguments are the lists' last ones, and looks ahead.
     #[inline]
-    fn push(&mut self, cut: Cut, args_at: usize, buf: &[u8], hasher: &KeyHasher, db: DbIndex) {
-        let Cut { place, item_count, large } = cut;
-        let row = self.ahead.note(hasher, db, buf, &mut self.args[args_at..], &large);
-        let (large_at, large_count) = (self.large.len() as u32, large.len() as u32);
-        if large_count > 0 {
-            self.large.extend(large);
-        }
+    fn push(&mut self, cut: Cut, large_at: usize, buf: &[u8], hasher: &KeyHasher, db: DbIndex) {
+        let Cut { place, item_count } = cut;
+        let args_at = self.args.len() - item_count;
+        let row = self.ahead.note(hasher, db, buf, &mut self.args[args_at..], &self.large[large_at..]);
         let (args_at, args_count) = (args_at as u32, item_count as u32);
+        let (large_at, large_count) = (large_at as u32, (self.large.len() - large_at) as u32);
         self.items.push(Item { place, args_at, args_count, large_at, large_count, row });
     }
     /// Gives back the room that a command with very many arguments needed.
@@ -399,12 +397,12 @@ impl<E: Engine> EventLoop<E> {
                 return Some(Leave::Again);
             }
             visit.commands_left -= 1;
-            let args_at = window.args.len();
+            let large_at = window.large.len();
             let Conn { input, parser, .. } = &mut *conn;
-            match input.cut(parser, &self.arrivals, &self.engine, limits, &mut window.args) {
+            match input.cut(parser, &self.arrivals, &self.engine, limits, &mut window.args, &mut window.large) {
                 Ok(Some(cut)) => {
                     let buf = input.at(&cut.place, &self.arrivals, &self.engine);
-                    window.push(cut, args_at, buf, hasher, db);
+                    window.push(cut, large_at, buf, hasher, db);
                 }
                 Ok(None) => return Some(Leave::Idle),
                 Err(error) => {

@@ -77,7 +77,8 @@ impl Turn<'_> {
         reply: &mut Reply,
         args: Args<'_>,
     ) -> Flow {
-        let (mark, room) = (reply.mark(), reply.out.buf.capacity());
+        let mark = reply.mark();
+        let room = if self.limit == 0 { usize::MAX } else { reply.out.buf.capacity() };
         session.before_reply();
         let flow = match gate::admit(row, &args, session, self.world) {
             Ok(row) => {
@@ -89,7 +90,9 @@ impl Turn<'_> {
                 Flow::Done
             }
         };
-        self.note_reply(reply.out.buf.capacity().saturating_sub(room));
+        if room != usize::MAX {
+            self.note_reply(reply.out.buf.capacity().saturating_sub(room));
+        }
         if matches!(flow, Flow::Park(_) | Flow::Alone) {
             return flow; // Nothing has happened yet, and CLIENT REPLY SKIP still means this command.
         }
@@ -256,7 +259,7 @@ impl Turn<'_> {
             self.leave_order(session, &args);
         }
         self.tell_of(row, session, &args, is_remembered);
-        if result == Ok(Flow::Alone) {
+        if matches!(result, Ok(Flow::Alone)) {
             self.cue = self.cue(row, session, args, is_timed);
             return Flow::Alone; // It counts when it is done.
         }
@@ -267,7 +270,7 @@ impl Turn<'_> {
             return self.wait(row, session, reply, args, wait); // It counts when it is done.
         }
         session.traffic.commands += 1;
-        if result == Ok(Flow::Resume) {
+        if matches!(result, Ok(Flow::Resume)) {
             let tale = started.map(|started| self.watch.put_off(started, row, args));
             self.long = self.effects.job.take().map(|job| Long::new(row, job, tale.unwrap_or_default()));
             return Flow::Resume; // It is counted at its end.

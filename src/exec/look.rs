@@ -33,6 +33,7 @@ struct Inside {
 pub struct Ahead {
     keys: Vec<(DbIndex, u64)>,
     insides: Vec<Inside>,
+    recent: table::Recent,
 }
 
 impl Ahead {
@@ -58,7 +59,7 @@ impl Ahead {
         items: &mut [Arg],
         large: &[Bytes],
     ) -> Option<&'static Command> {
-        let row = table::lookup(Parts { buf, items, large }.get(0))?;
+        let row = self.recent.lookup(Parts { buf, items, large }.get(0))?;
         let (first, last, step) = row.legacy_keys;
         if first <= 0 || step <= 0 {
             return Some(row);
@@ -71,7 +72,9 @@ impl Ahead {
         while index < end {
             let hash = hasher.hash(Parts { buf, items, large }.get(index));
             items[index].hash = hash;
-            self.keys.push((db, hash));
+            if self.keys.last() != Some(&(db, hash)) {
+                self.keys.push((db, hash));
+            }
             index += step;
         }
         if row.is_inside && first < count as i32 {
@@ -89,7 +92,7 @@ impl Ahead {
     /// Asks for everything that was noted: all groups first, then, when their lines have had time to come, the entries, and
     /// last the entries of those keys that lie outside their home line.
     pub fn prefetch(&mut self, keyspace: &Keyspace, guard: &Guard<'_>) {
-        if self.keys.len() < 2 {
+        if self.keys.len() < 2 && self.insides.len() < 2 {
             return; // One key gains nothing: its command runs at once.
         }
         for &(db, hash) in &self.keys {
@@ -113,11 +116,14 @@ impl Ahead {
     /// Asks for what lies inside of collections, step by step like the rest: each step finds what the one before asked for.
     fn prefetch_insides(&mut self, keyspace: &Keyspace, guard: &Guard<'_>) {
         let mut found: SmallVec<[(&Object, u64); KEYS_PER_COMMAND_MAX]> = SmallVec::new();
-        for inside in &self.insides {
-            let table = keyspace.roots.get(inside.db.0 as usize, guard);
-            found.extend(
-                table.and_then(|table| table.object_near(inside.key, guard)).map(|object| (object, inside.element)),
-            );
+        let mut last: Option<((DbIndex, u64), Option<&Object>)> = None; // Commands on one object stand side by side.
+        for &Inside { db, key, element } in &self.insides {
+            let object = match last {
+                Some((place, object)) if place == (db, key) => object,
+                _ => keyspace.roots.get(db.0 as usize, guard).and_then(|table| table.object_near(key, guard)),
+            };
+            last = Some(((db, key), object));
+            found.extend(object.map(|object| (object, element)));
         }
         for step in 0..LOOK_STEPS {
             // Commands on one object share its lock. Nobody waits for a lock here.

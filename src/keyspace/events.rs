@@ -258,7 +258,14 @@ impl Keys<'_> {
     /// Cost: a test if nobody listens.
     #[inline]
     pub fn changed(&self, key: &[u8], class: Class, event: &'static str) {
-        self.local.events.push(Event { is_change: true, ..Event::new(self.db(), key, class, event) });
+        if self.local.events.is_heeded() {
+            self.note(key, class, event, true); // The event is not even put together if nobody listens.
+        }
+    }
+    #[cold]
+    #[inline(never)]
+    fn note(&self, key: &[u8], class: Class, event: &'static str, is_change: bool) {
+        self.local.events.note(Event { is_change, ..Event::new(self.db(), key, class, event) });
     }
     /// All keys of the database have changed.
     pub fn changed_all(&self) {
@@ -273,7 +280,9 @@ impl Keys<'_> {
     /// An event that is no change of its own: another one behind a change, or none at all.
     #[inline]
     pub fn event(&self, key: &[u8], class: Class, event: &'static str) {
-        self.local.events.push(Event::new(self.db(), key, class, event));
+        if self.local.events.is_heeded() {
+            self.note(key, class, event, false);
+        }
     }
     /// Something was taken out of `key`; `is_gone`: that was the last, and the key has gone with it.
     #[inline]

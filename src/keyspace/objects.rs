@@ -14,7 +14,7 @@
 use super::Keys;
 use super::types::{WrongType, new_vacant};
 use crate::base::hash::Key;
-use crate::table::{self, Entry, Lost, Table, Wanted};
+use crate::table::{self, Entry, Guard, Lost, Table, Wanted};
 use crate::value::object::{Collection, Exclusive, Object, Shared, Value};
 use smallvec::SmallVec;
 use std::marker::PhantomData;
@@ -45,7 +45,7 @@ impl<T: Collection> Deref for Reading<'_, T> {
 
 /// A collection that is being changed. Dropping it removes the key if the collection is empty by then.
 pub struct Writing<'t, T> {
-    keys: Keys<'t>,
+    guard: &'t Guard<'t>,
     table: &'t Table,
     entry: Entry<'t>,
     hash: u64,
@@ -87,10 +87,13 @@ impl<T> Drop for Writing<'_, T> {
     fn drop(&mut self) {
         if let Some(lock) = self.lock.take_if(|lock| lock.is_empty()) {
             let key = Key { bytes: self.entry.key(), hash: self.hash };
-            self.table.detach(key, self.entry, lock, self.keys.guard);
+            self.table.detach(key, self.entry, lock, self.guard);
         }
     }
 }
+
+/// A live key: its table, its entry, and the object in it.
+type Found<'t> = (&'t Table, Entry<'t>, &'t Object);
 
 /// What a command does with one of its keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,22 +154,23 @@ impl<'t> HeldKeys<'_, '_, 't> {
 }
 
 impl<'t> Keys<'t> {
-    /// The live entry of `key` and its object. None: absent.
-    #[inline]
-    fn object<T: Collection>(&self, key: Key<'_>) -> Result<Option<(Entry<'t>, &'t Object)>, WrongType> {
-        let Some(entry) = self.table().and_then(|table| table.get(key, self.guard)) else { return Ok(None) };
+    /// The live entry of `key`, its table and its object. None: absent.
+    #[inline(always)]
+    fn object<T: Collection>(&self, key: Key<'_>) -> Result<Option<Found<'t>>, WrongType> {
+        let Some(table) = self.table() else { return Ok(None) };
+        let Some(entry) = table.get(key, self.guard) else { return Ok(None) };
         if self.is_dead(entry) {
             self.expire(key);
             return Ok(None);
         }
-        object_of::<T>(entry).map(|object| Some((entry, object)))
+        object_of::<T>(entry).map(|object| Some((table, entry, object)))
     }
     /// The collection of `key`, to be read. Counts a hit or a miss and touches recency.
     #[inline]
     pub fn look<T: Collection>(&self, key: Key<'_>) -> Result<Option<Reading<'t, T>>, WrongType> {
         loop {
             let found = self.object::<T>(key);
-            let Ok(Some((entry, object))) = found else {
+            let Ok(Some((_, entry, object))) = found else {
                 self.looked_up(key.bytes, found.is_err());
                 return found.map(|_| None);
             };
@@ -177,38 +181,46 @@ impl<'t> Keys<'t> {
         }
     }
     /// The collection of `key`, to be changed.
-    #[inline]
+    // Inlined: through memory, a lock and what goes with it would be stored and loaded twice.
+    #[inline(always)]
     pub fn open<T: Collection>(&self, key: Key<'_>) -> Result<Option<Writing<'t, T>>, WrongType> {
         loop {
-            let Some((entry, object)) = self.object::<T>(key)? else { return Ok(None) };
+            let Some((table, entry, object)) = self.object::<T>(key)? else { return Ok(None) };
             let Some(lock) = object.write() else { continue };
             self.touch(entry);
-            let Some(table) = self.table() else { return Ok(None) };
             return Ok(Some(self.writing(table, entry, key.hash, lock)));
         }
     }
+    #[inline(always)]
     fn writing<T>(&self, table: &'t Table, entry: Entry<'t>, hash: u64, lock: Exclusive<'t>) -> Writing<'t, T> {
-        Writing { keys: *self, table, entry, hash, lock: Some(lock), of: PhantomData }
+        Writing { guard: self.guard, table, entry, hash, lock: Some(lock), of: PhantomData }
     }
     /// The collection of `key`, to be changed; an absent key gets an empty one. Check all arguments before: something must be
     /// put into it at once.
-    #[inline]
+    #[inline(always)]
     pub fn open_or_create<T: Collection>(&self, key: Key<'_>) -> Result<Writing<'t, T>, WrongType> {
         loop {
             if let Some(writing) = self.open(key)? {
                 return Ok(writing);
             }
-            let table = self.space.roots.get_or_create(self.db().0 as usize, self.guard);
-            let recency = self.recency();
-            let created = table.insert_held(key, self.guard, |old| {
-                self.live(old).is_none().then(|| new_vacant(T::TYPE, key.bytes, recency))
-            });
-            if let Some((entry, mut lock)) = created {
-                lock.fill(Value::new(T::default()));
-                self.local.events.note_fresh(self.db(), key.bytes);
-                return Ok(self.writing(table, entry, key.hash, lock));
+            if let Some(writing) = self.create(key) {
+                return Ok(writing);
             }
         }
+    }
+    /// An empty collection under `key`, which was absent a moment ago. None: it is not any more.
+    #[inline(never)]
+    fn create<T: Collection>(&self, key: Key<'_>) -> Option<Writing<'t, T>> {
+        let table = self.space.roots.get_or_create(self.db().0 as usize, self.guard);
+        let recency = self.recency();
+        let created = table.insert_held(key, self.guard, |old| {
+            self.live(old).is_none().then(|| new_vacant(T::TYPE, key.bytes, recency))
+        });
+        created.map(|(entry, mut lock)| {
+            lock.fill(Value::new(T::default()));
+            self.local.events.note_fresh(self.db(), key.bytes);
+            self.writing(table, entry, key.hash, lock)
+        })
     }
     /// A key that was past its deadline when it was locked: it goes now, if nothing was put in its place.
     #[cold]

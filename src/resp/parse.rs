@@ -12,7 +12,7 @@
 //!
 //!     next  → Step::Large { keep }       the parser has taken everything behind `keep` for itself
 //!     fill  (each further receive, while `is_filling`)       beyond 1 MiB memory grows with what arrived, at most twofold
-//!     next  → goes on behind the bulk    the argument is marked LARGE; `take_large` hands the bytes over
+//!     next  → goes on behind the bulk    the argument is marked LARGE; `take_large` hands its bytes over
 //!
 //! Like Redis, the parser trusts the client for line feeds and for the CRLF behind a bulk: it skips two bytes.
 //! Errors and results do not depend on where the stream was cut (parse_fuzz.rs holds it to that).
@@ -164,12 +164,11 @@ impl Parser {
         }
         self.next_slow(buf, limits, items)
     }
-    /// The bytes of arguments that `next` marked LARGE in the command it has just returned, in the order of their marks.
+    /// Appends the bytes of arguments that `next` marked LARGE in the command it has just returned, in the order of their marks.
     #[inline]
-    pub fn take_large(&mut self) -> Vec<Bytes> {
-        match &self.saved {
-            Some(saved) if saved.done => self.saved.take().map_or_else(Vec::new, |saved| saved.own),
-            _ => Vec::new(),
+    pub fn take_large(&mut self, into: &mut Vec<Bytes>) {
+        if self.saved.as_ref().is_some_and(|saved| saved.done) {
+            self.saved.take().into_iter().for_each(|saved| into.extend(saved.own));
         }
     }
     /// Does what arrives next belong to a large bulk?

@@ -71,7 +71,8 @@ fn consume(
         match parser.next(input, limits, items)? {
             Step::Command { consumed, item_count } => {
                 assert_eq!(items.len() - base, item_count, "the count tells what was appended");
-                let large = parser.take_large();
+                let mut large = Vec::new();
+                parser.take_large(&mut large);
                 let args = Parts { buf: &input[..consumed], items: &items[base..], large: &large };
                 meaning.requests.push(Args::of(&args).iter_from(0).map(<[u8]>::to_vec).collect());
                 input.drain(..consumed);

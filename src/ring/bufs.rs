@@ -40,7 +40,14 @@ impl Pool {
     /// Where a buffer starts, for the kernel.
     pub fn address(&self, buffer: u16) -> *mut u8 {
         assert!(buffer < self.count());
-        // SAFETY: `buffer` is below the count, so the offset stays inside the mapping.
+        // SAFETY: just checked.
+        unsafe { self.start_of(buffer) }
+    }
+    /// # Safety
+    /// `buffer` is below the count.
+    #[inline]
+    unsafe fn start_of(&self, buffer: u16) -> *mut u8 {
+        // SAFETY: by the caller's promise the offset stays inside the mapping.
         unsafe { self.memory.start.as_ptr().add(usize::from(buffer) * self.buffer_len) }
     }
 
@@ -69,7 +76,8 @@ impl Pool {
     #[inline]
     pub fn bytes(&self, filled: &Filled) -> &[u8] {
         assert!(self.lent[usize::from(filled.buffer)] && filled.len as usize <= self.buffer_len);
-        let start = self.address(filled.buffer);
+        // SAFETY: it is one of those that `lent` knows.
+        let start = unsafe { self.start_of(filled.buffer) };
         // SAFETY: `len` bytes at `start` are inside this buffer's piece of the mapping, which lives as long as the pool.
         // The buffer is lent: neither the kernel nor `free_mut` writes to it before `take_back`, which needs `&mut self`.
         unsafe { slice::from_raw_parts(start, filled.len as usize) }

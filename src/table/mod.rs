@@ -299,23 +299,22 @@ impl Table {
     ) -> R {
         loop {
             let (generation, place) = self.look(key, guard);
-            let Some(place) = place else {
-                let (change, result) = f(None);
+            if let Some(place) = place.filter(|place| place.word.is_record()) {
+                self.settle(key, place.word, guard);
+                continue;
+            }
+            // SAFETY: found under `guard`, no record.
+            let found: Option<Entry<'g>> = place.map(|place| unsafe { place.word.as_entry() });
+            // None: final as they are.
+            let seen = found.filter(|old| old.has_cells() && !old.is_frozen()).map(Entry::cells);
+            let (change, result) = f(found); // In one place, so that it is inlined there.
+            let (Some(place), Some(old)) = (place, found) else {
                 let Change::Put(entry) = change else { return result };
                 if self.insert_entry(generation, key, entry, guard) {
                     return result;
                 }
                 continue;
             };
-            if place.word.is_record() {
-                self.settle(key, place.word, guard);
-                continue;
-            }
-            // SAFETY: found under `guard`, no record.
-            let old: Entry<'g> = unsafe { place.word.as_entry() };
-            let is_final = !old.has_cells() || old.is_frozen();
-            let seen = old.cells();
-            let (change, result) = f(Some(old));
             let (word, has_deadline) = match &change {
                 Change::Keep => return result,
                 Change::Remove => (Word::EMPTY, false),
@@ -326,7 +325,9 @@ impl Table {
                 continue;
             }
             // Freeze before unlinking.
-            if !is_final && !was_decided_on(old.freeze(), seen, old) {
+            if let Some(seen) = seen
+                && !was_decided_on(old.freeze(), seen, old)
+            {
                 continue; // `f` decides again, now on final values.
             }
             let mut lock = None;
