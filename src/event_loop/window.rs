@@ -556,6 +556,9 @@ impl<E: Engine> EventLoop<E> {
                     break;
                 }
                 let mut flow = turn.run(item.row, &mut conn.session, &mut conn.reply, Args::of(&parts));
+                if matches!(flow, Flow::Done) {
+                    continue;
+                }
                 if flow == Flow::Alone
                     && let Some(cue) = turn.cue.take()
                 {

@@ -259,18 +259,19 @@ impl Turn<'_> {
             self.leave_order(session, &args);
         }
         self.tell_of(row, session, &args, is_remembered);
-        if matches!(result, Ok(Flow::Alone)) {
+        let is_done = matches!(result, Ok(Flow::Done)); // Asked once: it is what most commands end with.
+        if !is_done && matches!(result, Ok(Flow::Alone)) {
             self.cue = self.cue(row, session, args, is_timed);
             return Flow::Alone; // It counts when it is done.
         }
         if self.world.attention.is_wanted() && !was_woken {
             self.show(row, session, args);
         }
-        if let Ok(Flow::Park(wait)) = result {
+        if !is_done && let Ok(Flow::Park(wait)) = result {
             return self.wait(row, session, reply, args, wait); // It counts when it is done.
         }
         session.traffic.commands += 1;
-        if matches!(result, Ok(Flow::Resume)) {
+        if !is_done && matches!(result, Ok(Flow::Resume)) {
             let tale = started.map(|started| self.watch.put_off(started, row, args));
             self.long = self.effects.job.take().map(|job| Long::new(row, job, tale.unwrap_or_default()));
             return Flow::Resume; // It is counted at its end.
@@ -283,6 +284,9 @@ impl Turn<'_> {
             }
         }
         self.serve_filled();
+        if is_done {
+            return Flow::Done;
+        }
         result.unwrap_or_else(|error| {
             if let Some(counters) = counters {
                 counters.failed.add(1);

@@ -64,18 +64,20 @@ impl Ahead {
         if first <= 0 || step <= 0 {
             return Some(row);
         }
-        let count = items.len();
-        let end = if last < 0 { (count as i32 + last + 1).max(0) as usize } else { last as usize + 1 };
-        // A plain loop: the length of a `step_by` costs a division.
-        let (mut index, step, end) = (first as usize, step as usize, end.min(count));
-        let end = end.min(index + step * KEYS_PER_COMMAND_MAX);
-        while index < end {
-            let hash = hasher.hash(Parts { buf, items, large }.get(index));
-            items[index].hash = hash;
-            if self.keys.last() != Some(&(db, hash)) {
-                self.keys.push((db, hash));
-            }
+        let (count, mut index) = (items.len(), first as usize);
+        if index < count {
+            items[index].hash = self.note_key(hasher, db, Parts { buf, items, large }.get(index));
+        }
+        if last != first {
+            // A plain loop: the length of a `step_by` costs a division.
+            let end = if last < 0 { (count as i32 + last + 1).max(0) as usize } else { last as usize + 1 };
+            let step = step as usize;
+            let end = end.min(count).min(index + step * KEYS_PER_COMMAND_MAX);
             index += step;
+            while index < end {
+                items[index].hash = self.note_key(hasher, db, Parts { buf, items, large }.get(index));
+                index += step;
+            }
         }
         if row.is_inside && first < count as i32 {
             let parts = Parts { buf, items, large };
@@ -87,6 +89,15 @@ impl Ahead {
             }
         }
         Some(row)
+    }
+
+    #[inline(always)]
+    fn note_key(&mut self, hasher: &KeyHasher, db: DbIndex, key: &[u8]) -> u64 {
+        let hash = hasher.hash(key);
+        if self.keys.last() != Some(&(db, hash)) {
+            self.keys.push((db, hash));
+        }
+        hash
     }
 
     /// Asks for everything that was noted: all groups first, then, when their lines have had time to come, the entries, and

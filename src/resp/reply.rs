@@ -300,17 +300,27 @@ fn push_short_line(buf: &mut Vec<u8>, sigil: u8, line: u64) {
 /// Any other number.
 fn push_number_line(buf: &mut Vec<u8>, sigil: u8, number: i64) {
     buf.reserve(24);
-    buf.push(sigil);
     match u32::try_from(number) {
-        Ok(number @ 1..100_000_000) => push_short_number(buf, number),
-        // Appended piece by piece: gathered in an array first, the copy would wait for the single stores before it.
-        _ => buf.extend_from_slice(itoa::Buffer::new().format(number).as_bytes()),
+        Ok(number @ 1..100_000_000) => {
+            // Put together in a register: gathered in an array, the copy would wait for the single stores before it.
+            let (digits, count) = short_number(number);
+            let end = u16::from_le_bytes(*b"\r\n");
+            let line = sigil as u128 | (digits as u128) << 8 | (end as u128) << (8 + 8 * count);
+            let len = buf.len() + count as usize + 3;
+            buf.extend_from_slice(&line.to_le_bytes());
+            buf.truncate(len);
+        }
+        _ => {
+            buf.push(sigil);
+            buf.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+            buf.extend_from_slice(b"\r\n");
+        }
     }
-    buf.extend_from_slice(b"\r\n");
 }
 
-/// The digits of a number below 10^8, computed side by side in one word: halves of four, then pairs, then digits.
-fn push_short_number(buf: &mut Vec<u8>, number: u32) {
+/// The digits of a number below 10^8, the first one lowest, and how many they are; computed side by side in one word: halves
+/// of four, then pairs, then digits.
+fn short_number(number: u32) -> (u64, u32) {
     let halves = (number / 10_000) as u64 | ((number % 10_000) as u64) << 32;
     let hundreds = ((halves * 10_486) >> 20) & 0x7f_0000_007f; // Each half / 100, exact below 10 000.
     let pairs = hundreds | ((halves - 100 * hundreds) << 16);
@@ -319,9 +329,7 @@ fn push_short_number(buf: &mut Vec<u8>, number: u32) {
     // The first digit is the lowest byte; leading zeros are shifted out.
     let zeros = digits.trailing_zeros() / 8;
     let text = (digits | 0x3030_3030_3030_3030) >> (8 * zeros);
-    let len = buf.len() + 8 - zeros as usize;
-    buf.extend_from_slice(&text.to_le_bytes());
-    buf.truncate(len);
+    (text, 8 - zeros)
 }
 
 #[cfg(test)]
