@@ -301,11 +301,11 @@ fn push_short_line(buf: &mut Vec<u8>, sigil: u8, line: u64) {
 fn push_number_line(buf: &mut Vec<u8>, sigil: u8, number: i64) {
     buf.reserve(24);
     match u32::try_from(number) {
-        Ok(number @ 1..100_000_000) => {
-            // Put together in a register: gathered in an array, the copy would wait for the single stores before it.
+        Ok(number @ 1..1_000_000) => {
+            // Put together in registers: gathered in an array, the copy would wait for the single stores before it.
             let (digits, count) = short_number(number);
-            let end = u16::from_le_bytes(*b"\r\n");
-            let line = sigil as u128 | (digits as u128) << 8 | (end as u128) << (8 + 8 * count);
+            let word = digits | (u16::from_le_bytes(*b"\r\n") as u64) << (8 * count);
+            let line = sigil as u128 | (word as u128) << 8;
             let len = buf.len() + count as usize + 3;
             buf.extend_from_slice(&line.to_le_bytes());
             buf.truncate(len);
