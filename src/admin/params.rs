@@ -329,7 +329,7 @@ pub const PARAMS: &[Param] = &[
     param("notify-keyspace-events", Kind::Events, "").works(),
     param("oom-score-adj", Enum(&["no", "yes", "relative=yes", "absolute"]), "no").works(),
     param("oom-score-adj-values", Kind::OomScores, "0 200 800").works(),
-    param("proc-title-template", Kind::Title, "{title} {listen-addr} {server-mode}"),
+    param("proc-title-template", Kind::Title, "{title} {listen-addr} {server-mode}").works(),
     param("propagation-error-behavior", Enum(&["ignore", "panic", "panic-on-replicas"]), "ignore"),
     // Files for replicas and of primaries are never made: nothing is there that would have to be deleted.
     param("rdb-del-sync-files", Bool, "no").works(),
@@ -361,7 +361,7 @@ pub const PARAMS: &[Param] = &[
     param("set-max-intset-entries", LONG, "512").works(),
     param("set-max-listpack-entries", LONG, "128").works(),
     param("set-max-listpack-value", LONG, "64").works(),
-    param("set-proc-title", Bool, "yes").at_start(),
+    param("set-proc-title", Bool, "yes").at_start().works(),
     param("shutdown-on-sigint", ON_SIGNAL, "default"),
     param("shutdown-on-sigterm", ON_SIGNAL, "default").works(),
     param("shutdown-timeout", NATURAL, "10"),
@@ -480,6 +480,8 @@ impl Id {
     pub const ACL_PUBSUB_DEFAULT: Id = id("acl-pubsub-default");
     pub const ACLLOG_MAX_LEN: Id = id("acllog-max-len");
     pub const CRASH_LOG_ENABLED: Id = id("crash-log-enabled");
+    pub const PROC_TITLE_TEMPLATE: Id = id("proc-title-template");
+    pub const SET_PROC_TITLE: Id = id("set-proc-title");
     pub const WATCHDOG_PERIOD: Id = id("watchdog-period");
     pub const MAXMEMORY: Id = id("maxmemory");
     pub const MAXMEMORY_POLICY: Id = id("maxmemory-policy");

@@ -6,6 +6,7 @@
 
 use super::listen::Listeners;
 use super::oom::OomScore;
+use super::title::Title;
 use super::{crash, limits, watchdog};
 use crate::admin::log;
 use crate::admin::params::Id;
@@ -58,6 +59,8 @@ impl OpenAddress {
 /// The function that `World::apply` holds.
 pub fn applier(world: &'static World, fleet: &'static Fleet, open: Arc<Mutex<Open>>, score: OomScore) -> Apply {
     let score = Mutex::new(score);
+    let title = Title::new();
+    title.show(world);
     Box::new(move |ids| {
         if let Some(&id) = ids.iter().find(|id| [Id::OOM_SCORE_ADJ, Id::OOM_SCORE_ADJ_VALUES].contains(id)) {
             let mut score = score.lock().unwrap_or_else(PoisonError::into_inner);
@@ -75,6 +78,9 @@ pub fn applier(world: &'static World, fleet: &'static Fleet, open: Arc<Mutex<Ope
         if let Some(&id) = ids.iter().find(|&&id| id == Id::PORT || id == Id::BIND) {
             let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
             listen_elsewhere(world, fleet, &mut open).map_err(|reason| (id, reason(id)))?;
+        }
+        if ids.iter().any(|id| [Id::PROC_TITLE_TEMPLATE, Id::PORT, Id::BIND].contains(id)) {
+            title.show(world);
         }
         Ok(())
     })

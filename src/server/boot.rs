@@ -39,7 +39,9 @@ pub fn serve(settings: Settings) -> Result<(), StartError> {
     config.set_number(Id::MAXCLIENTS, clients as i64);
     let (kind, reason) = probe::choose(requested(&config)).map_err(StartError)?;
     let acl = users::load(&config, &settings.users)?;
-    let listeners = Listeners::open(&config, loops)?;
+    let listeners = Listeners::open(&config, loops).inspect_err(|_| {
+        log::warning(format_args!("Failed listening on port {} (tcp), aborting.", config.number(Id::PORT)));
+    })?;
     // A loop per core stays on its core; otherwise the scheduler knows better who else runs here.
     let pinned = (loops == allowed.len()).then_some(allowed.as_slice());
     let seats = match kind {

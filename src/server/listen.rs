@@ -106,7 +106,14 @@ impl Listeners {
                 Err(errno) if is_optional && is_missing(errno) => {
                     log::write(log::Level::Verbose, format_args!("Not listening on {address}: {}", errno.desc()));
                 }
-                Err(errno) => return Err(tcp_trouble(address, errno)),
+                Err(errno) => {
+                    let (host, reason) = (address.ip(), errno.desc());
+                    // In Redis's words: harnesses look for them.
+                    log::warning(format_args!(
+                        "Warning: Could not create server TCP listening socket {host}:{port}: bind: {reason}"
+                    ));
+                    return Err(tcp_trouble(address, errno));
+                }
             }
         }
         Ok(())

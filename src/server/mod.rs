@@ -24,6 +24,7 @@ mod recover;
 mod screen;
 mod signals;
 mod threads;
+mod title;
 mod users;
 mod watchdog;
 

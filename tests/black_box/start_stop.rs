@@ -45,6 +45,24 @@ fn the_start_screen_says_what_runs_and_how_to_connect() {
 }
 
 #[test]
+fn the_title_is_that_of_the_template() {
+    let server = Server::start(&["--proc-title-template", "{title} at {listen-addr} {server-mode}"]);
+    let shown = || {
+        let bytes = std::fs::read(format!("/proc/{}/cmdline", server.pid())).expect("it runs");
+        String::from_utf8_lossy(&bytes).trim_end_matches('\0').to_string()
+    };
+    let (title, port) = (env!("CARGO_BIN_EXE_ringdb"), server.port);
+    assert_eq!(shown(), format!("{title} at 127.0.0.1:{port}"));
+    // Longer than the command line was: it goes on where the environment stood, which is still there.
+    let long = "x".repeat(300);
+    server.client().call(&["CONFIG", "SET", "proc-title-template", &format!("{long} {{port}}{{{{")]);
+    assert_eq!(shown(), format!("{long} {port}{{"));
+    let quiet = Server::start(&["--set-proc-title", "no"]);
+    let bytes = std::fs::read(format!("/proc/{}/cmdline", quiet.pid())).expect("it runs");
+    assert!(String::from_utf8_lossy(&bytes).contains("--set-proc-title\0no"));
+}
+
+#[test]
 fn a_mistyped_option_is_named_with_what_was_meant() {
     refuses(&["--prot", "7000"], &[">>> 'prot \"7000\"'", "did you mean 'port'"]);
     refuses(&["--port", "70000"], &["port \"70000\"", "between 0 and 65535"]);
