@@ -27,12 +27,20 @@ impl Replacement {
         self.file.write_all(bytes)
     }
     /// Makes it durable and puts it in its place.
-    pub fn finish(mut self) -> io::Result<()> {
-        self.file.sync_all()?;
+    pub fn finish(self) -> io::Result<()> {
+        self.sync()?;
+        self.place()?.sync_all()
+    }
+    /// Makes what was written durable, still beside its place.
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+    /// Puts it in its place. Returns the folder: that it is there survives a crash once the folder is synced.
+    pub fn place(mut self) -> io::Result<File> {
         fs::rename(&self.beside, &self.path)?;
         self.is_done = true;
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder)?.sync_all()
+        File::open(folder)
     }
 }
 

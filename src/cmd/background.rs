@@ -5,7 +5,7 @@
 //! loops    each takes shards of tables, one after the other, some hundred µs per turn: encoded entries of the older era
 //!          go to the writer in pieces of 64 KiB
 //! writers  of data hand over what they are about to change: into one shared piece
-//! writer   a thread: checksum, write, at the end fsync and rename
+//! writer   a thread: checksum, write, at the end fsync and rename (`saver`)
 //! end      the loop that finishes the last shard gives the shared piece to the writer, and the end
 //! ```
 //! **Large values** are not encoded by those who meet them, but lent to the writer (`persist::lent`), who encodes them as
@@ -20,40 +20,32 @@
 
 use super::base;
 use super::restore::{form, view};
+use super::saver::{Large, PIECE_LEN, Saver};
 use super::snapshot::{self, Writer};
 use super::world::World;
 use crate::admin::log;
 use crate::admin::params::Id;
-use crate::base::accounts::{Account, Holdings};
 use crate::base::clock::{MonoNs, WallMs, wall_micros};
 use crate::base::ids::DbIndex;
-use crate::base::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::base::sync::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use crate::journal::hub::Rewrite;
 use crate::keyspace::Keys;
 use crate::keyspace::events::Listener;
 use crate::keyspace::handover::{Taker, take};
 use crate::keyspace::recency::Recency;
 use crate::persist::lent::{LARGE, Lent};
-use crate::persist::record::{self, About, Use};
-use crate::persist::wire::Sink;
+use crate::persist::record::{self, About};
 use crate::persist::{Form, frame};
 use crate::table::entry::{ERA_COUNT, begin_era, era};
 use crate::table::{Entry, Payload, Table, Walk, Walked};
 use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::io;
-use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Bytes of a piece.
-const PIECE_LEN: usize = 64 << 10;
-/// Bytes on their way beyond which nobody walks on.
-const PENDING_MAX: usize = 8 << 20;
-/// Bytes on their way beyond which a command that changes data waits.
-const PENDING_HARD_MAX: usize = 32 << 20;
-/// Large values on their way beyond which nobody walks on.
-const LENT_MAX: usize = 64;
 /// How long a turn walks.
 const WALK_TIME: Duration = Duration::from_micros(300);
 /// Elements of a collection that are looked at to tell how large it is.
@@ -62,32 +54,6 @@ const SAMPLES: usize = 4;
 const WALK_COUNT: usize = 32;
 /// After a failure save points wait for so long. Source: Redis, CONFIG_BGSAVE_RETRY_DELAY.
 const RETRY_S: u64 = 5;
-
-/// What the writer thread is told.
-enum Message {
-    /// Encoded entries, and how many they are.
-    Piece(Vec<u8>, u64),
-    Large(Box<Large>),
-    End,
-    BreakOff,
-}
-
-/// A large value as it was at the cut.
-struct Large {
-    db: DbIndex,
-    name: Box<[u8]>,
-    expires_at: Option<WallMs>,
-    usage: Option<Use>,
-    lent: Lent,
-}
-
-impl Large {
-    fn put(self, out: &mut impl Sink, form: Form) {
-        let about = About { name: Cow::Borrowed(&self.name), expires_at: self.expires_at, usage: self.usage };
-        frame::put_select(out, self.db.0 as usize);
-        self.lent.put(out, &about, form);
-    }
-}
 
 /// A piece that is being filled. Of one table.
 #[derive(Default)]
@@ -105,8 +71,7 @@ enum Purpose {
     Base {
         aside: PathBuf,
         is_rdb: bool,
-        /// There is no log that goes on behind it.
-        is_lone: bool,
+        rewrite: Rewrite,
     },
 }
 
@@ -123,21 +88,12 @@ pub struct Snapshot {
     /// The next shard that nobody has taken, counted through all tables, and how many are finished.
     next: AtomicUsize,
     finished: AtomicUsize,
-    /// Bytes that the writer has not written yet.
-    pending: AtomicUsize,
-    /// Large values that the writer has not written yet.
-    lent: AtomicUsize,
     /// From those who change data.
     shared: Mutex<Piece>,
-    writer: Sender<Message>,
-    is_broken_off: AtomicBool,
-    /// `rdb-key-save-delay`, an i64.
-    delay_micros: AtomicU64,
+    saver: Arc<Saver>,
     /// Changes up to the cut.
     changes: u64,
     purpose: Purpose,
-    /// What came of it, once the writer has ended.
-    outcome: Mutex<Option<io::Result<()>>>,
 }
 
 #[derive(Default)]
@@ -145,6 +101,10 @@ struct Stages {
     walking: Option<Arc<Snapshot>>,
     /// The same until the writer has ended.
     writing: Option<Arc<Snapshot>>,
+    /// How many there were.
+    begun: u64,
+    /// Writers, some of which may have ended.
+    threads: Vec<JoinHandle<()>>,
 }
 
 /// The snapshot that is being taken, for all loops.
@@ -166,8 +126,7 @@ impl Snapshot {
         let (bytes, count) = (std::mem::take(&mut piece.bytes), std::mem::take(&mut piece.count));
         piece.table = None;
         if !bytes.is_empty() {
-            self.pending.fetch_add(bytes.len(), Ordering::Relaxed);
-            let _ = self.writer.send(Message::Piece(bytes, count)); // A writer that has failed is gone.
+            self.saver.send(bytes, count);
         }
     }
     /// Encodes an entry of table `index` into `piece`, if nobody has. True: it was taken.
@@ -230,14 +189,9 @@ impl Snapshot {
         let (db, name, expires_at) = (self.tables[index].0, entry.key().into(), entry.expires_at());
         let is_taken = entry.claim(self.era);
         if is_taken {
-            self.lent.fetch_add(1, Ordering::Relaxed);
-            let _ = self.writer.send(Message::Large(Box::new(Large { db, name, expires_at, usage, lent }))); // As above.
+            self.saver.send_large(Large { db, name, expires_at, usage, lent });
         }
         is_taken
-    }
-    /// May the loops walk on, or is too much on its way?
-    fn is_flowing(&self) -> bool {
-        self.pending.load(Ordering::Relaxed) < PENDING_MAX && self.lent.load(Ordering::Relaxed) < LENT_MAX
     }
     fn lock_shared(&self) -> MutexGuard<'_, Piece> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
@@ -246,13 +200,11 @@ impl Snapshot {
 
 impl Taker for Snapshot {
     fn take(&self, table: u64, entry: Entry<'_>, recency: &Recency) {
-        if entry.era() == self.era || self.is_broken_off.load(Ordering::Relaxed) {
+        if entry.era() == self.era || self.saver.is_broken_off() {
             return;
         }
         let Some(index) = self.tables.iter().position(|&(_, id)| id == table) else { return };
-        while self.pending.load(Ordering::Relaxed) > PENDING_HARD_MAX {
-            std::thread::sleep(Duration::from_micros(200)); // The writer takes it down, or is gone and sets it to 0.
-        }
+        self.saver.wait_for_room();
         let mut piece = self.lock_shared();
         self.put(&mut piece, index, entry, recency);
         if piece.bytes.len() >= PIECE_LEN {
@@ -267,11 +219,12 @@ pub fn begin(world: &World, keys: &Keys<'_>) -> io::Result<()> {
     begin_for(world, keys, Purpose::Save)
 }
 
-/// Begins to take what is to become the base of the append-only file, at this path for now. The caller is inside the safepoint.
+/// Begins to take what is to become the base of the append-only file, in this folder for now. The caller is inside the safepoint.
 /// Errors: the file, the thread, or a snapshot is being taken.
-pub fn begin_base(world: &World, keys: &Keys<'_>, aside: PathBuf, is_lone: bool) -> io::Result<()> {
+pub fn begin_base(world: &World, keys: &Keys<'_>, folder: &Path, rewrite: Rewrite) -> io::Result<()> {
     let is_rdb = world.config.number(Id::AOF_USE_RDB_PREAMBLE) != 0;
-    begin_for(world, keys, Purpose::Base { aside, is_rdb, is_lone })
+    let aside = folder.join(format!("temp-rewriteaof-bg-{}-{}.aof", std::process::id(), rewrite.number));
+    begin_for(world, keys, Purpose::Base { aside, is_rdb, rewrite })
 }
 
 fn begin_for(world: &World, keys: &Keys<'_>, purpose: Purpose) -> io::Result<()> {
@@ -279,13 +232,15 @@ fn begin_for(world: &World, keys: &Keys<'_>, purpose: Purpose) -> io::Result<()>
         return Err(io::Error::other("another snapshot is being taken"));
     }
     let form = form(&world.config);
-    let path = match &purpose {
-        Purpose::Save => snapshot::path(world),
-        Purpose::Base { aside, .. } => aside.clone(),
+    let (path, provisional) = match &purpose {
+        Purpose::Save => (snapshot::path(world), None),
+        Purpose::Base { aside, .. } => (aside.clone(), Some(aside.clone())),
     };
     let is_save = matches!(purpose, Purpose::Save);
     let is_plain = matches!(purpose, Purpose::Base { is_rdb: false, .. });
-    let mut file = if is_plain { Writer::begin_plain(world, &path)? } else { Writer::begin(world, &path)? };
+    let beside = world.background.next_name();
+    let begin = if is_plain { Writer::begin_plain } else { Writer::begin };
+    let mut file = begin(world, &path, &beside)?;
     let mut head = if is_plain { base::head(world) } else { snapshot::head(world, keys.now.0 / 1000, form) };
     let (mut tables, mut total) = (Vec::new(), 0);
     for db in (0..world.keyspace.db_count()).map(|db| DbIndex(db as u16)) {
@@ -300,7 +255,9 @@ fn begin_for(world: &World, keys: &Keys<'_>, purpose: Purpose) -> io::Result<()>
         }
     }
     world.background.settle_eras(world, keys);
-    let (writer, messages) = channel();
+    file.write(&head)?;
+    let (saver, thread) = Saver::start(file, form, provisional)?;
+    saver.set_delay(world.config.number(Id::RDB_KEY_SAVE_DELAY));
     let snapshot = Arc::new(Snapshot {
         era: begin_era(),
         form,
@@ -309,26 +266,18 @@ fn begin_for(world: &World, keys: &Keys<'_>, purpose: Purpose) -> io::Result<()>
         tables,
         next: AtomicUsize::new(0),
         finished: AtomicUsize::new(0),
-        pending: AtomicUsize::new(0),
-        lent: AtomicUsize::new(0),
         shared: Mutex::default(),
-        writer,
-        is_broken_off: AtomicBool::new(false),
-        delay_micros: AtomicU64::new(world.config.number(Id::RDB_KEY_SAVE_DELAY) as u64),
+        saver,
         changes: snapshot::changes(world),
         purpose,
-        outcome: Mutex::default(),
     });
-    file.write(&head)?;
-    let job = snapshot.clone();
-    std::thread::Builder::new().name("snapshot".into()).spawn(move || write(&job, &messages, file))?;
     if is_save {
         world.saves.begin(total);
         log::notice(format_args!("Background saving started"));
     }
-    world.background.lock().writing = Some(snapshot.clone());
+    world.background.note_writer(snapshot.clone(), thread);
     if snapshot.tables.is_empty() {
-        let _ = snapshot.writer.send(Message::End); // The writer has just begun.
+        snapshot.saver.end();
         return Ok(());
     }
     world.keyspace.handover.set(Some(snapshot.clone()));
@@ -338,151 +287,78 @@ fn begin_for(world: &World, keys: &Keys<'_>, purpose: Purpose) -> io::Result<()>
     Ok(())
 }
 
-/// The writer's thread.
-fn write(snapshot: &Snapshot, messages: &Receiver<Message>, mut file: Writer) {
-    let account = Account::open();
-    let outcome = loop {
-        account.publish(Holdings::default()); // It frees what the loops have allocated.
-        match messages.recv() {
-            Ok(Message::Piece(bytes, count)) => {
-                let written = file.write(&bytes);
-                delay(snapshot, count);
-                snapshot.pending.fetch_sub(bytes.len(), Ordering::Relaxed);
-                if written.is_err() {
-                    break written;
-                }
-            }
-            Ok(Message::Large(large)) => {
-                let mut outlet = Outlet { snapshot, file: &mut file, bytes: Vec::new(), outcome: Ok(()) };
-                large.put(&mut outlet, snapshot.form);
-                let written = outlet.finish();
-                snapshot.lent.fetch_sub(1, Ordering::Relaxed);
-                if written.is_err() {
-                    break written;
-                }
-            }
-            Ok(Message::End) if !snapshot.is_broken_off.load(Ordering::Relaxed) => break file.finish(),
-            Ok(Message::End | Message::BreakOff) | Err(_) => break Err(io::ErrorKind::Interrupted.into()),
-        }
-    };
-    if outcome.is_err() {
-        snapshot.is_broken_off.store(true, Ordering::Relaxed);
-        snapshot.pending.store(0, Ordering::Relaxed); // Nobody waits for it.
-    }
-    *snapshot.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
-}
-
-/// What a large value is written to, piece by piece.
-struct Outlet<'w> {
-    snapshot: &'w Snapshot,
-    file: &'w mut Writer,
-    bytes: Vec<u8>,
-    outcome: io::Result<()>,
-}
-
-impl Outlet<'_> {
-    fn flush(&mut self) {
-        if self.outcome.is_ok() {
-            self.outcome = match self.snapshot.is_broken_off.load(Ordering::Relaxed) {
-                true => Err(io::ErrorKind::Interrupted.into()),
-                false => self.file.write(&self.bytes),
-            };
-        }
-        self.bytes.clear();
-    }
-    fn finish(mut self) -> io::Result<()> {
-        self.flush();
-        self.outcome
-    }
-}
-
-impl Sink for Outlet<'_> {
-    fn put(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-        if self.bytes.len() >= PIECE_LEN {
-            self.flush();
-        }
-    }
-}
-
-/// `rdb-key-save-delay`: the writer takes its time, in microseconds per key, or once per so many keys if it is negative. It
-/// may be changed meanwhile.
-fn delay(snapshot: &Snapshot, count: u64) {
-    let started = MonoNs::now();
-    while !snapshot.is_broken_off.load(Ordering::Relaxed) {
-        let micros = snapshot.delay_micros.load(Ordering::Relaxed) as i64;
-        let wanted = if micros >= 0 { count.saturating_mul(micros as u64) } else { count / micros.unsigned_abs() };
-        let left = Duration::from_micros(wanted).saturating_sub(MonoNs::now().since(started));
-        if left.is_zero() {
-            return;
-        }
-        std::thread::sleep(left.min(Duration::from_millis(1)));
-    }
-}
-
 impl Background {
     fn lock(&self) -> MutexGuard<'_, Stages> {
         self.stages.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    /// Ends what is being taken or written: what was written is thrown away.
-    pub fn break_off(&self, world: &World) {
+    /// A name that no other snapshot's file has on its way.
+    fn next_name(&self) -> String {
         let mut stages = self.lock();
-        let was_walking = stages.walking.take();
-        for snapshot in was_walking.iter().chain(&stages.writing) {
-            snapshot.is_broken_off.store(true, Ordering::Relaxed);
-            let _ = snapshot.writer.send(Message::BreakOff); // It may be over already.
-        }
+        stages.begun += 1;
+        format!("temp-{}-{}.rdb", std::process::id(), stages.begun)
+    }
+    fn note_writer(&self, snapshot: Arc<Snapshot>, thread: JoinHandle<()>) {
+        let mut stages = self.lock();
+        stages.writing = Some(snapshot);
+        stages.threads.retain(|thread| !thread.is_finished());
+        stages.threads.push(thread);
+    }
+    /// The server ends: what is still being written ends, and leaves nothing behind.
+    pub fn join(&self) {
+        let mut stages = self.lock();
+        stages.writing.take().iter().for_each(|snapshot| snapshot.saver.break_off());
+        let threads = std::mem::take(&mut stages.threads);
         drop(stages);
-        if was_walking.is_some() {
+        for thread in threads {
+            let _ = thread.join(); // A panic would have aborted the process.
+        }
+    }
+    /// Ends what is being taken or written, for its data goes. A base of the log is begun anew: there is less to be written now.
+    pub fn break_off(&self, world: &World) {
+        self.settle(world);
+        match self.end(world, |_| true) {
+            Some(Purpose::Save) => {
+                log::notice(format_args!("Background saving was broken off"));
+                world.saves.end(); // No failure, and nothing that a later one would have to make good.
+                refuse_writes(world);
+            }
+            Some(Purpose::Base { .. }) => {
+                world.journal.facts().rewriting = None;
+                world.journal.schedule();
+            }
+            None => {}
+        }
+    }
+    /// Ends it if it is a base of the log, for the log ends. True: it was.
+    pub fn break_off_base(&self, world: &World) -> bool {
+        self.end(world, |purpose| matches!(purpose, Purpose::Base { .. })).is_some()
+    }
+    /// Ends what is being taken or written for such a purpose. From here on it is as if it had never been.
+    fn end(&self, world: &World, is_meant: impl Fn(&Purpose) -> bool) -> Option<Purpose> {
+        let snapshot = self.lock().writing.take_if(|snapshot| is_meant(&snapshot.purpose))?;
+        snapshot.saver.break_off();
+        self.stop_walking(world, &snapshot);
+        Some(snapshot.purpose.clone())
+    }
+    /// Nothing more of it is to be taken.
+    fn stop_walking(&self, world: &World, snapshot: &Arc<Snapshot>) {
+        if self.lock().walking.take_if(|walking| Arc::ptr_eq(walking, snapshot)).is_some() {
             over(world);
         }
     }
     /// Takes note of the end of the writer, if it has ended. Whoever asks how the last save went calls it first.
     pub fn settle(&self, world: &World) {
         let mut stages = self.lock();
-        if let Some(snapshot) = &stages.writing {
-            let micros = world.config.number(Id::RDB_KEY_SAVE_DELAY) as u64;
-            snapshot.delay_micros.store(micros, Ordering::Relaxed);
-        }
-        let take = |snapshot: &Arc<Snapshot>| snapshot.outcome.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(outcome) = stages.writing.as_ref().and_then(take) else { return };
-        let ended = stages.writing.take();
-        let changes = ended.as_ref().map_or(0, |snapshot| snapshot.changes);
+        let Some(snapshot) = stages.writing.clone() else { return };
+        snapshot.saver.set_delay(world.config.number(Id::RDB_KEY_SAVE_DELAY));
+        let Some(outcome) = snapshot.saver.take_outcome() else { return };
+        stages.writing = None;
         drop(stages);
-        if let Some(Purpose::Base { aside, is_rdb, is_lone }) = ended.map(|snapshot| snapshot.purpose.clone()) {
-            let is_cut_short = outcome.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted);
-            if outcome.is_err() {
-                self.break_off(world);
-            }
-            if is_lone == world.journal.is_on() {
-                let _ = std::fs::remove_file(&aside); // The log has ended meanwhile, or another one has begun.
-                world.journal.facts().rewriting_since = None;
-                return;
-            }
-            world.journal.take_base(&aside, is_rdb, outcome);
-            if is_cut_short {
-                world.journal.schedule(); // What it was to hold is gone; there is less to be written now.
-            }
-            return;
+        self.stop_walking(world, &snapshot); // It may have failed early.
+        match &snapshot.purpose {
+            Purpose::Save => note_save(world, outcome, snapshot.changes),
+            Purpose::Base { aside, is_rdb, rewrite } => world.journal.take_base(*rewrite, aside, *is_rdb, outcome),
         }
-        let now = WallMs(wall_micros() / 1000);
-        match outcome {
-            Ok(()) => {
-                world.saves.succeeded(now, changes);
-                log::notice(format_args!("Background saving terminated with success"));
-            }
-            // Its data is gone: no failure, and nothing that a later one would have to make good.
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                log::notice(format_args!("Background saving was broken off"));
-            }
-            Err(error) => {
-                self.break_off(world);
-                world.saves.failed(now);
-                log::warning(format_args!("Background saving error: {error}"));
-            }
-        }
-        world.saves.end();
-        refuse_writes(world);
     }
     /// Is a snapshot being taken or written?
     pub fn is_writing(&self) -> bool {
@@ -491,7 +367,7 @@ impl Background {
     /// Is there something for a loop to do at once?
     pub fn has_work(&self) -> bool {
         self.lock().walking.as_ref().is_some_and(|snapshot| {
-            snapshot.next.load(Ordering::Relaxed) < snapshot.shard_count() && snapshot.is_flowing()
+            snapshot.next.load(Ordering::Relaxed) < snapshot.shard_count() && snapshot.saver.is_flowing()
         })
     }
     /// Walks over some shards. `at` is where the loop has stopped in the last turn.
@@ -501,7 +377,7 @@ impl Background {
         if at.as_ref().is_some_and(|place| place.era != snapshot.era) {
             *at = None;
         }
-        while snapshot.is_flowing() && MonoNs::now().since(started) < WALK_TIME {
+        while snapshot.saver.is_flowing() && MonoNs::now().since(started) < WALK_TIME {
             let Some(place) = at.take().or_else(|| next_place(&snapshot)) else { break };
             count += step(&snapshot, keys, place, at, &mut piece);
             if piece.bytes.len() >= PIECE_LEN || at.is_none() {
@@ -532,12 +408,11 @@ impl Background {
         self.unsettled.store(1, Ordering::Relaxed);
     }
     /// Everything is taken.
-    fn finish(&self, world: &World, snapshot: &Snapshot) {
+    fn finish(&self, world: &World, snapshot: &Arc<Snapshot>) {
         self.unsettled.store(0, Ordering::Relaxed); // All entries were taken, or are new.
         snapshot.send(&mut snapshot.lock_shared());
-        self.lock().walking = None;
-        over(world);
-        let _ = snapshot.writer.send(Message::End); // It may have failed, and said so.
+        self.stop_walking(world, snapshot);
+        snapshot.saver.end();
     }
     /// BGSAVE SCHEDULE while it may not.
     pub fn schedule(&self) {
@@ -570,6 +445,23 @@ impl Background {
         log::notice(format_args!("{} changes in {} seconds. Saving...", point[1], point[0]));
         true
     }
+}
+
+/// Takes note of a BGSAVE that is over.
+fn note_save(world: &World, outcome: io::Result<()>, changes: u64) {
+    let now = WallMs(wall_micros() / 1000);
+    match outcome {
+        Ok(()) => {
+            world.saves.succeeded(now, changes);
+            log::notice(format_args!("Background saving terminated with success"));
+        }
+        Err(error) => {
+            world.saves.failed(now);
+            log::warning(format_args!("Background saving error: {error}"));
+        }
+    }
+    world.saves.end();
+    refuse_writes(world);
 }
 
 /// Are commands that change data refused, because what they change cannot be saved (`stop-writes-on-bgsave-error`)?

@@ -104,6 +104,7 @@ mod options;
 mod protected;
 #[cfg(all(test, not(loom)))]
 mod restore_test;
+mod saver;
 mod set_combine;
 mod set_pick;
 #[cfg(test)]

@@ -24,7 +24,7 @@ pub static ROWS: &[Command] = &[
 /// being taken, and for the end of the transaction that it is in.
 /// Errors: that is under way.
 fn bgrewriteaof(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
-    let is_under_way = cx.world.journal.facts().rewriting_since.is_some();
+    let is_under_way = cx.world.journal.facts().rewriting.is_some();
     if is_under_way || !cx.world.journal.schedule() {
         return Err(ReplyError::text("ERR Background append only file rewriting already in progress"));
     }

@@ -13,6 +13,7 @@ use crate::admin::log;
 use crate::admin::memory;
 use crate::admin::params::Id;
 use crate::admin::replace::Replacement;
+use crate::base::clock::MonoNs;
 use crate::base::crc64::crc64;
 use crate::base::ids::DbIndex;
 use crate::base::sync::Ordering::Relaxed;
@@ -31,6 +32,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Bytes that are gathered before they are written.
 const WRITE_LEN: usize = 1 << 20;
@@ -59,23 +61,29 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub fn begin(world: &World, path: &Path) -> io::Result<Self> {
-        let file = Replacement::begin(path, &format!("temp-{}.rdb", std::process::id()))?;
+    /// What will be at `path` is called `beside` until it is whole.
+    pub fn begin(world: &World, path: &Path, beside: &str) -> io::Result<Self> {
+        let file = Replacement::begin(path, beside)?;
         Ok(Writer { file, sum: (world.config.number(Id::RDBCHECKSUM) != 0).then_some(0), is_plain: false })
     }
     /// The same for a file of commands.
-    pub fn begin_plain(world: &World, path: &Path) -> io::Result<Self> {
-        Ok(Writer { sum: None, is_plain: true, ..Self::begin(world, path)? })
+    pub fn begin_plain(world: &World, path: &Path, beside: &str) -> io::Result<Self> {
+        Ok(Writer { sum: None, is_plain: true, ..Self::begin(world, path, beside)? })
     }
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.sum = self.sum.map(|sum| crc64(sum, bytes));
         self.file.write(bytes)
     }
-    pub fn finish(mut self) -> io::Result<()> {
+    /// Has all of it on the disk, still beside its place.
+    pub fn seal(&mut self) -> io::Result<()> {
         if !self.is_plain {
             self.file.write(&frame::end(self.sum))?;
         }
-        self.file.finish()
+        self.file.sync()
+    }
+    /// Puts what is sealed in its place. Returns the folder, which is to be synced.
+    pub fn place(self) -> io::Result<File> {
+        self.file.place()
     }
 }
 
@@ -157,7 +165,7 @@ pub fn save_with(world: &World, keys: &Keys<'_>, uncounted: u64) -> io::Result<(
 
 fn write_all(world: &World, keys: &Keys<'_>) -> io::Result<()> {
     let (form, tells_use) = (form(&world.config), tells_use(world));
-    let mut file = Writer::begin(world, &path(world))?;
+    let mut file = Writer::begin(world, &path(world), &format!("temp-{}.rdb", std::process::id()))?;
     let mut out = head(world, keys.now.0 / 1000, form);
     for db in (0..world.keyspace.db_count()).map(|db| DbIndex(db as u16)) {
         let keys = keys.on(db);
@@ -168,6 +176,7 @@ fn write_all(world: &World, keys: &Keys<'_>) -> io::Result<()> {
         frame::put_resize(&mut out, keys.count(), keys.volatile_count());
         each(&keys, |entry| {
             put(&mut out, &keys, entry, tells_use, form);
+            delay(world.config.number(Id::RDB_KEY_SAVE_DELAY), 1, || false);
             if out.len() < WRITE_LEN {
                 return Ok(());
             }
@@ -177,7 +186,25 @@ fn write_all(world: &World, keys: &Keys<'_>) -> io::Result<()> {
         })?;
     }
     file.write(&out)?;
-    file.finish()
+    file.seal()?;
+    file.place()?.sync_all()
+}
+
+/// Takes as much time as `rdb-key-save-delay` wants for so many keys: microseconds per key, or one per so many keys if it is
+/// negative. In small parts, until `is_over`.
+pub fn delay(micros: i64, keys: u64, is_over: impl Fn() -> bool) {
+    if micros == 0 {
+        return;
+    }
+    let started = MonoNs::now();
+    let wanted = if micros > 0 { keys.saturating_mul(micros as u64) } else { keys / micros.unsigned_abs() };
+    while !is_over() {
+        let left = Duration::from_micros(wanted).saturating_sub(MonoNs::now().since(started));
+        if left.is_zero() {
+            return;
+        }
+        std::thread::sleep(left.min(Duration::from_millis(1)));
+    }
 }
 
 /// Changes since the start.

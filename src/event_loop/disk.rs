@@ -19,7 +19,7 @@ use crate::base::clock::{MonoNs, wall_micros};
 use crate::cmd::world::World;
 use crate::exec::load::{folder, stem};
 use crate::journal::disk::Disk;
-use crate::journal::hub::{Base, Message, Policy};
+use crate::journal::hub::{Base, Message, Policy, Rewrite};
 use crate::journal::log::{Log, OpenError};
 use crate::journal::merge::Merge;
 use std::collections::VecDeque;
@@ -112,15 +112,29 @@ impl Disk for Files {
 
 /// Where a part of the log ends: behind the number before `at`.
 enum Cut {
-    Rotate { at: u64 },
+    Rotate { at: u64, rewrite: Rewrite },
     End { at: u64 },
 }
 
 impl Cut {
     fn at(&self) -> u64 {
         match self {
-            Cut::Rotate { at } | Cut::End { at } => *at,
+            Cut::Rotate { at, .. } | Cut::End { at } => *at,
         }
+    }
+}
+
+/// A base that is on its way, and the file that goes on behind it.
+struct Coming {
+    rewrite: Rewrite,
+    /// The number of the file. None: not all that comes before it is written.
+    first: Option<u64>,
+    base: Option<Result<Base, String>>,
+}
+
+impl Coming {
+    fn new(rewrite: Rewrite) -> Self {
+        Coming { rewrite, first: None, base: None }
     }
 }
 
@@ -131,9 +145,7 @@ struct Keeper {
     log: Option<Log<Files>>,
     merge: Merge,
     cuts: VecDeque<Cut>,
-    /// The file that begins behind a base that is on its way, and the base once it is there.
-    rotated: Option<u64>,
-    based: Option<Result<Base, String>>,
+    coming: Option<Coming>,
     last_sync: MonoNs,
     /// How long it took.
     sync_took: Duration,
@@ -159,8 +171,7 @@ pub fn start(world: &'static World, fleet: &'static Fleet) -> io::Result<JoinHan
             sync_took: Duration::ZERO,
             failure: None,
             opening: None,
-            rotated: None,
-            based: None,
+            coming: None,
             stops: false,
         }
         .run();
@@ -221,17 +232,44 @@ impl Keeper {
     fn take(&mut self, message: Message) {
         match message {
             Message::Batch { from, batch } => self.merge.push(from, batch),
-            Message::GoOn { at, .. } | Message::Begin { at, .. } | Message::BeginBehind { at } => {
+            Message::GoOn { at, .. } | Message::Begin { at, .. } | Message::BeginBehind { at, .. } => {
                 let merge = std::mem::replace(&mut self.merge, Merge::new(0, at));
                 self.merge = merge.from(at);
                 self.cuts.clear(); // Of the log before this one: its base has it all.
-                (self.rotated, self.based) = (None, None);
+                self.expect(match &message {
+                    Message::BeginBehind { rewrite, .. } => Some(*rewrite),
+                    _ => None,
+                });
                 self.opening = Some(message);
             }
-            Message::Rotate { at } => self.cuts.push_back(Cut::Rotate { at }),
-            Message::Based(based) => self.based = Some(based),
+            Message::Rotate { at, rewrite } => {
+                self.expect(Some(rewrite));
+                self.cuts.push_back(Cut::Rotate { at, rewrite });
+            }
+            Message::Based { rewrite, base } => {
+                if rewrite.is_lone {
+                    self.expect(Some(rewrite));
+                }
+                match self.coming.as_mut().filter(|coming| coming.rewrite == rewrite) {
+                    Some(coming) => coming.base = Some(base),
+                    None => self.forget(base), // It was broken off meanwhile.
+                }
+            }
             Message::End { at } => self.cuts.push_back(Cut::End { at }),
             Message::Stop => self.stops = true,
+        }
+    }
+
+    /// From now on this rewrite's base is waited for, or none. One that has come and was not taken is not needed any more.
+    fn expect(&mut self, rewrite: Option<Rewrite>) {
+        if let Some(base) = self.coming.take().and_then(|coming| coming.base) {
+            self.forget(base);
+        }
+        self.coming = rewrite.map(Coming::new);
+    }
+    fn forget(&self, base: Result<Base, String>) {
+        if let Ok(base) = base {
+            let _ = fs::remove_file(folder(self.world).join(base.aside)); // Nobody knows it.
         }
     }
 
@@ -249,10 +287,10 @@ impl Keeper {
                 log.begin_with(base.as_ref().map(|base| (base.aside.as_str(), base.is_rdb)))?;
                 self.world.journal.facts().base_len = base.as_ref().map_or(0, |base| base.len);
             }
-            Message::BeginBehind { at } => {
+            Message::BeginBehind { at, .. } => {
                 log.begin_at(at - 1);
                 log.begin_unnamed()?;
-                self.rotated = Some(log.current_seq());
+                self.coming.iter_mut().for_each(|coming| coming.first = Some(log.current_seq()));
             }
             _ => {}
         }
@@ -264,7 +302,10 @@ impl Keeper {
     fn work(&mut self) -> io::Result<()> {
         self.open()?;
         loop {
-            let Some(log) = &mut self.log else { return self.take_lone_base() };
+            let Some(log) = &mut self.log else {
+                self.take_base();
+                return Ok(());
+            };
             let notes_time = self.world.config.number(Id::AOF_TIMESTAMP_ENABLED) != 0;
             let seconds = wall_micros() / 1_000_000;
             let end = self.cuts.front().map_or(u64::MAX, Cut::at);
@@ -372,30 +413,27 @@ impl Keeper {
                 self.publish();
                 self.log = None;
                 self.cuts.pop_front();
-                (self.rotated, self.based) = (None, None);
-                let mut facts = self.world.journal.facts();
-                (facts.rewriting_since, facts.lacks_base) = (None, false);
+                self.world.journal.facts().lacks_base = false;
+                if self.coming.as_ref().is_some_and(|coming| !coming.rewrite.is_lone) {
+                    self.expect(None);
+                }
             }
-            Some(Cut::Rotate { .. }) => {
+            Some(&Cut::Rotate { rewrite, .. }) => {
                 self.cuts.pop_front();
-                match log.rotate() {
-                    Ok(()) => self.rotated = Some(log.current_seq()),
-                    Err(error) => self.note_rewrite(Err(error), 0),
+                let outcome = log.rotate();
+                let first = log.current_seq();
+                let awaited = self.coming.as_mut().filter(|coming| coming.rewrite == rewrite);
+                match (outcome, awaited) {
+                    (Ok(()), Some(coming)) => coming.first = Some(first),
+                    (Ok(()), None) => {} // It was broken off meanwhile.
+                    (Err(error), _) => {
+                        self.expect(None);
+                        self.note_rewrite(rewrite, Err(error), 0);
+                    }
                 }
             }
             None => {}
         }
-        Ok(())
-    }
-
-    /// BGREWRITEAOF without a log: a base, and nothing behind it.
-    fn take_lone_base(&mut self) -> io::Result<()> {
-        let Some(based) = self.based.take() else { return Ok(()) };
-        let outcome = match &based {
-            Ok(base) => self.open_log().and_then(|mut log| log.begin_with(Some((&base.aside, base.is_rdb)))),
-            Err(reason) => Err(io::Error::other(reason.clone())),
-        };
-        self.note_rewrite(outcome, based.map_or(0, |base| base.len));
         Ok(())
     }
 
@@ -407,30 +445,38 @@ impl Keeper {
         })
     }
 
-    /// Takes over a base that was on its way, once both it and the file behind it are there.
+    /// Takes over a base that has come: behind a log once the file behind it is there, or alone once the log before it has ended.
     fn take_base(&mut self) {
-        let (Some(log), true) = (&mut self.log, self.based.is_some()) else { return };
-        let Some(first) = self.rotated.take() else {
-            self.based = None; // Its cut has failed.
-            return;
+        let is_ready = |coming: &Coming| match coming.rewrite.is_lone {
+            true => self.log.is_none() && self.opening.is_none(),
+            false => coming.first.is_some(),
         };
-        match self.based.take() {
-            Some(Ok(base)) => {
-                let outcome = log.rebase(&base.aside, base.is_rdb, first);
-                self.note_rewrite(outcome, base.len);
-            }
-            Some(Err(reason)) => self.note_rewrite(Err(io::Error::other(reason)), 0),
-            None => {}
+        if !self.coming.as_ref().is_some_and(|coming| coming.base.is_some() && is_ready(coming)) {
+            return;
+        }
+        let Some(Coming { rewrite, first, base: Some(base) }) = self.coming.take() else { return };
+        let install = |base: Base| self.install(&base, first).map(|()| base.len);
+        let outcome = base.map_err(io::Error::other).and_then(install);
+        match outcome {
+            Ok(len) => self.note_rewrite(rewrite, Ok(()), len),
+            Err(error) => self.note_rewrite(rewrite, Err(error), 0),
         }
     }
 
+    fn install(&mut self, base: &Base, first: Option<u64>) -> io::Result<()> {
+        if let (Some(log), Some(first)) = (&mut self.log, first) {
+            return log.rebase(&base.aside, base.is_rdb, first);
+        }
+        self.open_log()?.begin_with(Some((&base.aside, base.is_rdb)))
+    }
+
     /// Notes what a rewrite has come to.
-    fn note_rewrite(&mut self, outcome: io::Result<()>, base_len: u64) {
+    fn note_rewrite(&mut self, rewrite: Rewrite, outcome: io::Result<()>, base_len: u64) {
         let mut facts = self.world.journal.facts();
-        facts.is_last_rewrite_ok = outcome.is_ok();
         facts.lacks_base = self.log.as_ref().is_some_and(Log::lacks_base);
-        if let Some(since) = facts.rewriting_since.take() {
-            facts.last_rewrite_secs = ((wall_micros() / 1000).saturating_sub(since) / 1000) as i64;
+        if facts.rewriting.take_if(|it| *it == rewrite).is_some() {
+            facts.is_last_rewrite_ok = outcome.is_ok();
+            facts.last_rewrite_secs = ((wall_micros() / 1000).saturating_sub(rewrite.since) / 1000) as i64;
         }
         match outcome {
             Ok(()) => {

@@ -17,7 +17,7 @@ use crate::base::ids::DbIndex;
 use crate::cmd::background;
 use crate::cmd::command::Woken;
 use crate::exec::load::folder;
-use crate::journal::hub::{Durability, Message};
+use crate::journal::hub::{Durability, Message, Rewrite};
 use crate::keyspace::Keys;
 use crate::keyspace::events::Listener;
 use crate::ring::{Engine, Token};
@@ -137,12 +137,12 @@ impl<E: Engine> EventLoop<E> {
     /// CONFIG SET appendonly yes: from now on changes are recorded; what was there before becomes a base beside everything else.
     fn begin_journal(&mut self, now: WallMs) {
         let (world, attention) = (self.world, &self.world.attention);
-        let begun = self.at_cut(now, false, |at| {
+        let begun = self.at_cut(now, false, |at, rewrite| {
             world.keyspace.listeners.heed(Listener::Journal);
             world.journal.set_on(true);
             world.journal.facts().lacks_base = true;
             attention.set_unlogged(false);
-            world.journal.send(Message::BeginBehind { at });
+            world.journal.send(Message::BeginBehind { at, rewrite });
         });
         if let Err(error) = begun {
             log::warning(format_args!("The append only file cannot be begun: {error}"));
@@ -153,10 +153,10 @@ impl<E: Engine> EventLoop<E> {
     fn end_journal(&mut self) {
         let (world, id) = (self.world, self.id);
         self.hand_over_records();
-        if world.journal.facts().rewriting_since.is_some() {
-            log::notice(format_args!("Killing AOF child: none, but the thread that writes the new base ends"));
-            world.background.break_off(world);
+        if world.background.break_off_base(world) {
+            log::notice(format_args!("Killing the AOF rewrite: it is no child, but a thread that ends now"));
         }
+        world.journal.facts().rewriting = None; // Also if its base is on its way to the log.
         world.safepoint.run(id, || {
             world.keyspace.listeners.forget(Listener::Journal);
             world.journal.set_on(false);
@@ -168,38 +168,44 @@ impl<E: Engine> EventLoop<E> {
     /// Writes everything into a new base; the log, if there is one, goes on behind it in a new file.
     fn rewrite_journal(&mut self, now: WallMs) {
         let world = self.world;
-        let begun = self.at_cut(now, !world.journal.is_on(), |at| {
-            if world.journal.is_on() {
-                world.journal.send(Message::Rotate { at });
+        let begun = self.at_cut(now, !world.journal.is_on(), |at, rewrite| {
+            if !rewrite.is_lone {
+                world.journal.send(Message::Rotate { at, rewrite });
             }
         });
         if let Err(error) = begun {
             log::warning(format_args!("Background AOF rewrite failed: {error}"));
             let mut facts = self.world.journal.facts();
-            (facts.rewriting_since, facts.is_last_rewrite_ok) = (None, false);
+            facts.is_last_rewrite_ok = false;
             facts.rewrite_failures += 1;
         }
     }
 
     /// Inside the safepoint: a base begins to be taken (`is_lone`: no log goes on behind it), and `then` is run with the number at which it was cut.
     /// Errors: the file; `then` has not run.
-    fn at_cut(&mut self, now: WallMs, is_lone: bool, then: impl FnOnce(u64)) -> io::Result<()> {
+    fn at_cut(&mut self, now: WallMs, is_lone: bool, then: impl FnOnce(u64, Rewrite)) -> io::Result<()> {
         self.hand_over_records();
         let (world, id, seat) = (self.world, self.id, self.seat.clone());
-        {
+        let rewrite = {
             let mut facts = world.journal.facts();
-            facts.rewriting_since = Some(wall_micros() / 1000);
             facts.rewrites += 1;
-        }
+            let rewrite = Rewrite { number: facts.rewrites, since: wall_micros() / 1000, is_lone };
+            facts.rewriting = Some(rewrite);
+            rewrite
+        };
         let folder = folder(world);
-        std::fs::create_dir_all(&folder)?;
-        let aside = folder.join(format!("temp-rewriteaof-bg-{}.aof", std::process::id()));
-        world.safepoint.run(id, || {
-            let guard = seat.pin();
-            let keys = Keys::new(&world.keyspace, DbIndex(0), &guard, self.stats(), &self.local, now);
-            background::begin_base(world, &keys, aside, is_lone)?;
-            then(world.keyspace.order.next());
-            Ok(())
-        })
+        let begun = std::fs::create_dir_all(&folder).and_then(|()| {
+            world.safepoint.run(id, || {
+                let guard = seat.pin();
+                let keys = Keys::new(&world.keyspace, DbIndex(0), &guard, self.stats(), &self.local, now);
+                background::begin_base(world, &keys, &folder, rewrite)?;
+                then(world.keyspace.order.next(), rewrite);
+                Ok(())
+            })
+        });
+        if begun.is_err() {
+            world.journal.facts().rewriting = None;
+        }
+        begun
     }
 }

@@ -128,10 +128,10 @@ impl<E: Engine> EventLoop<E> {
         let percent = config.number(Id::AUTO_AOF_REWRITE_PERCENTAGE) as u64;
         let (len, base) = {
             let facts = journal.facts();
-            if facts.lacks_base && facts.rewriting_since.is_none() && journal.is_on() {
+            if facts.lacks_base && facts.rewriting.is_none() && journal.is_on() {
                 journal.schedule(); // The first one has failed.
             }
-            (facts.current_len, if facts.rewriting_since.is_some() { u64::MAX } else { facts.base_len })
+            (facts.current_len, if facts.rewriting.is_some() { u64::MAX } else { facts.base_len })
         };
         let is_large = len > config.number(Id::AUTO_AOF_REWRITE_MIN_SIZE) as u64 && base != u64::MAX;
         let growth = len.saturating_sub(base) as u128 * 100 / base.max(1) as u128;

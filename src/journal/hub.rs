@@ -54,15 +54,26 @@ pub enum Message {
     /// The log begins with number `at`; `base` holds everything before it. None: there was nothing.
     Begin { at: u64, base: Option<Base> },
     /// The log begins with number `at`; a base that holds everything before it is on its way.
-    BeginBehind { at: u64 },
+    BeginBehind { at: u64, rewrite: Rewrite },
     /// What has numbers from `at` on goes into a new file: a base that holds everything before is on its way.
-    Rotate { at: u64 },
-    /// It is there, or why it is not. Without a log it is all there is.
-    Based(Result<Base, String>),
+    Rotate { at: u64, rewrite: Rewrite },
+    /// The base of this rewrite is there, or why it is not.
+    Based { rewrite: Rewrite, base: Result<Base, String> },
     /// What has numbers below `at` is written, then the log ends.
     End { at: u64 },
     /// The thread ends.
     Stop,
+}
+
+/// One writing of everything into a new base.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rewrite {
+    /// They are counted from the start.
+    pub number: u64,
+    /// When it began, in unix ms.
+    pub since: u64,
+    /// No log goes on behind it: it is all there is.
+    pub is_lone: bool,
 }
 
 /// A file that is to become the base.
@@ -84,8 +95,8 @@ pub struct Facts {
     pub rewrite_failures: u64,
     pub is_last_rewrite_ok: bool,
     pub last_rewrite_secs: i64,
-    /// Since when a rewrite is under way, in unix ms.
-    pub rewriting_since: Option<u64>,
+    /// The one that is under way. What becomes of any other is nobody's business.
+    pub rewriting: Option<Rewrite>,
     /// The log has begun and has no base yet: nothing of it counts.
     pub lacks_base: bool,
     pub delayed_syncs: u64,
@@ -103,7 +114,7 @@ impl Default for Facts {
             rewrite_failures: 0,
             is_last_rewrite_ok: true,
             last_rewrite_secs: -1,
-            rewriting_since: None,
+            rewriting: None,
             lacks_base: false,
             delayed_syncs: 0,
             failure: None,
@@ -283,13 +294,13 @@ impl Hub {
             self.bell.notify_all();
         }
     }
-    /// A base that was taken beside everything else is written, or is not to be.
-    pub fn take_base(&self, path: &Path, is_rdb: bool, outcome: io::Result<()>) {
-        let based = outcome.and_then(|()| path.metadata()).map_err(|error| error.to_string()).map(|data| {
+    /// A base that was taken beside everything else is written, or cannot be.
+    pub fn take_base(&self, rewrite: Rewrite, path: &Path, is_rdb: bool, outcome: io::Result<()>) {
+        let base = outcome.and_then(|()| path.metadata()).map_err(|error| error.to_string()).map(|data| {
             let aside = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             Base { aside, is_rdb, len: data.len() }
         });
-        self.send(Message::Based(based));
+        self.send(Message::Based { rewrite, base });
     }
     /// The thread waits for messages, for at most so long. None: for as long as it takes. It may return without any: somebody
     /// wants a change to be durable, or the policy has changed.

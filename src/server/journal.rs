@@ -41,6 +41,7 @@ pub fn close(world: &World, keeper: JoinHandle<()>) {
     world.journal.send(Message::End { at: world.keyspace.order.next() });
     world.journal.send(Message::Stop);
     let _ = keeper.join(); // A panic would have aborted the process.
+    world.background.join();
 }
 
 /// The one file of a Redis before 7.0, which lies beside the folder, becomes the base.

@@ -47,10 +47,10 @@ fn append_only(text: &mut Text, cx: &Cx<'_>) {
     let facts = journal.facts().clone();
     let status = |is_ok: bool| if is_ok { "ok" } else { "err" };
     text.field("aof_enabled", cx.world.config.number(Id::APPENDONLY));
-    text.field("aof_rewrite_in_progress", facts.rewriting_since.is_some() as u64);
+    text.field("aof_rewrite_in_progress", facts.rewriting.is_some() as u64);
     text.field("aof_rewrite_scheduled", journal.is_scheduled() as u64);
     text.field("aof_last_rewrite_time_sec", facts.last_rewrite_secs);
-    let current = facts.rewriting_since.map_or(-1, |since| (cx.keys.now.0.saturating_sub(since) / 1000) as i64);
+    let current = facts.rewriting.map_or(-1, |it| (cx.keys.now.0.saturating_sub(it.since) / 1000) as i64);
     text.field("aof_current_rewrite_time_sec", current);
     text.field("aof_last_bgrewrite_status", status(facts.is_last_rewrite_ok));
     text.field("aof_rewrites", facts.rewrites);
