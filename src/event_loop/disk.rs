@@ -24,7 +24,8 @@ use crate::journal::log::{Log, OpenError};
 use crate::journal::merge::Merge;
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -56,7 +57,7 @@ impl Files {
     fn file(&mut self, name: &str) -> io::Result<&mut File> {
         if self.open.as_ref().is_none_or(|(open, _)| open != name) {
             fs::create_dir_all(&self.folder)?;
-            let file = OpenOptions::new().create(true).append(true).open(self.folder.join(name))?;
+            let file = OpenOptions::new().create(true).write(true).truncate(false).open(self.folder.join(name))?;
             self.open = Some((name.to_string(), file));
         }
         match &mut self.open {
@@ -84,9 +85,9 @@ impl Disk for Files {
     fn len(&mut self, name: &str) -> io::Result<Option<u64>> {
         Ok(if_there(fs::metadata(self.folder.join(name)))?.map(|data| data.len()))
     }
-    fn append(&mut self, name: &str, bytes: &[u8]) -> io::Result<usize> {
-        match self.file(name)?.write(bytes) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.append(name, bytes),
+    fn write_at(&mut self, name: &str, at: u64, bytes: &[u8]) -> io::Result<usize> {
+        match self.file(name)?.write_at(bytes, at) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.write_at(name, at, bytes),
             other => other,
         }
     }
@@ -315,7 +316,8 @@ impl Keeper {
                 }
                 log.push(&group);
             });
-            log.set_sums(self.world.config.number(Id::AOF_CHECKSUM) != 0);
+            let is_synced_at_once = self.world.journal.policy() == Policy::Always;
+            log.set_manner(self.world.config.number(Id::AOF_CHECKSUM) != 0, is_synced_at_once);
             log.write()?;
             self.make_room();
             self.sync_if_due()?;
@@ -409,6 +411,7 @@ impl Keeper {
         match self.cuts.front() {
             Some(Cut::End { .. }) => {
                 log.sync()?;
+                let _ = log.close(); // What it would have cut off does no harm.
                 log.abandon();
                 self.publish();
                 self.log = None;

@@ -36,7 +36,7 @@ pub enum Mail {
     /// Look whom the time wakes: a pause was ended.
     Look,
     /// The journal's files are loaded; so much of the newest one is whole. Only the first loop gets it.
-    Loaded { good_len: u64 },
+    Loaded { good_len: Option<u64> },
     /// A signal wants the server to stop: save what must be saved, then tell everybody to end.
     Terminate,
     /// Send what waits, close everything, end.

@@ -66,7 +66,7 @@ impl<E: Engine> EventLoop<E> {
     }
     /// The journal's files are loaded: it goes on behind them, and clients are served.
     #[cold]
-    pub(super) fn go_live(&mut self, good_len: u64) {
+    pub(super) fn go_live(&mut self, good_len: Option<u64>) {
         let world = self.world;
         world.safepoint.run(self.id, || {
             if world.config.number(Id::APPENDONLY) != 0 {

@@ -65,20 +65,21 @@ pub fn total_len(world: &World, manifest: &Manifest) -> u64 {
     manifest.parts().filter_map(|part| folder.join(&part.name).metadata().ok()).map(|data| data.len()).sum()
 }
 
-/// Loads the files. Returns how much of the newest one with changes is whole.
+/// Loads the files. Returns how much of the newest one with changes is whole; None: the log must not go on in it.
 /// Errors: a sentence with the cause.
-pub fn load(world: &World, manifest: &Manifest, sink: &mut impl Sink) -> Result<u64, String> {
+pub fn load(world: &World, manifest: &Manifest, sink: &mut impl Sink) -> Result<Option<u64>, String> {
     let (folder, started) = (folder(world), MonoNs::now());
     let parts: Vec<&Part> = manifest.parts().collect();
-    let mut good_len = 0;
+    let mut newest = None;
     for (index, part) in parts.iter().enumerate() {
         let is_last = index + 1 == parts.len();
-        good_len = load_part(world, sink, &folder.join(&part.name), &part.name, is_last)?;
+        let (good_len, has_gap) = load_part(world, sink, &folder.join(&part.name), &part.name, is_last)?;
         sink.passed(good_len);
+        newest = Some(good_len).filter(|_| !has_gap);
     }
     let secs = MonoNs::now().since(started).as_secs_f64();
     log::notice(format_args!("DB loaded from append only file: {secs:.3} seconds"));
-    Ok(if manifest.incrs.is_empty() { 0 } else { good_len })
+    Ok(newest)
 }
 
 /// What of a file stands behind a snapshot, as a file.
@@ -103,7 +104,14 @@ impl Seek for Behind {
     }
 }
 
-fn load_part(world: &World, sink: &mut impl Sink, path: &Path, name: &str, is_last: bool) -> Result<u64, String> {
+/// Returns how much of it is whole, and whether there is room in between.
+fn load_part(
+    world: &World,
+    sink: &mut impl Sink,
+    path: &Path,
+    name: &str,
+    is_last: bool,
+) -> Result<(u64, bool), String> {
     let failed = |error: io::Error| format!("Error reading the append only file {name}: {error}.");
     let mut file = File::open(path)
         .map_err(|error| format!("The append only file {name} that the manifest names cannot be opened: {error}."))?;
@@ -142,7 +150,7 @@ fn load_part(world: &World, sink: &mut impl Sink, path: &Path, name: &str, is_la
     file.seek(SeekFrom::Start(0)).map_err(failed)?;
     let count = sink.commands(file.take(verdict.good_len), begin).map_err(failed)?;
     log::notice(format_args!("DB loaded from {name}: {count} commands"));
-    Ok(good)
+    Ok((good, verdict.has_gap))
 }
 
 /// Whoever takes everything at once, while all loops stand still.
@@ -285,7 +293,7 @@ mod tests {
             fs::write(file.path(), &damaged).expect("written");
             let mut numbers = Numbers::default();
             match load_part(&world, &mut numbers, file.path(), "the.log", true) {
-                Ok(good) => {
+                Ok((good, _)) => {
                     let count = ends.iter().filter(|&&end| end <= good).count() as u64 - 1;
                     assert_eq!(numbers.0, (1..=count).collect::<Vec<_>>());
                     let durable = if is_cut { ends.iter().filter(|&&end| end <= at as u64).count() - 1 } else { 49 };

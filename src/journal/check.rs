@@ -3,13 +3,18 @@
 //! ```text
 //! batch with a sum     its length and its sum agree ─▶ whole
 //! commands without     what another server has written, or appended: whole if they can be parsed, transactions as one
+//! room                 nothing; whoever finds commands of another server behind it goes on in another file
 //! anything else        damage, or the end of what a crash has left
 //! ```
 //! *Torn or damaged?* Each sum tells how much of the file was on the disk when it was written. If a whole batch that comes later
 //! says that the place was on the disk by then, no crash has done this: the file is damaged and is refused. Otherwise the place
 //! may never have been written in full, and nobody was told that it was: the rest may be cut off.
+//!
+//! *Behind room* what seems to be commands may be the middle of a batch whose begin was torn off. Then there is room again
+//! behind it, since we never write to the end of that. Commands that another server has appended end the file.
 
 use super::frame::{LINE_LEN_MAX, STAMP, STAMP_LEN_MAX, SUM, Sum};
+use super::room;
 use crate::base::crc64::crc64;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
@@ -21,6 +26,8 @@ pub struct Verdict {
     /// Bytes behind them, and how many commands seem to begin there.
     pub lost_len: u64,
     pub lost_commands: u64,
+    /// There is room in between: the log does not go on in this file.
+    pub has_gap: bool,
 }
 
 /// A file that must not be loaded.
@@ -43,6 +50,10 @@ impl From<io::Error> for Refusal {
 enum Piece {
     /// Up to here everything is whole.
     Whole,
+    /// The same: a batch with its sum.
+    Batch,
+    /// A line of room.
+    Room,
     /// A command inside a transaction, or an annotation: whole only with what follows.
     Inside,
     End,
@@ -70,22 +81,41 @@ pub fn check<R: Read + Seek>(file: R, len: u64) -> Result<Verdict, Refusal> {
     let file = BufReader::with_capacity(256 << 10, file);
     let mut scan = Scan { file, at: 0, len, line: Vec::new(), stamp: Vec::new(), is_in_multi: false, has_ours: false };
     let mut good_len = 0;
+    // Where room begins; where whole commands behind it end.
+    let (mut room, mut behind) = (None, None);
     loop {
         let begin = scan.at;
-        let piece = scan.piece()?;
-        let may_be_torn = match piece {
-            Piece::Whole => {
+        let may_be_torn = match (scan.piece()?, room) {
+            (Piece::Whole | Piece::Batch, None) => {
                 good_len = scan.at;
                 continue;
             }
-            Piece::Inside => continue,
-            Piece::End if good_len == len => return Ok(Verdict { good_len, ..Verdict::default() }),
-            Piece::End | Piece::Short => true,
+            (Piece::Inside, None) => continue,
+            (Piece::Inside, Some(_)) => {
+                behind.get_or_insert(begin);
+                continue;
+            }
+            (Piece::Whole, Some(_)) => {
+                behind = Some(scan.at);
+                continue;
+            }
+            (Piece::Room, _) if behind.is_none() => {
+                room.get_or_insert(begin);
+                continue;
+            }
+            (Piece::End, None) if good_len == len => return Ok(Verdict { good_len, ..Verdict::default() }),
+            (Piece::End, Some(_)) if behind.is_none() => return Ok(Verdict { good_len, ..Verdict::default() }),
+            (Piece::End, Some(_)) if behind == Some(len) => {
+                return Ok(Verdict { good_len: len, has_gap: true, ..Verdict::default() });
+            }
+            (Piece::End | Piece::Short, _) => behind.is_none(), // Whose commands these are is not known.
+            (Piece::Batch | Piece::Room, _) => true,
             // Behind a batch of ours a crash may leave anything; a log without any is never torn in this way.
-            Piece::Odd => scan.has_ours || scan.line.first() == Some(&0),
+            (Piece::Odd, _) => scan.has_ours || scan.line.first() == Some(&0),
         };
-        if !may_be_torn || scan.was_synced(begin)? {
-            return Err(Refusal::Damaged { offset: begin });
+        let torn = room.unwrap_or(begin);
+        if !may_be_torn || scan.was_synced(torn)? {
+            return Err(Refusal::Damaged { offset: torn });
         }
         return scan.cut(good_len);
     }
@@ -118,7 +148,12 @@ impl<R: Read + Seek> Scan<R> {
             self.line.clear();
             return Ok(Piece::End);
         }
-        if !self.read_line()? {
+        let (begin, is_whole) = (self.at, self.read_line()?);
+        if room::is_line(&self.line, begin == 0 && is_whole) && (self.has_ours || begin == 0) {
+            self.has_ours = true;
+            return Ok(Piece::Room);
+        }
+        if !is_whole {
             self.has_ours |= self.line.starts_with(SUM);
             let is_end = self.at == self.len && self.line.len() < LINE_LEN_MAX && !self.line.ends_with(b"\n");
             let may_begin = self.line.first().is_some_and(|first| b"#*".contains(first));
@@ -161,7 +196,7 @@ impl<R: Read + Seek> Scan<R> {
             left -= count as u64;
             self.at += count as u64;
         }
-        Ok(if crc == sum.crc { Piece::Whole } else { Piece::Odd })
+        Ok(if crc == sum.crc { Piece::Batch } else { Piece::Odd })
     }
     /// The arguments of a command without a sum.
     fn command(&mut self) -> io::Result<Piece> {
@@ -206,7 +241,7 @@ impl<R: Read + Seek> Scan<R> {
             if self.read_line()?
                 && let Some(sum) = Sum::parse(&self.line)
                 && sum.synced > begin
-                && matches!(self.batch(sum)?, Piece::Whole)
+                && matches!(self.batch(sum)?, Piece::Batch)
             {
                 return Ok(true);
             }
@@ -249,6 +284,8 @@ impl<R: Read + Seek> Scan<R> {
     fn cut(mut self, good_len: u64) -> Result<Verdict, Refusal> {
         self.seek(good_len)?;
         let (mut lost_commands, mut before) = (0, b'\n');
+        // Where the room begins that the file ends with, if it does.
+        let (mut at, mut room) = (good_len, None);
         loop {
             let chunk = self.file.fill_buf()?;
             if chunk.is_empty() {
@@ -257,11 +294,16 @@ impl<R: Read + Seek> Scan<R> {
             let count = chunk.len();
             for &byte in chunk {
                 lost_commands += (before == b'\n' && byte == b'*') as u64;
-                before = byte;
+                match byte {
+                    b'#' => _ = room.get_or_insert(at),
+                    b'\r' | b'\n' => {}
+                    _ => room = None,
+                }
+                (before, at) = (byte, at + 1);
             }
             self.file.consume(count);
         }
-        Ok(Verdict { good_len, lost_len: self.len - good_len, lost_commands })
+        Ok(Verdict { good_len, lost_len: room.unwrap_or(at) - good_len, lost_commands, has_gap: false })
     }
 }
 
@@ -350,6 +392,55 @@ mod tests {
         assert_eq!(verdict(&behind_ours).unwrap().good_len, ours + bytes.len() as u64);
         bytes[3] = b'x';
         assert!(matches!(verdict(&bytes), Err(Refusal::Damaged { offset: 0 })));
+    }
+
+    /// So many batches in a file with room, which is shown as well.
+    fn with_room(count: usize) -> (Vec<u8>, Vec<u64>, Vec<u8>) {
+        let (mut bytes, ends) = batches(count);
+        let len = bytes.len();
+        let room = room::bytes(0..1024);
+        bytes.extend_from_slice(&room[len..]);
+        let guard = room::guard(len as u64);
+        bytes[len..len + guard.len()].copy_from_slice(guard);
+        (bytes, ends, room)
+    }
+
+    #[test]
+    fn room_is_nothing_and_what_was_torn_in_it_is_cut() {
+        const SECTOR: usize = 16;
+        for count in 1..8 {
+            let (bytes, ends, room) = with_room(count);
+            let (last, end) = (ends[count - 1], ends[count]);
+            let sectors: Vec<usize> = (last as usize / SECTOR..=(end as usize - 1) / SECTOR).collect();
+            for lost in 0..1_u32 << sectors.len() {
+                let mut torn = bytes.clone();
+                for (bit, sector) in sectors.iter().enumerate().filter(|(bit, _)| lost >> bit & 1 == 1) {
+                    let begin = if bit == 0 { last as usize } else { sector * SECTOR };
+                    torn[begin..(sector + 1) * SECTOR].copy_from_slice(&room[begin..(sector + 1) * SECTOR]);
+                }
+                let guard = room::guard(last);
+                if lost & 1 == 1 {
+                    torn[last as usize..][..guard.len()].copy_from_slice(guard); // As the batch before has left it.
+                }
+                let verdict = verdict(&torn).unwrap();
+                assert!(!verdict.has_gap);
+                assert_eq!(verdict.good_len, if lost == 0 { end } else { last }, "{}", torn.escape_ascii());
+                assert!(verdict.lost_len <= end - last, "room is no loss");
+            }
+        }
+    }
+
+    #[test]
+    fn commands_that_another_server_appends_behind_room_count() {
+        for count in 0..8 {
+            let (mut bytes, ends, _) = with_room(count);
+            assert_eq!(verdict(&bytes).unwrap(), Verdict { good_len: ends[count], ..Verdict::default() });
+            append_command(&mut bytes, [b"SET", &b"key"[..], b"theirs"].into_iter());
+            let whole = Verdict { good_len: bytes.len() as u64, has_gap: true, ..Verdict::default() };
+            assert_eq!(verdict(&bytes).unwrap(), whole);
+            bytes.pop();
+            assert!(matches!(verdict(&bytes), Err(Refusal::Damaged { .. })), "nobody can tell whose they are");
+        }
     }
 
     #[test]

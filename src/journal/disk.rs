@@ -8,8 +8,8 @@ pub trait Disk {
     fn read(&mut self, name: &str) -> io::Result<Option<Vec<u8>>>;
     /// Length of a file. None: there is none.
     fn len(&mut self, name: &str) -> io::Result<Option<u64>>;
-    /// Appends to a file, which is made if it is not there. Returns how many bytes were taken.
-    fn append(&mut self, name: &str, bytes: &[u8]) -> io::Result<usize>;
+    /// Writes to a file, at most at its end; it is made if it is not there. Returns how many bytes were taken.
+    fn write_at(&mut self, name: &str, at: u64, bytes: &[u8]) -> io::Result<usize>;
     /// Shortens a file.
     fn truncate(&mut self, name: &str, len: u64) -> io::Result<()>;
     /// Behind this, the file's content survives a crash.
@@ -131,20 +131,23 @@ pub mod simulated {
             self.tick()?;
             Ok(self.inode(name).map(|inode| inode.seen.len() as u64))
         }
-        fn append(&mut self, name: &str, bytes: &[u8]) -> io::Result<usize> {
+        fn write_at(&mut self, name: &str, at: u64, bytes: &[u8]) -> io::Result<usize> {
             if !self.names.contains_key(name) {
                 self.tick()?;
                 self.inodes.push(Inode::default());
                 self.names.insert(name.to_string(), self.inodes.len() - 1);
             }
-            let room = self.room.saturating_sub(self.used());
+            let (at, room) = (at as usize, self.room.saturating_sub(self.used()));
+            let over = self.inode(name).map_or(0, |inode| inode.seen.len() - at); // Takes no more room.
             let fails = self.may_fail();
             let torn = fails.is_err() || self.prng.below(8) == 0;
             let some = self.prng.below(bytes.len() as u64 + 1) as usize;
             let len = if torn { some.max(fails.is_ok() as usize) } else { bytes.len() };
-            let taken = len.min(room);
+            let taken = len.min(room + over).min(bytes.len());
             if let Some(inode) = self.inode(name) {
-                inode.seen.extend_from_slice(&bytes[..taken.min(bytes.len())]);
+                let end = inode.seen.len().max(at + taken);
+                inode.seen.resize(end, 0);
+                inode.seen[at..at + taken].copy_from_slice(&bytes[..taken]);
             }
             fails?; // What a failed write has left behind is there.
             if taken == 0 && !bytes.is_empty() {

@@ -49,8 +49,8 @@ const BACKLOG_LOW: u64 = 32 << 20;
 pub enum Message {
     /// What loop `from` has changed.
     Batch { from: usize, batch: Batch },
-    /// The log begins with number `at`. `good_len`: it goes on in the newest file, of which so much is whole.
-    GoOn { at: u64, good_len: u64 },
+    /// The log begins with number `at`. `good_len`: it goes on in the newest file, of which so much is whole; or in a new one.
+    GoOn { at: u64, good_len: Option<u64> },
     /// The log begins with number `at`; `base` holds everything before it. None: there was nothing.
     Begin { at: u64, base: Option<Base> },
     /// The log begins with number `at`; a base that holds everything before it is on its way.

@@ -15,6 +15,7 @@ use super::disk::Disk;
 use super::frame::Framer;
 use super::manifest::{Invalid, Manifest, Part};
 use super::merge::Merged;
+use super::room;
 use std::io;
 
 /// See the module header.
@@ -28,6 +29,11 @@ pub struct Log<D> {
     /// Whole batches in it, in bytes, and how much of that is on the disk.
     len: u64,
     synced: u64,
+    /// Where the file ends: from `len` on there is room, which is on the disk (`room`).
+    end: u64,
+    makes_room: bool,
+    /// There was no space for it.
+    lacks_space: bool,
     /// Bytes in other files since the last base.
     older_len: u64,
     framer: Framer,
@@ -76,6 +82,9 @@ impl<D: Disk> Log<D> {
             current: String::new(),
             len: 0,
             synced: 0,
+            end: 0,
+            makes_room: false,
+            lacks_space: false,
             older_len: 0,
             framer: Framer::default(),
             pending: Vec::new(),
@@ -127,32 +136,42 @@ impl<D: Disk> Log<D> {
     pub fn begin_at(&mut self, number: u64) {
         (self.pushed, self.framed, self.written, self.durable) = (number, number, number, number);
     }
-    /// Do batches get a line with their sum?
-    pub fn set_sums(&mut self, has_sums: bool) {
+    /// Do batches get a line with their sum? Is room made ahead, because each is synced at once? What is torn in there is known
+    /// by its sum only.
+    pub fn set_manner(&mut self, has_sums: bool, makes_room: bool) {
         self.has_sums = has_sums;
+        self.makes_room = makes_room && has_sums;
     }
     /// Bytes that are kept in memory because they were not synced.
     pub fn unsynced_len(&self) -> usize {
         self.unsynced.len()
     }
 
-    /// Goes on in the newest file, of which the first `good_len` bytes count; makes one if there is none.
-    pub fn go_on(&mut self, good_len: u64) -> io::Result<()> {
-        let Some(part) = self.manifest.incrs.last() else { return self.rotate() };
-        let name = part.name.clone();
+    /// Goes on in the newest file, of which the first `good_len` bytes count; makes one if there is none. None: always a new one.
+    pub fn go_on(&mut self, good_len: Option<u64>) -> io::Result<()> {
+        let mut older: Vec<String> = self.manifest.incrs.iter().map(|part| part.name.clone()).collect();
+        let newest = good_len.and_then(|len| Some((older.pop()?, len)));
+        for name in older {
+            self.older_len += self.disk.len(&name)?.unwrap_or(0);
+        }
+        let Some((name, good_len)) = newest else { return self.rotate() };
         if self.disk.len(&name)?.unwrap_or(0) > good_len {
             self.disk.truncate(&name, good_len)?;
         }
         self.disk.sync(&name)?;
         self.disk.sync_dir()?;
-        (self.current, self.len, self.synced) = (name, good_len, good_len);
-        let older = &self.manifest.incrs[..self.manifest.incrs.len() - 1];
-        self.older_len = 0;
-        for name in older.iter().map(|part| part.name.clone()).collect::<Vec<_>>() {
-            self.older_len += self.disk.len(&name)?.unwrap_or(0);
-        }
-        self.framer.begin_file();
+        self.begin_file(name, good_len);
         Ok(())
+    }
+    /// From now on this file is written, of which so much is there.
+    fn begin_file(&mut self, name: String, len: u64) {
+        (self.current, self.len, self.synced, self.end) = (name, len, len, len);
+        self.lacks_space = false;
+        self.framer.begin_file();
+    }
+    /// Ends the file: nothing more is written to it.
+    pub fn close(&mut self) -> io::Result<()> {
+        self.give_up_room()
     }
 
     /// Notes the time before the next group.
@@ -180,7 +199,7 @@ impl<D: Disk> Log<D> {
         }
         if self.is_torn {
             self.disk.truncate(&self.current, self.len)?;
-            self.is_torn = false;
+            (self.is_torn, self.end) = (false, self.len);
         }
         if !self.framer.is_empty() {
             match self.has_sums {
@@ -190,13 +209,20 @@ impl<D: Disk> Log<D> {
             self.framed = self.pushed;
         }
         if !self.pending.is_empty() {
-            let pending = std::mem::take(&mut self.pending);
-            let outcome = self.append(&pending);
+            self.make_room()?;
+            let mut pending = std::mem::take(&mut self.pending);
+            let len = pending.len();
+            if self.end > self.len {
+                pending.extend_from_slice(room::guard(self.len + len as u64));
+            }
+            let outcome = self.put(self.len, &pending);
+            pending.truncate(len);
             if outcome.is_err() {
                 self.pending = pending;
                 return outcome;
             }
-            self.len += pending.len() as u64;
+            self.len += len as u64;
+            self.end = self.end.max(self.len);
             self.unsynced.extend_from_slice(&pending);
             self.pending = pending;
             self.pending.clear(); // Its room is used again.
@@ -206,16 +232,54 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
-    /// Appends all of `bytes`, or marks the file as torn.
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+    /// Has as much room on the disk as the next batch takes, if room is made; a large batch is worth no room.
+    /// Order: it is there before anything is written into it: a batch that was torn is always followed by room.
+    /// Errors: the disk cannot be trusted. That it is full is none: the file grows with its batches then.
+    fn make_room(&mut self) -> io::Result<()> {
+        let batch_len = self.pending.len() as u64;
+        if !self.makes_room || self.lacks_space || batch_len > room::STEP / 2 {
+            return self.give_up_room();
+        }
+        let least = room::least(self.len + batch_len);
+        if least <= self.end {
+            return Ok(());
+        }
+        let (begin, end) = (self.end, least + room::STEP);
+        if self.put(begin, &room::bytes(begin..end)).is_err() {
+            self.lacks_space = true;
+            self.end = end; // Some of it may be there.
+            self.is_torn = false;
+            return self.give_up_room();
+        }
+        self.end = end;
+        self.sync_file()
+    }
+    /// The file ends where its last batch does, also after a crash.
+    fn give_up_room(&mut self) -> io::Result<()> {
+        if self.end > self.len {
+            self.disk.truncate(&self.current, self.len)?;
+            self.end = self.len;
+            self.sync_file()?;
+        }
+        Ok(())
+    }
+    fn sync_file(&mut self) -> io::Result<()> {
+        self.disk.sync(&self.current).inspect_err(|_| self.is_doubtful = true)
+    }
+
+    /// Writes all of `bytes` at this place, or marks the file as torn.
+    fn put(&mut self, mut at: u64, bytes: &[u8]) -> io::Result<()> {
         let mut rest = bytes;
         while !rest.is_empty() {
-            match self.disk.append(&self.current, rest) {
+            match self.disk.write_at(&self.current, at, rest) {
                 Ok(0) => {
                     self.is_torn = true;
                     return Err(io::ErrorKind::WriteZero.into());
                 }
-                Ok(taken) => rest = &rest[taken..],
+                Ok(taken) => {
+                    rest = &rest[taken..];
+                    at += taken as u64;
+                }
                 Err(error) => {
                     self.is_torn = true;
                     return Err(error);
@@ -231,10 +295,7 @@ impl<D: Disk> Log<D> {
         if self.is_doubtful {
             self.write_again()?;
         }
-        if let Err(error) = self.disk.sync(&self.current) {
-            self.is_doubtful = true;
-            return Err(error);
-        }
+        self.sync_file()?;
         self.synced = self.len;
         self.unsynced.clear();
         self.unsynced.shrink_to(1 << 20);
@@ -248,7 +309,8 @@ impl<D: Disk> Log<D> {
     fn write_again(&mut self) -> io::Result<()> {
         self.disk.truncate(&self.current, self.synced)?;
         let unsynced = std::mem::take(&mut self.unsynced);
-        let outcome = self.append(&unsynced);
+        self.end = self.len;
+        let outcome = self.put(self.synced, &unsynced);
         self.unsynced = unsynced;
         self.is_torn = false; // If it is, it is cut back further than that.
         self.is_doubtful = outcome.is_err();
@@ -273,20 +335,20 @@ impl<D: Disk> Log<D> {
         if !self.current.is_empty() {
             self.write()?;
             self.sync()?;
+            let _ = self.give_up_room(); // It does no harm if it stays.
         }
         let part = self.manifest.next_incr(&self.stem);
         if self.disk.len(&part.name)?.is_some() {
             self.disk.truncate(&part.name, 0)?; // Left behind by an attempt that failed.
         }
-        self.disk.append(&part.name, b"")?;
+        self.disk.write_at(&part.name, 0, b"")?;
         self.disk.sync(&part.name)?;
         self.disk.sync_dir()?;
         let mut manifest = self.manifest.clone();
         manifest.push_incr(part.clone());
         self.publish(manifest)?;
         self.older_len += self.len;
-        (self.current, self.len, self.synced) = (part.name, 0, 0);
-        self.framer.begin_file();
+        self.begin_file(part.name, 0);
         Ok(())
     }
 
@@ -297,9 +359,10 @@ impl<D: Disk> Log<D> {
         if self.disk.len(&part.name)?.is_some() {
             self.disk.truncate(&part.name, 0)?;
         }
-        self.disk.append(&part.name, b"")?;
+        self.disk.write_at(&part.name, 0, b"")?;
         self.disk.sync(&part.name)?;
-        (self.current, self.len, self.synced, self.is_torn, self.is_doubtful) = (part.name.clone(), 0, 0, false, false);
+        self.begin_file(part.name.clone(), 0);
+        (self.is_torn, self.is_doubtful) = (false, false);
         self.unsynced.clear();
         self.pending.clear();
         self.framer = Framer::default();
@@ -347,7 +410,7 @@ impl<D: Disk> Log<D> {
         if self.disk.len(&incr.name)?.is_some() {
             self.disk.truncate(&incr.name, 0)?;
         }
-        self.disk.append(&incr.name, b"")?;
+        self.disk.write_at(&incr.name, 0, b"")?;
         self.disk.sync(&incr.name)?;
         let mut manifest = self.manifest.clone();
         if let Some((aside, is_rdb)) = aside {
@@ -359,8 +422,7 @@ impl<D: Disk> Log<D> {
         self.disk.sync_dir()?;
         manifest.push_incr(incr.clone());
         self.publish(manifest)?;
-        (self.current, self.len, self.synced) = (incr.name, 0, 0);
-        self.framer.begin_file();
+        self.begin_file(incr.name, 0);
         let _ = self.forget_history(); // As above.
         Ok(())
     }
@@ -391,7 +453,7 @@ impl<D: Disk> Log<D> {
         let text = manifest.format();
         let mut rest = text.as_bytes();
         while !rest.is_empty() {
-            let taken = self.disk.append(&aside, rest)?;
+            let taken = self.disk.write_at(&aside, (text.len() - rest.len()) as u64, rest)?;
             rest = &rest[taken..];
         }
         self.disk.sync(&aside)?;

@@ -22,6 +22,7 @@ fn loaded(log: &mut Log<Simulated>) -> (Vec<u64>, u64) {
         let bytes = log.disk().read(&part.name).unwrap().unwrap_or_else(|| panic!("{} is not there", part.name));
         let verdict = check(Cursor::new(&bytes), bytes.len() as u64).unwrap_or_else(|refusal| panic!("{refusal:?}"));
         assert!(verdict.lost_len == 0 || index + 1 == parts.len(), "only the last file may be torn");
+        assert!(!verdict.has_gap, "nobody else has written");
         good_len = verdict.good_len;
         let mut commands = Commands::new(&bytes[..good_len as usize]);
         let mut group: Vec<u64> = Vec::new();
@@ -69,10 +70,9 @@ fn rebase(log: &mut Log<Simulated>, up_to: u64) -> std::io::Result<()> {
     if log.disk().len("temp-base")?.is_some() {
         log.disk().truncate("temp-base", 0)?;
     }
-    let mut rest = &bytes[..];
-    while !rest.is_empty() {
-        let taken = log.disk().append("temp-base", rest)?;
-        rest = &rest[taken..];
+    let mut at = 0;
+    while at < bytes.len() {
+        at += log.disk().write_at("temp-base", at as u64, &bytes[at..])?;
     }
     log.rebase("temp-base", false, first)
 }
@@ -91,13 +91,16 @@ fn run(seed: u64, cuts: usize) {
         assert!(last <= number, "seed {seed}");
         number = last;
         log.begin_at(number);
-        log.go_on(good_len).unwrap();
+        log.go_on(Some(good_len)).unwrap();
         log.disk().fuse = Some(prng.below(120));
         log.disk().failure_odds = [0, 0, 10, 40][prng.below(4) as usize];
         durable = number;
         loop {
             number += 1;
             push(&mut log, number, &mut prng);
+            if prng.below(10) == 0 {
+                log.set_manner(true, prng.below(3) > 0);
+            }
             let outcome = match prng.below(20) {
                 0 => log.write().and_then(|()| log.sync()).and_then(|()| rebase(&mut log, number)),
                 1 => log.rotate(),
@@ -136,7 +139,7 @@ fn after_many_crashes_the_log_is_a_prefix() {
 fn run_unnamed(seed: u64) {
     let mut prng = Prng::seeded(seed);
     let mut log = Log::open(Simulated::new(seed), STEM).unwrap();
-    log.go_on(0).unwrap();
+    log.go_on(Some(0)).unwrap();
     (1..=5).for_each(|number| push(&mut log, number, &mut prng));
     log.write().and_then(|()| log.sync()).unwrap();
     let mut log = Log::open(log.into_disk(), STEM).unwrap();
@@ -176,7 +179,8 @@ fn a_log_that_waits_for_its_base_replaces_the_old_one_at_once() {
 fn a_disk_that_fails_loses_nothing_when_it_is_back() {
     let mut prng = Prng::seeded(5);
     let mut log = Log::open(Simulated::new(1), STEM).unwrap();
-    log.go_on(0).unwrap();
+    log.go_on(Some(0)).unwrap();
+    log.set_manner(true, true);
     log.disk().failure_odds = 3;
     for number in 1..200 {
         push(&mut log, number, &mut prng);

@@ -6,6 +6,7 @@
 //! log        batches go into the newest file; what is not on the disk yet is kept until it is; a failure loses nothing
 //! manifest   which files there are: a base, the files since, and those that are no longer needed
 //! check      before anything of a file is run: what of it is whole, what was torn off, what is damaged
+//! room       what stands behind the last batch, so that files grow seldom
 //! replay     commands out of a file
 //! hub        what the loops and the journal's thread share
 //! ```
@@ -23,3 +24,4 @@ mod log_fuzz;
 pub mod manifest;
 pub mod merge;
 pub mod replay;
+mod room;
