@@ -7,6 +7,7 @@ pub mod attention;
 pub mod clients;
 pub mod config;
 pub mod counter;
+pub mod ending;
 pub mod histogram;
 pub mod latency;
 pub mod log;

@@ -362,7 +362,7 @@ pub const PARAMS: &[Param] = &[
     param("set-max-listpack-entries", LONG, "128").works(),
     param("set-max-listpack-value", LONG, "64").works(),
     param("set-proc-title", Bool, "yes").at_start().works(),
-    param("shutdown-on-sigint", ON_SIGNAL, "default"),
+    param("shutdown-on-sigint", ON_SIGNAL, "default").works(),
     param("shutdown-on-sigterm", ON_SIGNAL, "default").works(),
     param("shutdown-timeout", NATURAL, "10"),
     param("slowlog-log-slower-than", Int { min: -1, max: i64::MAX }, "10000").works(),
@@ -465,6 +465,7 @@ impl Id {
     pub const LOGFILE: Id = id("logfile");
     pub const DAEMONIZE: Id = id("daemonize");
     pub const SAVE: Id = id("save");
+    pub const SHUTDOWN_ON_SIGINT: Id = id("shutdown-on-sigint");
     pub const SHUTDOWN_ON_SIGTERM: Id = id("shutdown-on-sigterm");
     pub const STOP_WRITES_ON_BGSAVE_ERROR: Id = id("stop-writes-on-bgsave-error");
     pub const DBFILENAME: Id = id("dbfilename");

@@ -34,6 +34,8 @@ pub struct Loading {
     pub used_memory: AtomicU64,
     pub keys_loaded: AtomicU64,
     pub keys_expired: AtomicU64,
+    /// Collections without elements, which were passed over.
+    pub keys_empty: AtomicU64,
 }
 
 /// How the last save ended, and whether there is one now.

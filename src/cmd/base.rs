@@ -4,7 +4,8 @@
 
 use super::stream::{Place, recorded_claim};
 use super::world::World;
-use crate::base::clock::WallMs;
+use crate::admin::params::Id;
+use crate::base::clock::{WallMs, wall_micros};
 use crate::base::ids::DbIndex;
 use crate::base::num::f64_text_17;
 use crate::keyspace::order::append_command;
@@ -53,9 +54,12 @@ impl Out<'_> {
     }
 }
 
-/// What a base begins with: functions.
+/// What a base begins with: the time, if times are noted, and functions.
 pub fn head(world: &World) -> Vec<u8> {
     let mut out = Vec::new();
+    if world.config.number(Id::AOF_TIMESTAMP_ENABLED) != 0 {
+        out.extend_from_slice(format!("#TS:{}\r\n", wall_micros() / 1_000_000).as_bytes());
+    }
     for library in world.functions.catalogue().libraries() {
         append_command(&mut out, [&b"FUNCTION"[..], b"LOAD", &library.source].into_iter());
     }

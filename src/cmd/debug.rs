@@ -39,7 +39,6 @@ const NO_OPS: &[(&str, usize)] = &[
     ("dict-resizing", 3),
     ("jmap", 2),
     ("pause-after-fork", 3),
-    ("pause-cron", 3),
     ("replybuffer", 4),
     ("set-disable-deny-scripts", 3),
 ];
@@ -91,6 +90,10 @@ fn debug(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         (b"set-active-expire", 3) => {
             let on = (args.get(2) != b"0") as u32;
             cx.world.active_expire.store(on, Ordering::Relaxed);
+            cx.reply.ok();
+        }
+        (b"pause-cron", 3) => {
+            cx.world.ending.hold(args.get(2) == b"1"); // Of all that Redis's timer does, only this can be watched here.
             cx.reply.ok();
         }
         (b"sleep", 3) => sleep(cx, args.get(2)),
@@ -396,7 +399,7 @@ fn client_sizes(cx: &mut Cx<'_>) -> Result<(), ReplyError> {
 /// Blocks the loop, epoch pin included: other loops go on, but nothing that they remove meanwhile is freed.
 fn sleep(cx: &mut Cx<'_>, seconds: &[u8]) {
     let seconds: f64 = std::str::from_utf8(seconds).ok().and_then(|text| text.parse().ok()).unwrap_or(0.0);
-    std::thread::sleep(Duration::try_from_secs_f64(seconds).unwrap_or_default());
+    cx.stop_others(|_| std::thread::sleep(Duration::try_from_secs_f64(seconds).unwrap_or_default()));
     cx.reply.ok();
 }
 

@@ -74,6 +74,11 @@ fn shutdown(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     if (abort && args.count() > 2) || (save && nosave) {
         return Err(ReplyError::Syntax);
     }
+    if abort && cx.world.ending.abort() {
+        log::notice(format_args!("Shutdown manually aborted."));
+        cx.reply.ok();
+        return Ok(Flow::Done);
+    }
     if abort {
         return Err(ReplyError::text("ERR No shutdown in progress."));
     }

@@ -6,6 +6,7 @@
 //! ```
 //! The caller is inside the safepoint, so a walk over a table sees every key once. How a start loads: `loading`.
 
+use super::base;
 use super::functions::Policy;
 use super::restore::{entry, form, limits, set_use, view};
 use super::world::{REDIS_VERSION, World};
@@ -13,7 +14,7 @@ use crate::admin::log;
 use crate::admin::memory;
 use crate::admin::params::Id;
 use crate::admin::replace::Replacement;
-use crate::base::clock::MonoNs;
+use crate::base::clock::{MonoNs, wall_micros};
 use crate::base::crc64::crc64;
 use crate::base::ids::DbIndex;
 use crate::base::sync::Ordering::Relaxed;
@@ -163,9 +164,33 @@ pub fn save_with(world: &World, keys: &Keys<'_>, uncounted: u64) -> io::Result<(
     outcome
 }
 
+/// Writes a file without keys: a snapshot, or commands. Returns its length.
+pub fn write_empty(world: &World, path: &Path, is_rdb: bool) -> io::Result<u64> {
+    let (form, name) = (form(&world.config), beside());
+    let mut file = match is_rdb {
+        true => Writer::begin(world, path, &name)?,
+        false => Writer::begin_plain(world, path, &name)?,
+    };
+    let head = if is_rdb { head(world, wall_micros() / 1_000_000, form) } else { base::head(world) };
+    file.write(&head)?;
+    file.seal()?;
+    file.place()?.sync_all()?;
+    Ok(path.metadata()?.len())
+}
+
+/// What SAVE's file is called until it is whole.
+fn beside() -> String {
+    format!("temp-{}.rdb", std::process::id())
+}
+
+/// Removes what SAVE has written so far: the process ends in the middle of it.
+pub fn forget_beside() {
+    let _ = std::fs::remove_file(beside()); // As a rule there is none.
+}
+
 fn write_all(world: &World, keys: &Keys<'_>) -> io::Result<()> {
     let (form, tells_use) = (form(&world.config), tells_use(world));
-    let mut file = Writer::begin(world, &path(world), &format!("temp-{}.rdb", std::process::id()))?;
+    let mut file = Writer::begin(world, &path(world), &beside())?;
     let mut out = head(world, keys.now.0 / 1000, form);
     for db in (0..world.keyspace.db_count()).map(|db| DbIndex(db as u16)) {
         let keys = keys.on(db);
@@ -294,7 +319,12 @@ pub fn apply(world: &World, keys: &Keys<'_>, batch: &Batch, twin: Twin) -> Resul
     }
     let keys = keys.on(DbIndex(db as u16));
     let (mut loaded, mut expired) = (0, 0);
-    let outcome = batch.each(Setting { version: 0, limits: &limits, now: keys.now }, |record| {
+    let setting = Setting { version: 0, limits: &limits, now: keys.now };
+    let pass_over = |name: &[u8]| {
+        log::notice(format_args!("Loading: skipping empty key: {}", String::from_utf8_lossy(name)));
+        loading.keys_empty.fetch_add(1, Relaxed);
+    };
+    let outcome = batch.each(setting, pass_over, |record| {
         let expires_at = record.about.expires_at;
         if expires_at.is_some_and(|at| at <= keys.now) {
             expired += 1;
@@ -351,7 +381,7 @@ pub fn load(world: &World, keys: &Keys<'_>, twin: Twin) -> Result<(), LoadError>
 /// The same from another file: the base of a journal. Returns where the snapshot ends there.
 pub fn load_file(world: &World, keys: &Keys<'_>, path: &Path, twin: Twin) -> Result<u64, LoadError> {
     let loading = &world.saves.loading;
-    [&loading.keys_loaded, &loading.keys_expired].into_iter().for_each(|count| count.store(0, Relaxed));
+    [&loading.keys_loaded, &loading.keys_expired, &loading.keys_empty].into_iter().for_each(|count| count.store(0, Relaxed));
     let mut receiver = AtOnce { world, keys: *keys, twin, end: 0 };
     let sources = read(world, path, &mut receiver)?;
     take_functions(world, &sources)?;
@@ -439,7 +469,7 @@ mod tests {
                 Some(Frame::End) => return Ok(count),
                 Some(Frame::Keys(batch)) => {
                     let setting = Setting { version: 0, limits: &limits, now: crate::base::clock::WallMs(0) };
-                    batch.each(setting, |record| {
+                    batch.each(setting, |_| {}, |record| {
                         record.value();
                         count += 1;
                         Ok(())

@@ -11,6 +11,7 @@ use crate::admin::acl::Acl;
 use crate::admin::attention::Attention;
 use crate::admin::clients::{ClientInfo, Clients};
 use crate::admin::config::Config;
+use crate::admin::ending::Ending;
 use crate::admin::latency::LatencyMonitor;
 use crate::admin::memory;
 use crate::admin::notify::Class;
@@ -66,6 +67,8 @@ pub struct World {
     /// Samples for the rates in INFO; one loop's timer calls `rates.sample`.
     pub rates: Rates,
     pub saves: Saves,
+    /// The end that a signal asks for.
+    pub ending: Ending,
     /// The snapshot that is being taken.
     pub background: Background,
     /// The keys of a snapshot that is being loaded, on their way.
@@ -141,6 +144,7 @@ impl World {
             attention: Attention::new(boot.loops),
             rates: Rates::default(),
             saves: Saves::new(started),
+            ending: Ending::default(),
             intake: Intake::default(),
             background: Background::default(),
             slowlog: SlowLog::default(),

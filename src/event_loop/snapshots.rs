@@ -114,10 +114,12 @@ impl<E: Engine> EventLoop<E> {
     /// A signal ends the server: what must be saved is saved, then everybody stops.
     pub(super) fn terminate(&mut self, now: WallMs) {
         let (world, seat) = (self.world, self.seat.clone());
+        let Some(is_sigint) = world.ending.begin() else { return };
+        let rule = if is_sigint { Id::SHUTDOWN_ON_SIGINT } else { Id::SHUTDOWN_ON_SIGTERM };
         let is_saved = world.safepoint.run(self.id, || {
             let guard = seat.pin();
             let keys = Keys::new(&world.keyspace, DbIndex(0), &guard, self.stats(), &self.local, now);
-            let words = world.config.words(Id::SHUTDOWN_ON_SIGTERM);
+            let words = world.config.words(rule);
             let has = |word: &str| words.iter().any(|have| have == word);
             if world.journal.facts().lacks_base && !has("force") {
                 log::warning(format_args!("Writing initial AOF, can't exit."));
@@ -138,6 +140,7 @@ impl<E: Engine> EventLoop<E> {
         if is_saved {
             self.fleet.stop();
         } else {
+            world.ending.refuse();
             log::warning(format_args!("Errors trying to shut down the server. Check the logs for more information."));
         }
     }

@@ -103,6 +103,7 @@ impl<E: Engine> EventLoop<E> {
                 self.let_watching_rest();
                 self.look_after_snapshots(now);
             }
+            self.terminate(now); // What was asked for while it was held.
             let journal = &self.world.journal;
             if journal.is_scheduled() || journal.is_due() || self.world.background.is_writing() {
                 self.tend_journal(now);

@@ -174,7 +174,10 @@ fn parse_line(line: &[u8]) -> Result<(Kind, Part), &'static str> {
     Ok((kind.ok_or(ODD)?, Part { name: name.ok_or(ODD)?, seq: seq.ok_or(ODD)? }))
 }
 
-/// Words by spaces; quoted ones with `\"`, `\\` and `\xHH`.
+/// Letters behind `\`, and what they stand for. Source: Redis, `sdscatrepr`.
+const LETTERS: &[(u8, u8)] = &[(b'n', b'\n'), (b'r', b'\r'), (b't', b'\t'), (b'a', 7), (b'b', 8)];
+
+/// Words by spaces; quoted ones with `\"`, `\\`, `\xHH` and `LETTERS`.
 fn split(line: &[u8]) -> Option<Vec<String>> {
     let mut words = Vec::new();
     let mut rest = line.trim_ascii_start();
@@ -191,7 +194,8 @@ fn split(line: &[u8]) -> Option<Vec<String>> {
                         at += 4;
                     }
                     (b'\\', Some(&byte)) => {
-                        word.push(byte);
+                        let known = LETTERS.iter().find(|(letter, _)| *letter == byte);
+                        word.push(known.map_or(byte, |&(_, stands_for)| stands_for));
                         at += 2;
                     }
                     (byte, _) => {
@@ -224,7 +228,10 @@ fn quoted(name: &str) -> String {
         match byte {
             b'"' | b'\\' => text.extend(['\\', byte as char]),
             b' '..=b'~' => text.push(byte as char),
-            _ => text.push_str(&format!("\\x{byte:02x}")),
+            _ => match LETTERS.iter().find(|(_, stands_for)| *stands_for == byte) {
+                Some(&(letter, _)) => text.extend(['\\', letter as char]),
+                None => text.push_str(&format!("\\x{byte:02x}")),
+            },
         }
     }
     text.push('"');
@@ -244,7 +251,7 @@ mod tests {
         assert_eq!(manifest.format(), TEXT);
         assert_eq!(manifest.next_base("a.aof", false).name, "a.aof.3.base.aof");
         assert_eq!(manifest.next_incr("a.aof").name, "a.aof.5.incr.aof");
-        let odd = Part { name: "my \"log\"\u{e4}.1.incr.aof".into(), seq: 1 };
+        let odd = Part { name: "my \"log\"\n\t\u{e4}.1.incr.aof".into(), seq: 1 };
         let manifest = Manifest { incrs: vec![odd], incr_seq: 1, ..Manifest::default() };
         assert_eq!(Manifest::parse(manifest.format().as_bytes()).unwrap(), manifest);
     }

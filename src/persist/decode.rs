@@ -120,7 +120,10 @@ fn list(kind: u8, reader: &mut Reader<'_>, limits: &list::Limits) -> Result<List
         _ => {
             for _ in 0..reader.count(2)? {
                 match reader.len()? {
-                    NODE_PLAIN => push(Piece::Bytes(&reader.string()?))?,
+                    NODE_PLAIN => match &*reader.string()? {
+                        b"" => return Err(Fault::Damaged("an element that stands alone is empty")),
+                        text => push(Piece::Bytes(text))?,
+                    },
                     NODE_PACKED => each_packed(&reader.string()?, &mut push)?,
                     _ => return Err(Fault::Damaged("a list's node is of an unknown kind")),
                 }

@@ -102,13 +102,15 @@ impl Batch {
     pub fn each(
         &self,
         setting: Setting<'_>,
+        mut pass_over: impl FnMut(&[u8]),
         mut visit: impl FnMut(&mut Record<'_, '_>) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         let mut reader = Reader::new(&self.bytes);
         let setting = Setting { version: self.version, ..setting };
         while !reader.is_empty() {
-            if let Some(mut record) = record::read(&mut reader, setting)? {
-                visit(&mut record)?;
+            match record::read(&mut reader, setting)? {
+                Ok(mut record) => visit(&mut record)?,
+                Err(about) => pass_over(&about.name),
             }
         }
         Ok(())

@@ -98,14 +98,17 @@ impl<'a> Record<'a, '_> {
     }
 }
 
-/// Reads a record. A value that is `Empty` is None: whoever loads a file passes over it.
+/// Reads a record. Of one whose value is `Empty` there is only what stands before it: whoever loads a file passes over it.
 /// Errors: see `Fault`.
-pub fn read<'a, 's>(reader: &mut Reader<'a>, setting: Setting<'s>) -> Result<Option<Record<'a, 's>>, Fault> {
+pub fn read<'a, 's>(
+    reader: &mut Reader<'a>,
+    setting: Setting<'s>,
+) -> Result<Result<Record<'a, 's>, About<'a>>, Fault> {
     let (kind, about) = about(reader)?;
     let bytes = reader.clone();
     match decode::value(kind, reader, setting) {
-        Ok(value) => Ok(Some(Record { about, kind, bytes, setting, value: Some(value) })),
-        Err(Fault::Empty) => Ok(None),
+        Ok(value) => Ok(Ok(Record { about, kind, bytes, setting, value: Some(value) })),
+        Err(Fault::Empty) => Ok(Err(about)),
         Err(fault) => Err(fault),
     }
 }

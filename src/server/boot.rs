@@ -11,6 +11,7 @@ use crate::admin::log;
 use crate::admin::params::Id;
 use crate::base::hash::KeyHasher;
 use crate::base::ids::LoopId;
+use crate::cmd::snapshot;
 use crate::cmd::world::{Boot, World};
 use crate::event_loop::disk;
 use crate::event_loop::fleet::{Fleet, Mail};
@@ -73,7 +74,7 @@ pub fn serve(settings: Settings) -> Result<(), StartError> {
     crash::prepare(world);
     watchdog::heed(world);
     let fleet: &'static Fleet = Box::leak(Box::new(fleet));
-    signals::watch(|| fleet.mailbox(LoopId(0)).send(Mail::Terminate))
+    signals::watch(&world.ending, || fleet.mailbox(LoopId(0)).send(Mail::Terminate), snapshot::forget_beside)
         .map_err(|error| StartError(format!("A thread for signals cannot be made: {error}. Raise `ulimit -u`.")))?;
     screen::show(world, kind, &listeners, pinned);
     let Listeners { per_loop, tcp, unix, .. } = listeners;

@@ -4,9 +4,10 @@
 use super::error::StartError;
 use crate::admin::log;
 use crate::admin::params::Id;
+use crate::cmd::snapshot;
 use crate::cmd::world::World;
 use crate::exec::load::{folder, manifest, stem};
-use crate::journal::hub::Message;
+use crate::journal::hub::{Base, Message};
 use crate::journal::manifest::{Manifest, Part};
 use crate::keyspace::events::Listener;
 use std::fs::{self, File};
@@ -31,9 +32,21 @@ pub fn open(world: &'static World) -> Result<Option<Manifest>, StartError> {
     if manifest.is_none() {
         world.journal.set_on(true);
         world.keyspace.listeners.heed(Listener::Journal); // No loop runs yet.
-        world.journal.send(Message::Begin { at: world.keyspace.order.next(), base: None });
+        let base = begin_base(world).inspect_err(|error| {
+            log::warning(format_args!("The append only file begins without a base: {error}")); // It needs none.
+        });
+        world.journal.send(Message::Begin { at: world.keyspace.order.next(), base: base.ok() });
     }
     Ok(manifest)
+}
+
+/// A base with nothing in it, as Redis begins with.
+fn begin_base(world: &World) -> io::Result<Base> {
+    let (folder, is_rdb) = (folder(world), world.config.number(Id::AOF_USE_RDB_PREAMBLE) != 0);
+    let aside = format!("temp-rewriteaof-{}.aof", std::process::id());
+    fs::create_dir_all(&folder)?;
+    let len = snapshot::write_empty(world, &folder.join(&aside), is_rdb)?;
+    Ok(Base { aside, is_rdb, len })
 }
 
 /// The loops have stopped: what they have changed is written.

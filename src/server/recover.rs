@@ -139,9 +139,10 @@ fn load_snapshot(world: &'static World, fleet: &'static Fleet, path: &Path) {
     }
     let loading = &world.saves.loading;
     log::notice(format_args!(
-        "Done loading RDB, keys loaded: {}, keys expired: {}.",
+        "Done loading RDB, keys loaded: {}, keys expired: {}, empty keys skipped: {}.",
         loading.keys_loaded.load(Relaxed),
         loading.keys_expired.load(Relaxed),
+        loading.keys_empty.load(Relaxed),
     ));
     let seconds = MonoNs::now().since(started).as_secs_f64();
     log::notice(format_args!("DB loaded from disk: {seconds:.3} seconds"));

@@ -1,8 +1,10 @@
-//! Signals. SIGTERM and SIGINT stop the server, a second SIGINT at once; SIGHUP and SIGPIPE mean nothing to it.
+//! Signals. SIGTERM and SIGINT stop the server, a SIGINT that comes before it has stopped does at once; SIGHUP and SIGPIPE mean
+//! nothing to it.
 //!
 //! All of them are blocked in every thread and taken out one by one by a thread that does nothing else: no handler, so
 //! nothing has to be safe inside one.
 
+use crate::admin::ending::Ending;
 use crate::admin::log;
 use nix::sys::signal::{SigSet, Signal};
 use std::io;
@@ -24,18 +26,23 @@ fn stopping() -> SigSet {
     set
 }
 
-/// Calls `stop` at the first SIGTERM or SIGINT, on a thread of its own. A second SIGINT ends the process with exit code 1.
-pub fn watch(stop: impl Fn() + Send + 'static) -> io::Result<()> {
+/// Calls `stop` at SIGTERM or SIGINT, on a thread of its own. A SIGINT while that is under way ends the process with exit code 1,
+/// behind `clean_up`.
+pub fn watch(
+    ending: &'static Ending,
+    stop: impl Fn() + Send + 'static,
+    clean_up: impl Fn() + Send + 'static,
+) -> io::Result<()> {
     thread::Builder::new().name("signals".into()).spawn(move || {
-        let mut is_stopping = false;
         loop {
             let Ok(signal) = stopping().wait() else { continue };
-            if is_stopping && signal == Signal::SIGINT {
+            let is_sigint = signal == Signal::SIGINT;
+            if !ending.ask(is_sigint) && is_sigint {
                 log::warning(format_args!("You insist: leaving now."));
+                clean_up();
                 std::process::exit(1);
             }
             log::warning(format_args!("Received {signal}, scheduling shutdown..."));
-            is_stopping = true;
             stop();
         }
     })?;
