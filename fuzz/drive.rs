@@ -419,10 +419,14 @@ pub fn snapshot(data: &[u8]) {
     frames.finish();
     while let Ok(Some(frame)) = frames.part() {
         let Frame::Keys(batch) = frame else { continue };
-        let _ = batch.each(Setting { version: 0, limits: &limits, now: WallMs(1000) }, |record| {
-            written_again(record.value(), &limits);
-            Ok(())
-        });
+        let _ = batch.each(
+            Setting { version: 0, limits: &limits, now: WallMs(1000) },
+            |_| {},
+            |record| {
+                written_again(record.value(), &limits);
+                Ok(())
+            },
+        );
         if frames.rest().is_empty() {
             return;
         }
@@ -481,7 +485,7 @@ pub fn journal(data: &[u8]) {
         Err(Refusal::Damaged { offset }) => return assert!(offset <= data.len() as u64),
         Err(Refusal::Io(error)) => panic!("nothing fails here: {error}"),
     };
-    assert_eq!(verdict.good_len + verdict.lost_len, data.len() as u64);
+    assert!(verdict.good_len + verdict.lost_len <= data.len() as u64);
     let good = &data[..verdict.good_len as usize];
     let mut commands = Commands::new(good);
     let mut buf = Vec::new();

@@ -31,6 +31,8 @@ pub struct Log<D> {
     synced: u64,
     /// Where the file ends: from `len` on there is room, which is on the disk (`room`).
     end: u64,
+    /// What was there when the file was begun: no room is made before a batch of ours that is on the disk tells whose it is.
+    begun_len: u64,
     makes_room: bool,
     /// There was no space for it.
     lacks_space: bool,
@@ -83,6 +85,7 @@ impl<D: Disk> Log<D> {
             len: 0,
             synced: 0,
             end: 0,
+            begun_len: 0,
             makes_room: false,
             lacks_space: false,
             older_len: 0,
@@ -165,7 +168,7 @@ impl<D: Disk> Log<D> {
     }
     /// From now on this file is written, of which so much is there.
     fn begin_file(&mut self, name: String, len: u64) {
-        (self.current, self.len, self.synced, self.end) = (name, len, len, len);
+        (self.current, self.len, self.synced, self.end, self.begun_len) = (name, len, len, len, len);
         self.lacks_space = false;
         self.framer.begin_file();
     }
@@ -237,7 +240,8 @@ impl<D: Disk> Log<D> {
     /// Errors: the disk cannot be trusted. That it is full is none: the file grows with its batches then.
     fn make_room(&mut self) -> io::Result<()> {
         let batch_len = self.pending.len() as u64;
-        if !self.makes_room || self.lacks_space || batch_len > room::STEP / 2 {
+        let is_worth_it = batch_len <= room::STEP / 2 && self.synced > self.begun_len;
+        if !self.makes_room || self.lacks_space || !is_worth_it {
             return self.give_up_room();
         }
         let least = room::least(self.len + batch_len);
@@ -357,18 +361,17 @@ impl<D: Disk> Log<D> {
     pub fn begin_unnamed(&mut self) -> io::Result<()> {
         let part = self.manifest.next_incr(&self.stem);
         if self.disk.len(&part.name)?.is_some() {
-            self.disk.truncate(&part.name, 0)?;
+            self.disk.truncate(&part.name, 0)?; // It may be the file that is being written.
         }
-        self.disk.write_at(&part.name, 0, b"")?;
-        self.disk.sync(&part.name)?;
         self.begin_file(part.name.clone(), 0);
         (self.is_torn, self.is_doubtful) = (false, false);
         self.unsynced.clear();
         self.pending.clear();
         self.framer = Framer::default();
         (self.framed, self.written) = (self.pushed, self.pushed); // The base has what came before.
-        self.unnamed = Some(part);
-        Ok(())
+        self.unnamed = Some(part.clone());
+        self.disk.write_at(&part.name, 0, b"")?;
+        self.disk.sync(&part.name)
     }
     /// Is the file that is being written not named yet?
     pub fn lacks_base(&self) -> bool {
