@@ -166,9 +166,6 @@ impl Snapshot {
     }
     /// Gives a large value to the writer, if nobody has. None: it is not large, or was removed.
     fn lend(&self, index: usize, entry: Entry<'_>, recency: &Recency) -> Option<bool> {
-        if self.is_plain {
-            return None; // Commands are made at once.
-        }
         match entry.payload() {
             Payload::Blob(text) if text.len() >= LARGE => {
                 Some(self.give(index, entry, recency, Lent::of_text(text.clone(), self.form)))
@@ -178,7 +175,10 @@ impl Snapshot {
                     return None;
                 }
                 let mut lock = object.write()?;
-                let lent = Lent::of(&mut lock, self.form)?;
+                let lent = match self.is_plain {
+                    true => base::lend(entry.key(), &mut lock, self.form),
+                    false => Lent::of(&mut lock, self.form),
+                }?;
                 Some(self.give(index, entry, recency, lent)) // It claims under the collection's lock.
             }
             _ => None,
@@ -256,7 +256,7 @@ fn begin_for(world: &World, keys: &Keys<'_>, purpose: Purpose) -> io::Result<()>
     }
     world.background.settle_eras(world, keys);
     file.write(&head)?;
-    let (saver, thread) = Saver::start(file, form, provisional)?;
+    let (saver, thread) = Saver::start(file, (!is_plain).then_some(form), provisional)?;
     saver.set_delay(world.config.number(Id::RDB_KEY_SAVE_DELAY));
     let snapshot = Arc::new(Snapshot {
         era: begin_era(),

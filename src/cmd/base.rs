@@ -1,6 +1,7 @@
 //! Entries in the journal's own words: commands that make them. For a base that is not a snapshot (`aof-use-rdb-preamble no`).
 //!
-//! Collections are cut into commands of some dozen elements, as a client would send them.
+//! Collections are cut into commands of some dozen elements, as a client would send them. Large ones are lent to the thread that
+//! writes the file, as for a snapshot (`persist::lent`).
 
 use super::stream::{Place, recorded_claim};
 use super::world::World;
@@ -10,10 +11,13 @@ use crate::base::ids::DbIndex;
 use crate::base::num::f64_text_17;
 use crate::keyspace::order::append_command;
 use crate::keyspace::types::{Str, Type};
+use crate::persist::Form;
+use crate::persist::lent::{Body, Lent};
+use crate::persist::wire::Sink;
 use crate::table::Entry;
 use crate::value::hash::Hash;
 use crate::value::list::{End, List};
-use crate::value::object::Shared;
+use crate::value::object::{Exclusive, Shared};
 use crate::value::set::Set;
 use crate::value::stream::{Group, IdBuffer, Stream, StreamId};
 use crate::value::zset::SortedSet;
@@ -22,18 +26,28 @@ use std::ops::ControlFlow;
 /// Elements of one command. Source: Redis, AOF_REWRITE_ITEMS_PER_CMD.
 const TOGETHER: usize = 64;
 
+/// Bytes of commands that are gathered before they go out.
+const GATHERED: usize = 4 << 10;
+
 /// Commands on their way out.
-struct Out<'o> {
-    bytes: &'o mut Vec<u8>,
+struct Out<'o, S: Sink> {
+    sink: &'o mut S,
+    bytes: Vec<u8>,
     /// The command that is being gathered: its head, and elements behind it.
     words: Vec<Vec<u8>>,
     head: usize,
     per_element: usize,
 }
 
-impl Out<'_> {
+impl<'o, S: Sink> Out<'o, S> {
+    fn new(sink: &'o mut S) -> Self {
+        Out { sink, bytes: Vec::new(), words: Vec::new(), head: 0, per_element: 1 }
+    }
     fn command(&mut self, words: &[&[u8]]) {
-        append_command(self.bytes, words.iter().copied());
+        append_command(&mut self.bytes, words.iter().copied());
+        if self.bytes.len() >= GATHERED {
+            self.flush();
+        }
     }
     /// A command of many elements begins, each of so many words.
     fn begin(&mut self, head: &[&[u8]], per_element: usize) {
@@ -48,9 +62,16 @@ impl Out<'_> {
     }
     fn cut(&mut self) {
         if self.words.len() > self.head {
-            append_command(self.bytes, self.words.iter().map(Vec::as_slice));
+            append_command(&mut self.bytes, self.words.iter().map(Vec::as_slice));
             self.words.truncate(self.head);
+            if self.bytes.len() >= GATHERED {
+                self.flush();
+            }
         }
+    }
+    fn flush(&mut self) {
+        self.sink.put(&self.bytes);
+        self.bytes.clear();
     }
 }
 
@@ -75,12 +96,12 @@ pub fn put_select(out: &mut Vec<u8>, db: DbIndex) {
 /// Appends the commands that make an entry, and runs `then` while a collection's lock is still held. None: the entry is just
 /// being removed, and nothing was appended.
 pub fn put<R>(out: &mut Vec<u8>, entry: Entry<'_>, then: impl FnOnce() -> R) -> Option<R> {
-    let mut out = Out { bytes: out, words: Vec::new(), head: 0, per_element: 1 };
     let (key, kind) = (entry.key(), Type::of(entry));
     let lock = match kind {
         Type::String => None,
         _ => Some(entry.object()?.read()?),
     };
+    let mut out = Out::new(out);
     match &lock {
         Some(lock) => write_collection(&mut out, key, kind, lock),
         None => {
@@ -88,13 +109,58 @@ pub fn put<R>(out: &mut Vec<u8>, entry: Entry<'_>, then: impl FnOnce() -> R) -> 
             out.command(&[b"SET", key, Str::of(entry).ok()?.bytes(&mut digits)]);
         }
     }
-    if let Some(at) = entry.expires_at() {
-        out.command(&[b"PEXPIREAT", key, itoa::Buffer::new().format(at.0).as_bytes()]);
-    }
+    write_deadline(&mut out, key, entry.expires_at());
+    out.flush();
     Some(then())
 }
 
-fn write_collection(out: &mut Out<'_>, key: &[u8], kind: Type, lock: &Shared<'_>) {
+/// Takes what is under this lock, to be written later (`put_lent`). None: it is in a small form.
+pub fn lend(key: &[u8], lock: &mut Exclusive<'_>, form: Form) -> Option<Lent> {
+    Lent::with_rest(lock, form, |stream| {
+        let mut rest = Vec::new();
+        let mut out = Out::new(&mut rest);
+        write_rest(&mut out, key, stream);
+        out.flush();
+        rest
+    })
+}
+
+/// Appends the commands that make a large value as it was.
+pub fn put_lent(out: &mut impl Sink, key: &[u8], lent: Lent, expires_at: Option<WallMs>) {
+    let mut out = Out::new(out);
+    match lent.body {
+        Body::Text(text) => out.command(&[b"SET", key, &text]),
+        Body::List([_, mut list]) => {
+            out.begin(&[b"RPUSH", key], 1);
+            while list.visit_some(|element| out.word(element.text(&mut itoa::Buffer::new()))) {}
+        }
+        Body::Set(mut set) => {
+            out.begin(&[b"SADD", key], 1);
+            while set.visit_some(|member| out.word(member.text(&mut itoa::Buffer::new()))) {}
+        }
+        Body::Hash(hash, _) => write_hash(&mut out, key, &hash),
+        Body::SortedSet(mut zset) => {
+            out.begin(&[b"ZADD", key], 2);
+            while zset.visit_some(false, |member, score| write_member(&mut out, member, score)) {}
+        }
+        Body::Stream(stream, rest) => {
+            write_entries(&mut out, key, &stream);
+            out.flush();
+            out.sink.put(&rest);
+        }
+    }
+    out.cut();
+    write_deadline(&mut out, key, expires_at);
+    out.flush();
+}
+
+fn write_deadline<S: Sink>(out: &mut Out<'_, S>, key: &[u8], at: Option<WallMs>) {
+    if let Some(at) = at {
+        out.command(&[b"PEXPIREAT", key, itoa::Buffer::new().format(at.0).as_bytes()]);
+    }
+}
+
+fn write_collection<S: Sink>(out: &mut Out<'_, S>, key: &[u8], kind: Type, lock: &Shared<'_>) {
     let mut digits = itoa::Buffer::new();
     match kind {
         Type::List => {
@@ -113,10 +179,7 @@ fn write_collection(out: &mut Out<'_>, key: &[u8], kind: Type, lock: &Shared<'_>
         Type::SortedSet => {
             let Some(zset) = lock.get::<SortedSet>() else { return };
             out.begin(&[b"ZADD", key], 2);
-            zset.each(0..zset.len(), false, |member, score| {
-                out.word(f64_text_17(score).as_bytes());
-                out.word(member);
-            });
+            zset.each(0..zset.len(), false, |member, score| write_member(out, member, score));
         }
         Type::Hash => {
             let Some(hash) = lock.get::<Hash>() else { return };
@@ -124,22 +187,26 @@ fn write_collection(out: &mut Out<'_>, key: &[u8], kind: Type, lock: &Shared<'_>
         }
         Type::Stream => {
             let Some(stream) = lock.get::<Stream>() else { return };
-            write_stream(out, key, stream);
+            write_entries(out, key, stream);
+            write_rest(out, key, stream);
         }
         _ => {}
     }
     out.cut();
 }
 
-fn write_hash(out: &mut Out<'_>, key: &[u8], hash: &Hash) {
+fn write_member<S: Sink>(out: &mut Out<'_, S>, member: &[u8], score: f64) {
+    out.word(f64_text_17(score).as_bytes());
+    out.word(member);
+}
+
+fn write_hash<S: Sink>(out: &mut Out<'_, S>, key: &[u8], hash: &Hash) {
     out.begin(&[b"HSET", key], 2);
     let (mut name_digits, mut digits) = (itoa::Buffer::new(), itoa::Buffer::new());
     let mut timed: Vec<(Vec<u8>, WallMs)> = Vec::new();
-    hash.for_each(WallMs(0), |name, value| {
+    hash.for_all(|name, value, deadline| {
         let name = name.text(&mut name_digits);
-        if let Some(at) = hash.deadline(name, WallMs(0)).flatten() {
-            timed.push((name.to_vec(), at));
-        }
+        timed.extend(deadline.map(|at| (name.to_vec(), at)));
         out.word(name);
         out.word(value.text(&mut digits));
     });
@@ -149,10 +216,9 @@ fn write_hash(out: &mut Out<'_>, key: &[u8], hash: &Hash) {
     }
 }
 
-fn write_stream(out: &mut Out<'_>, key: &[u8], stream: &Stream) {
-    let log = stream.log();
-    let (mut id, mut deleted, mut added) = (IdBuffer::new(), IdBuffer::new(), itoa::Buffer::new());
-    for entry in log.range(StreamId::MIN, StreamId::MAX) {
+fn write_entries<S: Sink>(out: &mut Out<'_, S>, key: &[u8], stream: &Stream) {
+    let mut id = IdBuffer::new();
+    for entry in stream.log().range(StreamId::MIN, StreamId::MAX) {
         out.begin(&[b"XADD", key, id.format(entry.id)], usize::MAX / TOGETHER);
         for (name, value) in entry.fields() {
             out.word(name);
@@ -160,6 +226,12 @@ fn write_stream(out: &mut Out<'_>, key: &[u8], stream: &Stream) {
         }
         out.cut();
     }
+}
+
+/// What a stream has beside its entries.
+fn write_rest<S: Sink>(out: &mut Out<'_, S>, key: &[u8], stream: &Stream) {
+    let log = stream.log();
+    let (mut id, mut deleted, mut added) = (IdBuffer::new(), IdBuffer::new(), itoa::Buffer::new());
     if log.is_empty() {
         // An empty stream is made by an entry that goes again.
         let first = id.format(log.last_id().max(StreamId::new(0, 1)));
@@ -173,7 +245,7 @@ fn write_stream(out: &mut Out<'_>, key: &[u8], stream: &Stream) {
     }
 }
 
-fn write_group(out: &mut Out<'_>, key: &[u8], name: &[u8], group: &Group) {
+fn write_group<S: Sink>(out: &mut Out<'_, S>, key: &[u8], name: &[u8], group: &Group) {
     let (mut id, mut read) = (IdBuffer::new(), itoa::Buffer::new());
     let last = id.format(group.last_id);
     match group.entries_read {

@@ -6,6 +6,7 @@
 //! Each has a file of its own, so one that was broken off may end whenever it likes: nothing of it can reach a later one.
 //! Whoever breaks it off waits for a rename at most, never for the disk.
 
+use super::base;
 use super::snapshot::{self, Writer};
 use crate::base::accounts::{Account, Holdings};
 use crate::base::clock::WallMs;
@@ -52,7 +53,14 @@ pub(super) struct Large {
 }
 
 impl Large {
-    fn put(self, out: &mut impl Sink, form: Form) {
+    /// As a record, or as commands if there is no form.
+    fn put(self, out: &mut impl Sink, form: Option<Form>) {
+        let Some(form) = form else {
+            let mut select = Vec::new();
+            base::put_select(&mut select, self.db);
+            out.put(&select);
+            return base::put_lent(out, &self.name, self.lent, self.expires_at);
+        };
         let about = About { name: Cow::Borrowed(&self.name), expires_at: self.expires_at, usage: self.usage };
         frame::put_select(out, self.db.0 as usize);
         self.lent.put(out, &about, form);
@@ -61,7 +69,8 @@ impl Large {
 
 /// What the thread and those who feed it share.
 pub(super) struct Saver {
-    form: Form,
+    /// None: the file is commands.
+    form: Option<Form>,
     messages: Sender<Message>,
     /// Bytes, and large values, that were not written yet.
     pending: AtomicUsize,
@@ -78,7 +87,11 @@ pub(super) struct Saver {
 impl Saver {
     /// Starts the thread. `provisional`: the file's place, if it is one from which somebody will fetch it.
     /// Errors: no thread.
-    pub fn start(file: Writer, form: Form, provisional: Option<PathBuf>) -> io::Result<(Arc<Saver>, JoinHandle<()>)> {
+    pub fn start(
+        file: Writer,
+        form: Option<Form>,
+        provisional: Option<PathBuf>,
+    ) -> io::Result<(Arc<Saver>, JoinHandle<()>)> {
         let (messages, received) = channel();
         let saver = Arc::new(Saver {
             form,

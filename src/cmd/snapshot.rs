@@ -381,7 +381,9 @@ pub fn load(world: &World, keys: &Keys<'_>, twin: Twin) -> Result<(), LoadError>
 /// The same from another file: the base of a journal. Returns where the snapshot ends there.
 pub fn load_file(world: &World, keys: &Keys<'_>, path: &Path, twin: Twin) -> Result<u64, LoadError> {
     let loading = &world.saves.loading;
-    [&loading.keys_loaded, &loading.keys_expired, &loading.keys_empty].into_iter().for_each(|count| count.store(0, Relaxed));
+    [&loading.keys_loaded, &loading.keys_expired, &loading.keys_empty]
+        .into_iter()
+        .for_each(|count| count.store(0, Relaxed));
     let mut receiver = AtOnce { world, keys: *keys, twin, end: 0 };
     let sources = read(world, path, &mut receiver)?;
     take_functions(world, &sources)?;
@@ -469,11 +471,15 @@ mod tests {
                 Some(Frame::End) => return Ok(count),
                 Some(Frame::Keys(batch)) => {
                     let setting = Setting { version: 0, limits: &limits, now: crate::base::clock::WallMs(0) };
-                    batch.each(setting, |_| {}, |record| {
-                        record.value();
-                        count += 1;
-                        Ok(())
-                    })?;
+                    batch.each(
+                        setting,
+                        |_| {},
+                        |record| {
+                            record.value();
+                            count += 1;
+                            Ok(())
+                        },
+                    )?;
                 }
                 Some(_) => {}
                 None => unreachable!("the file is finished"),

@@ -97,7 +97,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Hands each record to `visit`, but those whose value is empty.
+    /// Hands each record to `visit`; of those whose value is empty the names to `pass_over`.
     /// Errors: the first record that is damaged, those before it were handed over; those of `visit`.
     pub fn each(
         &self,

@@ -22,10 +22,11 @@ pub const LARGE: usize = 64 << 10;
 /// A value as it was.
 pub struct Lent {
     kind: u8,
-    body: Body,
+    pub body: Body,
 }
 
-enum Body {
+/// What it is made of.
+pub enum Body {
     Text(Bytes),
     /// Twice: to count its nodes, and to write them.
     List([ListPart; 2]),
@@ -45,6 +46,14 @@ impl Lent {
     /// What is under this lock. None: it is in a small form.
     /// Cost: a small allocation per part of it; a stream's groups are encoded at once.
     pub fn of(lock: &mut Exclusive<'_>, form: Form) -> Option<Lent> {
+        Self::with_rest(lock, form, |stream| {
+            let mut rest = Vec::new();
+            stream::put_rest(&mut rest, stream, form);
+            rest
+        })
+    }
+    /// The same. `rest` encodes what a stream has beside its entries.
+    pub fn with_rest(lock: &mut Exclusive<'_>, form: Form, rest: impl FnOnce(&Stream) -> Vec<u8>) -> Option<Lent> {
         if let Some(list) = lock.get_mut::<List>() {
             let (kind, count) = (kind_of(View::List(list), form), list.count());
             let parts = [list.snapshot(0, count)?, list.snapshot(0, count)?];
@@ -66,8 +75,7 @@ impl Lent {
         }
         let stream = lock.get_mut::<Stream>()?;
         let kind = kind_of(View::Stream(stream), form);
-        let mut rest = Vec::new();
-        stream::put_rest(&mut rest, stream, form);
+        let rest = rest(stream);
         Some(Lent { kind, body: Body::Stream(stream.snapshot(StreamId::MIN, StreamId::MAX), rest) })
     }
 

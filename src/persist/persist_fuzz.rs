@@ -47,10 +47,14 @@ pub fn read_file(bytes: &[u8]) {
     while let Ok(Some(frame)) = frames.part() {
         match frame {
             Frame::Keys(batch) => {
-                let _ = batch.each(SETTING, |record| {
-                    again(record.value());
-                    Ok(())
-                });
+                let _ = batch.each(
+                    SETTING,
+                    |_| {},
+                    |record| {
+                        again(record.value());
+                        Ok(())
+                    },
+                );
             }
             Frame::End => return,
             _ => {}

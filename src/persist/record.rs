@@ -100,10 +100,7 @@ impl<'a> Record<'a, '_> {
 
 /// Reads a record. Of one whose value is `Empty` there is only what stands before it: whoever loads a file passes over it.
 /// Errors: see `Fault`.
-pub fn read<'a, 's>(
-    reader: &mut Reader<'a>,
-    setting: Setting<'s>,
-) -> Result<Result<Record<'a, 's>, About<'a>>, Fault> {
+pub fn read<'a, 's>(reader: &mut Reader<'a>, setting: Setting<'s>) -> Result<Result<Record<'a, 's>, About<'a>>, Fault> {
     let (kind, about) = about(reader)?;
     let bytes = reader.clone();
     match decode::value(kind, reader, setting) {
