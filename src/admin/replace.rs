@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// A file on its way. Dropped before `finish` it leaves nothing.
+/// A file on its way. Dropped before `place` it leaves nothing.
 pub struct Replacement {
     file: File,
     beside: PathBuf,
@@ -25,11 +25,6 @@ impl Replacement {
     }
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes)
-    }
-    /// Makes it durable and puts it in its place.
-    pub fn finish(self) -> io::Result<()> {
-        self.sync()?;
-        self.place()?.sync_all()
     }
     /// Makes what was written durable, still beside its place.
     pub fn sync(&self) -> io::Result<()> {
@@ -63,12 +58,13 @@ mod tests {
         let write = |text: &[u8]| {
             let mut file = Replacement::begin(&path, "temp-f").unwrap();
             file.write(text).unwrap();
+            file.sync().unwrap();
             file
         };
-        write(b"one").finish().unwrap();
+        write(b"one").place().unwrap();
         drop(write(b"two"));
         assert_eq!(fs::read(&path).unwrap(), b"one");
-        write(b"three").finish().unwrap();
+        write(b"three").place().unwrap().sync_all().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"three");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }

@@ -14,7 +14,7 @@ use crate::keyspace::store::Placed;
 use crate::keyspace::types::{new_blob, new_collection, new_string};
 use crate::persist::decode::{Limits, Loaded, Setting};
 use crate::persist::encode::View;
-use crate::persist::{Fault, Form, is_stream, payload, record::Use};
+use crate::persist::{Fault, Form, kind_name, payload, record::Use};
 use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
 use crate::table::entry::BLOB_LEN_MIN;
@@ -220,7 +220,7 @@ fn restore(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
 
 /// What cannot be read is told in the log, with what is wrong with it.
 fn refuse(bytes: &[u8], fault: &Fault) -> ReplyError {
-    let kind = if is_stream(bytes) { "Stream listpack" } else { "Value" };
+    let kind = kind_name(bytes);
     log::warning(format_args!("{kind} integrity check failed in RESTORE: {fault}"));
     BAD_DATA
 }

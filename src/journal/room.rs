@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn room_is_made_in_whole_lines_and_a_line_is_left() {
         for end in [0, 1, 63, 64, 65, 1000] {
-            assert!(least(end) % LINE_LEN == 0 && least(end) >= end + KEPT);
+            assert!(least(end).is_multiple_of(LINE_LEN) && least(end) >= end + KEPT);
         }
     }
 }

@@ -99,9 +99,22 @@ mod kind {
     pub const LAST: u8 = 25;
 }
 
-/// Does a payload say that it is a stream?
-pub fn is_stream(payload: &[u8]) -> bool {
-    matches!(payload.first(), Some(&(kind::STREAM | kind::STREAM_2 | kind::STREAM_3)))
+/// What a payload says that it is, in Redis's words.
+pub fn kind_name(payload: &[u8]) -> &'static str {
+    match payload.first() {
+        Some(&kind::LIST_ZIPLIST) => "List ziplist",
+        Some(&kind::LIST_QUICKLIST) => "Ziplist",
+        Some(&kind::LIST_QUICKLIST_2) => "Listpack",
+        Some(&kind::SET_INTSET) => "Intset",
+        Some(&kind::SET_LISTPACK) => "Set listpack",
+        Some(&kind::ZSET_ZIPLIST) => "Zset ziplist",
+        Some(&kind::ZSET_LISTPACK) => "Zset listpack",
+        Some(&kind::HASH_ZIPMAP) => "Zipmap",
+        Some(&kind::HASH_ZIPLIST) => "Hash ziplist",
+        Some(&kind::HASH_LISTPACK) => "Hash listpack",
+        Some(&(kind::STREAM | kind::STREAM_2 | kind::STREAM_3)) => "Stream listpack",
+        _ => "Value",
+    }
 }
 
 /// From this version on it is Valkey's numbering.

@@ -358,6 +358,100 @@ fn the_log_begins_and_ends_while_the_server_runs() {
 }
 
 #[test]
+fn a_log_that_ends_during_a_rewrite_can_be_written_anew_at_once() {
+    let dir = folder();
+    let server = start(dir.path(), &["--enable-debug-command", "yes"]);
+    let mut client = server.client();
+    for round in 0..10 {
+        assert_eq!(client.run("CONFIG SET appendonly yes rdb-key-save-delay 0").to_string(), "OK");
+        wait_for_rewrite(&mut client);
+        assert_eq!(client.run("RPUSH list a").int(), round + 1);
+        client.run("CONFIG SET rdb-key-save-delay 10000000");
+        let expected = "Background append only file rewriting started";
+        assert_eq!(client.run("BGREWRITEAOF").to_string(), expected);
+        assert_eq!(client.run("CONFIG SET appendonly no rdb-key-save-delay 0").to_string(), "OK");
+        assert_eq!(client.run("BGREWRITEAOF").to_string(), expected, "what was broken off is in nobody's way");
+        wait_for_rewrite(&mut client);
+        let digest = client.run("DEBUG DIGEST").to_string();
+        assert_eq!(client.run("DEBUG LOADAOF").to_string(), "OK");
+        assert_eq!(client.run("DEBUG DIGEST").to_string(), digest);
+    }
+    let names =
+        fs::read_dir(dir.path().join("appendonlydir")).expect("a folder").flatten().map(|entry| entry.file_name());
+    let left: Vec<_> = names.filter(|name| name.to_string_lossy().starts_with("temp-")).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn after_a_crash_redis_server_goes_on_behind_the_room_of_our_file() {
+    let dir = folder();
+    let mut server = start(dir.path(), &["--appendfsync", "always"]);
+    let mut client = server.client();
+    let (path, started) = (newest(dir.path()), Instant::now());
+    let mut count = 0;
+    // On a machine that is busy syncs may follow each other too slowly for room.
+    while !fs::read(&path).expect("a log").ends_with(b"##\r\n") && started.elapsed() < PATIENCE / 6 {
+        for number in count..count + 50 {
+            assert_eq!(
+                client.run(&format!("SET k{number} {}", "v".repeat(1 + number as usize % 64))).to_string(),
+                "OK"
+            );
+        }
+        count += 50;
+    }
+    server.signal(libc::SIGKILL);
+    server.exit_code();
+    let manifest = dir.path().join("appendonlydir/appendonly.aof.manifest");
+    let check = Command::new("redis-check-aof").arg(&manifest).output().expect("redis-check-aof runs");
+    assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+    let (mut child, mut client) = reference(dir.path());
+    assert_eq!(client.run("DBSIZE").int(), count);
+    assert_eq!(client.run("SET theirs 1").to_string(), "OK");
+    client.send(b"SHUTDOWN\r\n");
+    drop(child.wait());
+    for round in 1..3 {
+        let mut server = start(dir.path(), &["--appendfsync", "always"]);
+        let mut client = server.client();
+        assert_eq!(client.run("DBSIZE").int(), count + round);
+        assert_eq!(client.run(&format!("SET ours{round} 1")).to_string(), "OK");
+        server.signal(libc::SIGKILL);
+        server.exit_code();
+    }
+    let server = start(dir.path(), &["--appendfsync", "always"]);
+    assert_eq!(server.client().run("SET last 1").to_string(), "OK");
+    stop(server);
+    assert!(!fs::read(newest(dir.path())).expect("a log").ends_with(b"##\r\n"), "a file that is closed has no room");
+}
+
+#[test]
+fn large_values_are_the_same_behind_a_base_of_commands() {
+    let dir = folder();
+    let server = start(dir.path(), &["--aof-use-rdb-preamble", "no", "--enable-debug-command", "yes"]);
+    let mut client = server.client();
+    let make = "
+        for i = 1, 6000 do
+            redis.call('rpush', 'list', 'element ' .. i); redis.call('hset', 'hash', 'f' .. i, 'v' .. i)
+            redis.call('sadd', 'set', 'member ' .. i); redis.call('zadd', 'zset', i / 3, 'm' .. i)
+            redis.call('xadd', 'stream', i .. '-1', 'field', 'value ' .. i)
+        end
+        redis.call('xgroup', 'create', 'stream', 'g', 0)
+        redis.call('xreadgroup', 'group', 'g', 'c', 'count', 10, 'streams', 'stream', '>')
+        redis.call('hpexpireat', 'hash', 9999999999999, 'fields', 2, 'f1', 'f2')
+        redis.call('set', 'text', string.rep('x', 100000)); redis.call('pexpireat', 'zset', 9999999999999)";
+    let make = make.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(!client.run(&format!("EVAL \"{make}\" 0")).is_error());
+    assert!(!client.run("BGREWRITEAOF").is_error());
+    wait_for_rewrite(&mut client);
+    let shown = |client: &mut Client| {
+        let lines = ["DEBUG DIGEST", "XPENDING stream g", "HPEXPIRETIME hash FIELDS 3 f1 f2 f3", "PEXPIRETIME zset"];
+        lines.map(|line| client.run(line).to_string())
+    };
+    let before = shown(&mut client);
+    assert_eq!(client.run("DEBUG LOADAOF").to_string(), "OK");
+    assert_eq!(shown(&mut client), before);
+}
+
+#[test]
 fn a_full_disk_refuses_writes_until_there_is_room() {
     let (dir, port) = (folder(), free_port());
     let mut command = Command::new("sh");

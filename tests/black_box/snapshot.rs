@@ -299,3 +299,26 @@ fn a_server_that_is_to_save_does_so_before_it_ends() {
     client.send(b"SHUTDOWN SAVE\r\n");
     assert_eq!(server.exit_code(), Some(0));
 }
+
+#[test]
+fn a_signal_whose_end_was_refused_can_be_sent_again() {
+    let mut server = Server::start(&["--save", "3600 1"]);
+    let mut client = server.client();
+    assert_eq!(client.run("SET k v").to_string(), "OK");
+    let place = server.path("dump.rdb");
+    std::fs::create_dir(&place).expect("a folder in the file's place");
+    let started = std::time::Instant::now();
+    for refusals in 1..=3 {
+        server.signal(libc::SIGINT);
+        while server.output().matches("Errors trying to shut down").count() < refusals {
+            assert!(server.is_alive(), "{}", server.output());
+            assert!(started.elapsed() < std::time::Duration::from_secs(30), "{}", server.output());
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+    assert_eq!(client.run("PING").to_string(), "PONG");
+    std::fs::remove_dir(&place).expect("removed");
+    server.signal(libc::SIGINT);
+    assert_eq!(server.exit_code(), Some(0));
+    assert!(place.is_file());
+}
