@@ -152,40 +152,51 @@ impl Small {
     }
     /// LPUSH: the new length.
     pub fn push(&self, n: usize) -> u64 {
-        self.turn(|table, guard| {
-            loop {
-                if let Some((_, mut lock)) = self.open(table, guard, n) {
-                    return more(&mut lock);
-                }
-                let vacant =
-                    |old: Option<Entry<'_>>| old.is_none().then(|| new_vacant(Tally::TYPE, self.key(n).bytes, 0));
-                if let Some((_, mut lock)) = table.insert_held(self.key(n), guard, vacant) {
-                    lock.fill(Value::new(Tally(0)));
-                    return more(&mut lock);
-                }
+        self.turn(|table, guard| self.push_in(table, guard, n))
+    }
+    fn push_in(&self, table: &Table, guard: &Guard<'_>, n: usize) -> u64 {
+        loop {
+            if let Some((_, mut lock)) = self.open(table, guard, n) {
+                return more(&mut lock);
             }
-        })
+            let vacant = |old: Option<Entry<'_>>| old.is_none().then(|| new_vacant(Tally::TYPE, self.key(n).bytes, 0));
+            if let Some((_, mut lock)) = table.insert_held(self.key(n), guard, vacant) {
+                lock.fill(Value::new(Tally(0)));
+                return more(&mut lock);
+            }
+        }
     }
     /// LPOP: was there something? An emptied list takes its key away.
     pub fn pop(&self, n: usize) -> bool {
-        self.turn(|table, guard| {
-            let Some((entry, mut lock)) = self.open(table, guard, n) else { return false };
-            tally(&mut lock).0 -= 1;
-            if lock.is_empty() {
-                table.detach(self.key(n), entry, lock, guard);
-            }
-            true
-        })
+        self.turn(|table, guard| self.pop_in(table, guard, n))
+    }
+    fn pop_in(&self, table: &Table, guard: &Guard<'_>, n: usize) -> bool {
+        let Some((entry, mut lock)) = self.open(table, guard, n) else { return false };
+        tally(&mut lock).0 -= 1;
+        if lock.is_empty() {
+            table.detach(self.key(n), entry, lock, guard);
+        }
+        true
     }
     /// LLEN
     pub fn len(&self, n: usize) -> Option<u64> {
-        self.turn(|table, guard| {
-            loop {
-                let object = table.get(self.key(n), guard)?.object().expect("a collection");
-                if let Some(lock) = object.read() {
-                    return lock.get::<Tally>().map(|tally| tally.0);
-                }
+        self.turn(|table, guard| self.len_in(table, guard, n))
+    }
+    fn len_in(&self, table: &Table, guard: &Guard<'_>, n: usize) -> Option<u64> {
+        loop {
+            let object = table.get(self.key(n), guard)?.object().expect("a collection");
+            if let Some(lock) = object.read() {
+                return lock.get::<Tally>().map(|tally| tally.0);
             }
+        }
+    }
+    /// MULTI, commands on these keys, EXEC. Like the server it stops everybody, which here is nobody, if the keys are not to
+    /// be had: then the commands have not run, and None is returned.
+    pub fn exec<R>(&self, keys: &[usize], commands: impl FnOnce(&Inside<'_>) -> R) -> Option<R> {
+        self.turn(|table, guard| {
+            let pairs: Vec<_> = keys.iter().map(|&n| (table, self.key(n))).collect();
+            let inside = Inside { small: self, table, guard };
+            ringdb::table::section(&pairs, guard, || commands(&inside))
         })
     }
     /// EXISTS: a key that is being taken away is not there any more.
@@ -275,6 +286,59 @@ impl Small {
             table.scan_all(guard, |entry| copies += (entry.key() == self.names[n].as_bytes()) as usize)
         });
         copies
+    }
+}
+
+/// Commands of a transaction.
+pub struct Inside<'s> {
+    small: &'s Small,
+    table: &'s Table,
+    guard: &'s Guard<'s>,
+}
+
+impl Inside<'_> {
+    fn update<R>(&self, n: usize, f: impl FnMut(Option<Entry<'_>>) -> (Change, R)) -> R {
+        let mut f = f;
+        self.table.update(self.small.key(n), self.guard, |old| f(old))
+    }
+    /// GET
+    pub fn get(&self, n: usize) -> Option<i64> {
+        self.table.get(self.small.key(n), self.guard).map(value)
+    }
+    /// SET
+    pub fn set(&self, n: usize, to: i64) {
+        self.update(n, |_| (self.small.put(n, to), ()));
+    }
+    /// DEL: was it there?
+    pub fn del(&self, n: usize) -> bool {
+        self.update(n, |old| (Change::Remove, old.is_some()))
+    }
+    /// INCRBY
+    pub fn add(&self, n: usize, delta: i64) -> i64 {
+        let in_place = || self.table.get(self.small.key(n), self.guard)?.cell_add(delta).ok();
+        in_place().unwrap_or_else(|| {
+            self.update(n, |old| {
+                let sum = old.map_or(0, value) + delta;
+                (self.small.put_counter(n, sum), sum)
+            })
+        })
+    }
+    /// MSET of several keys to one value.
+    pub fn mset(&self, keys: &[usize], to: i64) {
+        let pairs: Vec<_> = keys.iter().map(|&n| (self.table, self.small.key(n))).collect();
+        ringdb::table::transact(&pairs, self.guard, |txn| {
+            keys.iter().enumerate().for_each(|(i, &n)| txn.decide(i, self.small.put(n, to)));
+        });
+    }
+    /// LPUSH, LPOP, LLEN
+    pub fn push(&self, n: usize) -> u64 {
+        self.small.push_in(self.table, self.guard, n)
+    }
+    pub fn pop(&self, n: usize) -> bool {
+        self.small.pop_in(self.table, self.guard, n)
+    }
+    pub fn len(&self, n: usize) -> Option<u64> {
+        self.small.len_in(self.table, self.guard, n)
     }
 }
 

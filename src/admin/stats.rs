@@ -91,6 +91,9 @@ pub struct LoopStats {
     /// Clients closed for passing a limit.
     pub input_limit_closes: Counter,
     pub output_limit_closes: Counter,
+    /// Transactions that ran while their keys were held, and those for which everything stood still.
+    pub holding_transactions: Counter,
+    pub stopping_transactions: Counter,
     /// Error replies.
     pub errors: Counter,
     /// Turns of the loop, with work or without.
@@ -210,6 +213,8 @@ impl LoopStats {
             &self.writes,
             &self.input_limit_closes,
             &self.output_limit_closes,
+            &self.holding_transactions,
+            &self.stopping_transactions,
             &self.errors,
             &self.turns,
             &self.turn_ns,

@@ -57,6 +57,10 @@ pub enum Mutation {
     LockWithoutFreeze,
     /// staged: locked objects are not locked.
     LockWithoutObject,
+    /// section: its owner may be aborted while it is at work.
+    SectionNotPinned,
+    /// section: collections are changed where everybody finds them.
+    SectionInPlace,
     /// object: an unlinked object is not marked dead.
     UnlinkedStaysAlive,
     /// object: whoever finds it dead may find its entry again.

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! handler   checks everything, leaves its job in `effects.alone`, returns Flow::Alone; nothing has happened yet
-//! exec      enters the safepoint, unless it is inside already, and runs the job: nobody else touches any data
+//! exec      enters the safepoint, unless it is inside already, and runs the job: nobody else touches any data. A transaction
+//!           on keys that are known holds just these, if nothing else is in the way (`exec::section`)
 //! loop      stays inside for the commands behind it, as long as they are light, and leaves at the window's end at the latest
 //! ```
 //! A job is data, not code: what runs it lives above, where commands are dispatched (`exec::alone`).

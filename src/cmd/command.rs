@@ -359,7 +359,7 @@ pub struct OneKey {
     pub access: u8,
 }
 
-/// The row. Build with `cmd(…)` and the const methods; `table` completes it (the last four fields).
+/// The row. Build with `cmd(…)` and the const methods; `table` completes it (the last fields).
 #[derive(Clone, Copy)]
 pub struct Command {
     /// Lower case; of a subcommand only its own word.
@@ -393,6 +393,8 @@ pub struct Command {
     pub legacy_keys: (i32, i32, i32),
     /// It works inside of a collection: what lies there is prefetched, too.
     pub is_inside: bool,
+    /// It touches the keys that its specifications find, and nothing else of the data: a transaction may hold just these.
+    pub keeps_to_its_keys: bool,
     /// The argument that names the collection's element that it works on; 0: none.
     pub element_at: u8,
     /// Position in the table, subcommands included: the index of per-command counters.
@@ -423,6 +425,7 @@ pub const fn cmd(name: &'static str, run: Handler) -> Command {
         one_key: None,
         legacy_keys: (0, 0, 0),
         is_inside: false,
+        keeps_to_its_keys: false,
         element_at: 0,
         index: 0,
         full_name: name,

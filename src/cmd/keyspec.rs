@@ -4,7 +4,7 @@
 //! a count that stands among the arguments). From them follow, in this one place, the legacy triple (first, last, step)
 //! that old clients and the prefetcher use, and the exact list that COMMAND GETKEYS replies.
 
-use super::command::{Begin, Command, Find, KeySpec, OneKey};
+use super::command::{Begin, Command, Find, KeySpec, OneKey, flag};
 use crate::admin::acl::pattern::{Access, READ, WRITE};
 use crate::base::num::parse_i64;
 use crate::resp::args::Args;
@@ -145,6 +145,41 @@ pub fn one_key(specs: &[KeySpec]) -> Option<OneKey> {
     }
 }
 
+/// Commands of the group `generic` that touch nothing but the keys that they name, in the selected database.
+const PLAIN_GENERIC: [&str; 16] = [
+    "del",
+    "exists",
+    "expire",
+    "expireat",
+    "expiretime",
+    "persist",
+    "pexpire",
+    "pexpireat",
+    "pexpiretime",
+    "pttl",
+    "rename",
+    "renamenx",
+    "touch",
+    "ttl",
+    "type",
+    "unlink",
+];
+
+/// See `Command::keeps_to_its_keys`. Commands on values do, as far as it is certain which arguments are keys.
+pub fn keeps_to_its_keys(row: &Command) -> bool {
+    let is_on_values = match row.group {
+        "bitmap" | "geo" | "hash" | "hyperloglog" | "list" | "set" | "sorted-set" | "stream" | "string" => true,
+        "generic" => PLAIN_GENERIC.contains(&row.name),
+        _ => false,
+    };
+    let is_certain = |spec: &KeySpec| {
+        let is_vague = ["not_key", "incomplete"].iter().any(|flag| spec.flags.contains(flag));
+        matches!(spec.begin, Begin::Index(_)) && spec.find != Find::Unknown && !is_vague
+    };
+    let are_certain = !row.keys.is_empty() && row.keys.iter().all(is_certain) && row.find_keys.is_none();
+    is_on_values && are_certain && !row.has(flag::BLOCKING | flag::ALONE | flag::ADMIN)
+}
+
 /// What key permissions an access needs: reading what is there, or any change.
 pub fn access_of(flags: &[&str]) -> Access {
     flags.iter().fold(0, |access, flag| match *flag {
@@ -251,6 +286,17 @@ mod tests {
 
     const ANY: &[&str] = &["RO"];
     const DESTINATION: KeySpec = KeySpec::one(1, ANY);
+
+    #[test]
+    fn some_commands_keep_to_the_keys_that_they_name() {
+        let keeps = |name: &&str| crate::cmd::table::lookup_full(name.as_bytes()).expect("a command").keeps_to_its_keys;
+        let ones = "get set mget mset incr append del rename expire hset hgetall lpush lmove sadd sunionstore zadd zrangestore \
+            zinterstore lmpop pfmerge bitop geoadd xadd xack xgroup|create";
+        let others = "ping keys scan randomkey dbsize sort sort_ro copy move blpop bzpopmin xread xreadgroup wait eval fcall \
+            migrate flushall select object|encoding publish georadius restore pfselftest watch config|get";
+        assert_eq!(ones.split_whitespace().find(|name| !keeps(name)), None);
+        assert_eq!(others.split_whitespace().find(|name| keeps(name)), None);
+    }
 
     fn keys_of(specs: &[KeySpec], line: &str) -> Result<Vec<usize>, Invalid> {
         let row =

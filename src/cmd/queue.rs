@@ -27,6 +27,8 @@ pub struct Queue {
     flags: u32,
     /// A command was refused: EXEC will be, too.
     is_spoiled: bool,
+    /// A command may touch more than the keys that it names.
+    strays: bool,
 }
 
 /// Where a command begins in each list; it ends where the next one begins.
@@ -52,6 +54,10 @@ impl Queue {
     }
     pub fn is_spoiled(&self) -> bool {
         self.is_spoiled
+    }
+    /// Do all of its commands keep to the keys that they name?
+    pub fn keeps_to_its_keys(&self) -> bool {
+        !self.strays
     }
     /// May a command of it let others run in between (a script that takes too long)?
     pub fn may_yield(&self) -> bool {
@@ -83,6 +89,7 @@ impl Queue {
             self.large.extend_from_slice(large);
         }
         self.flags |= flags;
+        self.strays |= !row.keeps_to_its_keys;
     }
     /// A command was refused: nothing of this will run.
     pub fn spoil(&mut self) {
@@ -108,7 +115,7 @@ impl Queue {
         self.items.clear();
         self.large.clear();
         self.commands.clear();
-        (self.flags, self.is_spoiled) = (0, false);
+        (self.flags, self.is_spoiled, self.strays) = (0, false, false);
     }
 }
 
@@ -162,6 +169,7 @@ mod tests {
         let mut queue = Queue::default();
         ["SET k v", "PING", "MSET a 1 b 2"].iter().for_each(|line| push(&mut queue, line));
         assert_eq!((queue.count(), queue.has(flag::WRITE), queue.has(flag::ADMIN)), (3, true, false));
+        assert!(!queue.keeps_to_its_keys(), "PING names no keys");
         assert_eq!(words(&queue, 0), ["set", "SET", "k", "v"]);
         assert_eq!(words(&queue, 1), ["ping", "PING"]);
         assert_eq!(words(&queue, 2), ["mset", "MSET", "a", "1", "b", "2"]);

@@ -4,7 +4,7 @@
 //! MULTI     the session gets a queue
 //! …         the dispatcher checks each command as always, and queues it: `+QUEUED`; a refusal spoils the queue
 //! WATCH     whatever changes one of these keys from here on marks the client, and EXEC does nothing
-//! EXEC      the queue leaves as a job that runs while everything else stands still: nobody sees half of it
+//! EXEC      the queue leaves as a job that runs while its keys are held, or everything else stands still: nobody sees half of it
 //! ```
 //! What refuses a command when it is queued (it does not exist, its arity, the user's permissions) makes EXEC fail; what
 //! fails while it runs is a reply among the others and stops nothing.

@@ -1,4 +1,4 @@
-//! Running what needs everything else to stand still: the commands of a transaction.
+//! Running what needs everything else to stand still: the commands of a transaction, scripts.
 //!
 //! ```text
 //! call       a handler returned Flow::Alone: its job becomes a `Cue`
@@ -8,11 +8,8 @@
 //! So a window of many small transactions stops the others once. Inside nothing waits: a blocking command replies as after a
 //! timeout, a long one is run to its end, and those who wait for keys are served behind the whole, as in Redis.
 //!
-//! *Why not lock a transaction's keys* (as commands on several keys do: `table::staged`)? What runs between MULTI and EXEC is
-//! any command on any type, and its handlers look keys up one at a time; under key locks each would need a second form that
-//! works on held keys, and a proof of its own. A stop costs a window what its slowest neighbour has left of its own, and is
-//! paid once for all transactions of a window: on two loops they cost a fifth more than on one. Whoever finds that too much
-//! begins with transactions of plain SET, GET and INCR.
+//! *Transactions on keys that are known* need no stop, unless something else is in the way: see `section`. Once inside, all
+//! transactions of the window run here: it costs them nothing more.
 
 use super::dispatch::Turn;
 use super::long::run_whole;
@@ -92,18 +89,23 @@ impl Turn<'_> {
 
     /// Runs what a command that has returned `Flow::Alone` left. Returns what follows from it for the client.
     pub fn play(&mut self, cue: Cue, session: &mut Session, reply: &mut Reply, others: &mut dyn Others) -> Flow {
-        self.step_in(session.home);
         self.is_short = cue.is_short;
-        let started = cue.is_timed.then(MonoNs::now);
+        let mut started = cue.is_timed.then(MonoNs::now);
         let (mark, is_script) = (reply.out.buf.len(), matches!(cue.job, Alone::Script(_) | Alone::Function(_)));
         if is_script {
             self.show_line(&cue.line);
         }
-        let is_in_order = self.open_group();
-        let (flow, args) = self.perform(cue.job, session, reply, others);
-        if is_in_order {
-            self.close_group(session);
-        }
+        let (flow, args) = match self.exec_held(&cue.job, session, reply) {
+            Some(flow) => {
+                self.put_back(cue.job);
+                (flow, None)
+            }
+            None => {
+                self.step_in(session.home);
+                started = started.map(|_| MonoNs::now()); // To wait for others is no work.
+                self.perform_in_order(cue.job, session, reply, others)
+            }
+        };
         self.effects.told_micros = None;
         if !is_script {
             self.show_line(&cue.line);
@@ -123,6 +125,22 @@ impl Turn<'_> {
         flow
     }
 
+    /// As `perform`, as one group of changes.
+    fn perform_in_order(
+        &mut self,
+        job: Alone,
+        session: &mut Session,
+        reply: &mut Reply,
+        others: &mut dyn Others,
+    ) -> (Flow, Option<OwnedArgs>) {
+        let is_in_order = self.open_group();
+        let done = self.perform(job, session, reply, others);
+        if is_in_order {
+            self.close_group(session);
+        }
+        done
+    }
+
     /// Runs the job. Returns what follows for the client, and what a script was called with.
     pub(super) fn perform(
         &mut self,
@@ -132,7 +150,12 @@ impl Turn<'_> {
         others: &mut dyn Others,
     ) -> (Flow, Option<OwnedArgs>) {
         match job {
-            Alone::Exec(queue) => (self.exec(queue, session, reply, others), None),
+            Alone::Exec(ref queue) => {
+                self.stats.stopping_transactions.add(1);
+                let flow = self.exec(queue, session, reply, others);
+                self.put_back(job);
+                (flow, None)
+            }
             Alone::Script(job) => (self.run_script(&job, session, reply, others), Some(job.args)),
             Alone::Function(job) => (self.run_function(&job, session, reply, others), Some(job.args)),
             Alone::Reload => {
@@ -151,11 +174,23 @@ impl Turn<'_> {
         }
     }
 
+    /// The queue of a transaction that is over serves another one.
+    fn put_back(&mut self, job: Alone) {
+        if let Alone::Exec(queue) = job {
+            self.effects.spares.put(queue);
+        }
+    }
+
     /// The commands of a transaction, one after the other.
-    fn exec(&mut self, queue: Box<Queue>, session: &mut Session, reply: &mut Reply, others: &mut dyn Others) -> Flow {
+    pub(super) fn exec(
+        &mut self,
+        queue: &Queue,
+        session: &mut Session,
+        reply: &mut Reply,
+        others: &mut dyn Others,
+    ) -> Flow {
         let mark = reply.mark();
         if session.watching.is_some() && self.is_overtaken(session) {
-            self.effects.spares.put(queue);
             session.end_multi();
             reply.null_array();
             mute(session, reply, mark);
@@ -176,7 +211,6 @@ impl Turn<'_> {
         }
         session.denies_blocking = false;
         session.end_multi();
-        self.effects.spares.put(queue);
         flow
     }
 
@@ -233,7 +267,9 @@ impl Turn<'_> {
         let mut cx = self.cx(session, reply);
         let mut result = run_whole(row, &mut cx, args);
         self.note_inside(session, &args);
-        self.tell_of(row, session, &args, is_remembered);
+        if !self.guard.is_in_section() {
+            self.tell_of(row, session, &args, is_remembered);
+        }
         assert!(!matches!(result, Ok(Flow::Park(_))), "{} waits inside a transaction", row.full_name);
         if self.world.attention.is_wanted() {
             self.show(row, session, args);

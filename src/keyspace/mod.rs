@@ -34,7 +34,7 @@ use crate::base::ids::DbIndex;
 use crate::base::prng::Prng;
 use crate::base::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::table::roots::{OldTable, Roots};
-use crate::table::{Change, Entry, Guard, Table, Txn, Walk, Walked, snapshot, transact};
+use crate::table::{Change, Entry, Guard, Table, Txn, Walk, Walked, section, snapshot, transact};
 use events::{Events, Listeners};
 use evict::Evictor;
 use expire::Expiry;
@@ -402,6 +402,13 @@ impl<'t> Keys<'t> {
             self.on(db).watch_moved_fields(key);
         }
         result
+    }
+    /// Holds keys of this database while `work` runs any commands that touch no others: what they do happens at one instant.
+    /// What they have to tell others is told afterwards. None: the keys were not to be had, and nothing has happened.
+    pub fn in_section<R>(&self, keys: &[Key<'_>], work: impl FnOnce() -> R) -> Option<R> {
+        let table = self.space.roots.get_or_create(self.db.0 as usize, self.guard);
+        let keys: SmallVec<[_; FEW_KEYS]> = keys.iter().map(|&key| (table, key)).collect();
+        section(&keys, self.guard, work)
     }
     /// `entry` unless it is past its deadline: for entries that `transact` and `snapshot` show.
     #[inline]

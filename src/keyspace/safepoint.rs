@@ -145,6 +145,11 @@ impl Safepoint {
         }
     }
 
+    /// Are there loops that would have to stand still?
+    pub fn has_others(&self) -> bool {
+        self.seats.len() > 1
+    }
+
     /// Is this loop the initiator? Order: Relaxed: nobody but this loop writes its number, or 0 over it.
     #[inline]
     pub fn is_inside(&self, me: LoopId) -> bool {

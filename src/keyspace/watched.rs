@@ -3,7 +3,7 @@
 //! ```text
 //! watcher   V1 its name stands at the key     V2 fence     V3 from here on it reads
 //! writer    T1 changes the key                T2 fence     T3 reads `count`: does anybody watch? marks those at the key
-//! EXEC      at a safepoint: no writer is between T1 and T3, so the marks are complete
+//! EXEC      of a client that watches, at a safepoint: no writer is between T1 and T3, so the marks are complete
 //! ```
 //! Invariant: whoever reads the key as it was before a change is marked by that change. If V3 misses what T1 wrote, then V2
 //! comes before T2 in the order of the two SeqCst fences, and T3 finds the name. One fence is not enough. Model:

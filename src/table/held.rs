@@ -19,7 +19,7 @@
 
 use super::entry::{Entry, NewEntry};
 use super::reclaim::Guard;
-use super::staged::Sight;
+use super::staged::{Record, Sight};
 use super::word::Word;
 use super::{Change, Kind, Source, Table};
 use crate::base::hash::Key;
@@ -97,6 +97,10 @@ impl Table {
             let (generation, place) = self.look(key, guard);
             let Some(place) = place else { unreachable!("who holds its lock keeps it in the table") };
             if place.word.is_record() {
+                // SAFETY: found under `guard`.
+                if let Some(record) = unsafe { Record::of_section(place.word, guard) } {
+                    return record.supplant(next, guard);
+                }
                 self.settle(key, place.word, guard);
                 continue;
             }

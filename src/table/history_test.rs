@@ -38,6 +38,8 @@ enum Op {
     GetAll([Option<i64>; KEYS]),
     /// RENAME: was there anything to rename?
     Rename(usize, usize, bool),
+    /// A section: each of these keys gets what the next one of them has; what was there.
+    Rotate([bool; KEYS], [Option<i64>; KEYS]),
 }
 
 /// The sequential table.
@@ -71,6 +73,13 @@ impl Model for Numbers {
                     next[to] = Some(value);
                 }
                 state[from].is_some() == is_done
+            }
+            Op::Rotate(which, seen) => {
+                let chosen = chosen(which);
+                for (i, &key) in chosen.iter().enumerate() {
+                    next[key] = state[chosen[(i + 1) % chosen.len()]];
+                }
+                chosen.iter().all(|&key| seen[key] == state[key])
             }
         };
         is_possible.then_some(next)
@@ -116,7 +125,7 @@ impl Arena {
     /// An operation by chance, on one key or on several.
     fn act(&self, dice: &mut Prng, fresh: i64, several: bool, manner: Manner, guard: &Guard<'_>) -> Op {
         let key = dice.below(KEYS as u64) as usize;
-        match dice.below(if several { 200 } else { 100 }) {
+        match dice.below(if several { 240 } else { 100 }) {
             0..30 => Op::Get(key, self.get(key, manner, guard)),
             30..50 => {
                 let is_counter = dice.chance(1, 2);
@@ -134,6 +143,11 @@ impl Arena {
                 Op::SetAll(which, fresh)
             }
             140..180 => Op::GetAll(self.get_all(manner, guard)),
+            180..220 => {
+                let which = std::array::from_fn(|i| i == key || dice.chance(1, 2));
+                self.rotate(which, guard)
+                    .map_or(Op::Rotate([false; KEYS], [None; KEYS]), |seen| Op::Rotate(which, seen))
+            }
             _ => {
                 let to = (key + 1) % KEYS;
                 Op::Rename(key, to, self.rename(key, to, guard))
@@ -205,6 +219,27 @@ impl Arena {
         })
     }
 
+    /// None: the keys were not to be had.
+    fn rotate(&self, which: [bool; KEYS], guard: &Guard<'_>) -> Option<[Option<i64>; KEYS]> {
+        let (keys, chosen) = (self.keys(), chosen(which));
+        let held: Vec<_> = chosen.iter().rev().map(|&key| (&self.table, keys[key])).collect();
+        section(&held, guard, || {
+            let mut seen = [None; KEYS];
+            chosen.iter().for_each(|&key| seen[key] = self.get(key, Manner::Usual(Delays::Short), guard));
+            for (i, &key) in chosen.iter().enumerate() {
+                self.set(key, -1, i % 2 == 0, guard); // Nobody ever sees it.
+                let next = seen[chosen[(i + 1) % chosen.len()]];
+                let change = || match next {
+                    None => Change::Remove,
+                    Some(to) if to % 2 == 0 => text(keys[key], to),
+                    Some(to) => counter(keys[key], to),
+                };
+                self.update(key, guard, |_| (change(), ()));
+            }
+            seen
+        })
+    }
+
     /// `count` operations of one thread, with their times.
     fn record(&self, client: usize, seed: u64, count: usize, several: bool, manner: Manner) -> Vec<Event<Op>> {
         endure(if let Manner::Usual(delays) = manner { delays } else { Delays::Short }, seed);
@@ -243,6 +278,10 @@ impl Arena {
             guard.flush();
         }
     }
+}
+
+fn chosen(which: [bool; KEYS]) -> Vec<usize> {
+    (0..KEYS).filter(|&key| which[key]).collect()
 }
 
 fn value(entry: Entry<'_>) -> i64 {

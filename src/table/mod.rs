@@ -8,7 +8,7 @@
 //! - `word`     a slot's 8 bytes                         - `entry`    one allocation: header, deadline, key, value; freeze
 //! - `group`    lines, spills, headers, generations      - `probe`    find, insert, replace, remove: the protocol
 //! - `bundle`   more than 21 keys in one group           - `resize`   moving a shard to another size, unit by unit
-//! - `staged`   several keys at one instant              - `reclaim`  when removed things are freed
+//! - `staged`   several keys at one instant; sections    - `reclaim`  when removed things are freed
 //! - `held`     several objects under their locks
 //! - `scan`     SCAN's cursor, RANDOMKEY                 - `locate`   finding keys again by 32 bits of their hash
 //! - `roots`    the databases                            - `sample`   entries for eviction to choose from
@@ -48,7 +48,7 @@ pub use held::{Held, Lost, Wanted, hold};
 pub use reclaim::{Guard, Participant};
 pub use recycle::{keep_at_most, kept_len};
 pub use scan::{Walk, Walked};
-pub use staged::{Txn, snapshot, transact};
+pub use staged::{Txn, section, snapshot, transact};
 
 use crate::base::hash::{Key, KeyHasher};
 use crate::base::mutation::{Mutation, mutated};
@@ -59,7 +59,7 @@ use entry::Cells;
 use group::{Generation, GroupHead, Line};
 use probe::{Insert, Look, Place, find, insert};
 use shard::{Counts, Shard};
-use staged::resolved;
+use staged::{Record, resolved};
 use std::ptr::NonNull;
 use word::Word;
 
@@ -280,9 +280,10 @@ impl Table {
     /// The entry of `key`, if present. Expiry is the caller's business.
     #[inline]
     pub fn get<'g>(&self, key: Key<'_>, guard: &'g Guard<'_>) -> Option<Entry<'g>> {
-        let word = self.look(key, guard).1?.word;
+        let place = self.look(key, guard).1;
+        debug_assert!(staged::may_touch(place, guard), "a section touches its own keys");
         // SAFETY: found under `guard`.
-        let word = unsafe { resolved(word) };
+        let word = unsafe { resolved(place?.word, guard) };
         // SAFETY: a resolved word is EMPTY or an entry, alive under `guard`.
         word.is_live().then(|| unsafe { word.as_entry() })
     }
@@ -299,15 +300,28 @@ impl Table {
     ) -> R {
         loop {
             let (generation, place) = self.look(key, guard);
-            if let Some(place) = place.filter(|place| place.word.is_record()) {
-                self.settle(key, place.word, guard);
-                continue;
-            }
-            // SAFETY: found under `guard`, no record.
-            let found: Option<Entry<'g>> = place.map(|place| unsafe { place.word.as_entry() });
+            debug_assert!(staged::may_touch(place, guard), "a section touches its own keys");
+            let found: Option<Entry<'g>> = match place {
+                None => None,
+                Some(place) if place.word.is_record() => {
+                    // SAFETY: found under `guard`.
+                    let Some(record) = (unsafe { Record::of_section(place.word, guard) }) else {
+                        self.settle(key, place.word, guard);
+                        continue;
+                    };
+                    record.now()
+                }
+                // SAFETY: found under `guard`, no record.
+                Some(place) => Some(unsafe { place.word.as_entry() }),
+            };
             // None: final as they are.
             let seen = found.filter(|old| old.has_cells() && !old.is_frozen()).map(Entry::cells);
             let (change, result) = f(found); // In one place, so that it is inlined there.
+            if let Some(place) = place.filter(|place| place.word.is_record()) {
+                // SAFETY: found under `guard`.
+                unsafe { Record::of(place.word) }.change(change, found, guard);
+                return result;
+            }
             let (Some(place), Some(old)) = (place, found) else {
                 let Change::Put(entry) = change else { return result };
                 if self.insert_entry(generation, key, entry, guard) {

@@ -250,7 +250,7 @@ impl Table {
             }
             if !words.is_empty() {
                 // SAFETY: collected under `guard`.
-                let word = unsafe { resolved(words[prng.below(words.len() as u64) as usize]) };
+                let word = unsafe { resolved(words[prng.below(words.len() as u64) as usize], guard) };
                 if word.is_live() {
                     // SAFETY: a resolved live word is an entry.
                     return Some(unsafe { word.as_entry() });
@@ -278,9 +278,8 @@ impl Table {
             let slot = prng.below(super::group::GROUP_SLOTS as u64) as usize;
             if let Some(&word) = words.get(slot) {
                 // SAFETY: collected under `guard`.
-                let word = unsafe { resolved(word) };
+                let word = unsafe { resolved(word, guard) };
                 if word.is_live() {
-                    let _ = guard;
                     // SAFETY: a resolved live word is an entry.
                     return Some(unsafe { word.as_entry() });
                 }
@@ -290,10 +289,10 @@ impl Table {
     }
 }
 
-pub(super) fn emit<'g>(words: &[Word], _guard: &'g Guard<'_>, visit: &mut impl FnMut(Entry<'g>)) {
+pub(super) fn emit<'g>(words: &[Word], guard: &'g Guard<'_>, visit: &mut impl FnMut(Entry<'g>)) {
     for &word in words {
-        // SAFETY: collected under `_guard`.
-        let word = unsafe { resolved(word) };
+        // SAFETY: collected under `guard`.
+        let word = unsafe { resolved(word, guard) };
         if word.is_live() {
             // SAFETY: a resolved live word is an entry.
             visit(unsafe { word.as_entry() });

@@ -21,7 +21,14 @@
 //! finished, and every later writer finishes it first. A reader that saw one key new then reads another key of the same
 //! command: its record was in place before the status changed, so it is new or newer.
 //!
+//! **Sections** hold keys in the same way while several commands run on them (`section`).
+//!
 //! Proofs: loom-tests/tests/staged.rs, snapshot.rs.
+
+mod section;
+
+pub(super) use section::may_touch;
+pub use section::section;
 
 use super::entry::{Entry, NewEntry};
 use super::probe::{Insert, Place, insert};
@@ -105,19 +112,23 @@ impl Record {
         let word = if status == COMMITTED || mutated(Mutation::StatusIgnored) { &self.new } else { &self.old };
         (status, Word(word.load(Ordering::Relaxed)))
     }
+    /// The same for who holds this guard: inside of a section what it has done so far counts.
+    fn resolve_for(&self, guard: &Guard<'_>) -> (u64, Word) {
+        if self.is_in_section_of(guard) { (PINNED, Word(self.new.load(Ordering::Relaxed))) } else { self.resolve() }
+    }
 }
 
 /// The word that a reader takes for `word`: itself, or what its record resolves to.
 ///
 /// # Safety
-/// `word` is live and was loaded with Acquire from a slot under the caller's guard.
+/// `word` is live and was loaded with Acquire from a slot under this guard.
 #[inline]
-pub(super) unsafe fn resolved(word: Word) -> Word {
+pub(super) unsafe fn resolved(word: Word, guard: &Guard<'_>) -> Word {
     if !word.is_record() {
         return word;
     }
     // SAFETY: the caller's promise.
-    unsafe { Record::of(word) }.resolve().1
+    unsafe { Record::of(word) }.resolve_for(guard).1
 }
 
 impl Table {
@@ -321,6 +332,9 @@ impl<'g> Txn<'g> {
 ///
 /// Cost: one block, and two CASes per key that is there; no other thread waits for this one.
 pub fn transact<'g, R>(keys: &[(&Table, Key<'_>)], guard: &'g Guard<'_>, mut f: impl FnMut(&mut Txn<'g>) -> R) -> R {
+    if guard.is_in_section() {
+        return section::transact_inside(keys, guard, &mut f);
+    }
     let mut txn = Txn::new(keys);
     let mut backoff = 1;
     loop {
@@ -336,20 +350,7 @@ pub fn transact<'g, R>(keys: &[(&Table, Key<'_>)], guard: &'g Guard<'_>, mut f: 
         }
         // AcqRel: nobody may commit a half-locked block; after this the status is final.
         let _ = block.status.compare_exchange(ACTIVE, ABORTED, Ordering::AcqRel, Ordering::Acquire);
-        for n in 0..txn.held.len() {
-            if let Some(later) = txn.held.get(n + AHEAD) {
-                later.ask();
-            }
-            let held = &mut txn.held[n];
-            let (table, key) = keys[held.index as usize];
-            let place = held.place.take();
-            if !place.is_some_and(|place| table.finish_at(place, key, block.word(n), guard)) {
-                table.finish(key, block.word(n), guard);
-            }
-            (held.old, held.lock, held.change, held.heir_of) = (None, None, Change::Keep, None);
-        }
-        let bytes = block.records.len() * size_of::<Record>();
-        guard.retire_boxed(block, bytes);
+        put_away(keys, &mut txn, block, guard);
         if let Some(result) = result {
             return result;
         }
@@ -358,6 +359,24 @@ pub fn transact<'g, R>(keys: &[(&Table, Key<'_>)], guard: &'g Guard<'_>, mut f: 
         }
         backoff = (backoff * 2).min(64);
     }
+}
+
+/// Finishes all keys of a settled block, and retires it.
+fn put_away(keys: &[(&Table, Key<'_>)], txn: &mut Txn<'_>, block: Box<Block>, guard: &Guard<'_>) {
+    for n in 0..txn.held.len() {
+        if let Some(later) = txn.held.get(n + AHEAD) {
+            later.ask();
+        }
+        let held = &mut txn.held[n];
+        let (table, key) = keys[held.index as usize];
+        let place = held.place.take();
+        if !place.is_some_and(|place| table.finish_at(place, key, block.word(n), guard)) {
+            table.finish(key, block.word(n), guard);
+        }
+        (held.old, held.lock, held.change, held.heir_of) = (None, None, Change::Keep, None);
+    }
+    let bytes = block.records.len() * size_of::<Record>();
+    guard.retire_boxed(block, bytes);
 }
 
 impl Block {
@@ -598,7 +617,7 @@ impl Table {
                 let (mut status, mut word) = (0, place.word);
                 if word.is_record() {
                     // SAFETY: loaded under `guard`.
-                    (status, word) = unsafe { Record::of(word) }.resolve();
+                    (status, word) = unsafe { Record::of(word) }.resolve_for(guard);
                 }
                 // SAFETY: likewise; the resolved word is EMPTY or an entry.
                 let entry = word.is_live().then(|| unsafe { word.as_entry() });

@@ -137,6 +137,7 @@ fn transactions_and_scripts_publish_and_subscribe_as_those_of_redis() {
             C: CONFIG SET notify-keyspace-events KEA
             B: PSUBSCRIBE __key*__:*
             C: MULTI ; SET k v ; INCR k ; DEL k ; EXEC
+            C: MULTI ; SET k v ; LPUSH q a b ; LPOP q ; RENAME k kk ; EXPIRE kk 100 ; RPOP q ; SADD q m ; DEL q kk ; EXEC
             C: EVAL \"redis.call('set', 'k', 1) return redis.call('rpush', 'l', 1, 2)\" 0
             C: CONFIG SET notify-keyspace-events ''
         ";

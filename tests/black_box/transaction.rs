@@ -67,6 +67,89 @@ fn a_refused_command_spoils_the_transaction_and_a_failing_one_does_not() {
     );
 }
 
+/// Transactions on keys that are known hold these; what may touch others, or looks at watched keys, stops all loops.
+#[test]
+fn a_transaction_on_keys_that_are_known_stops_nobody() {
+    check_with(
+        &["--threads", "2"],
+        "
+        SET text old                  => OK
+        RPUSH list a b                => 2
+        MULTI                         => OK
+        SET text new                  => QUEUED
+        APPEND text er                => QUEUED
+        INCR n                        => QUEUED
+        INCRBY n 4                    => QUEUED
+        MGET text n list nosuch       => QUEUED
+        RPOP list                     => QUEUED
+        LPOP list                     => QUEUED
+        EXISTS list text              => QUEUED
+        HSET list f v                 => QUEUED
+        TYPE list                     => QUEUED
+        SADD from 1 2 3               => QUEUED
+        SMOVE from to 2               => QUEUED
+        SUNIONSTORE all from to       => QUEUED
+        EXPIRE all 100                => QUEUED
+        PERSIST all                   => QUEUED
+        RENAME all every              => QUEUED
+        MSET x 1 y 2                  => QUEUED
+        DEL x from n                  => QUEUED
+        SET t v PX 100000             => QUEUED
+        GETEX t PERSIST               => QUEUED
+        LPUSH text x                  => QUEUED
+        ZADD z 1 a 2 b                => QUEUED
+        ZRANGESTORE zz z 0 -1         => QUEUED
+        EXEC                          => [OK, 5, 1, 5, ['newer', '5', (nil), (nil)], 'b', 'a', 1, 1, hash, 3, 1, 3, 1, 1, OK, OK, 3, OK, 'v', WRONGTYPE Operation against a key holding the wrong kind of value, 2, 2]
+        INFO stats                    => '…transactions_holding_keys:1…transactions_stopping_loops:0…'
+        HGETALL list                  => ['f', 'v']
+        EXISTS x from n all y         => 1
+        SCARD every                   => 3
+        ZSCORE zz b                   => '2'
+        TTL every                     => -1
+        MULTI                         => OK
+        GET y                         => QUEUED
+        DBSIZE                        => QUEUED
+        EXEC                          => ['2', 8]
+        INFO stats                    => '…transactions_holding_keys:1…transactions_stopping_loops:1…'
+        MULTI                         => OK
+        KEYS nosuch*                  => QUEUED
+        EXEC                          => [[]]
+        MULTI                         => OK
+        COPY y yy DB 3                => QUEUED
+        EXEC                          => [1]
+        WATCH y                       => OK
+        MULTI                         => OK
+        SET y 3                       => QUEUED
+        EXEC                          => [OK]
+        INFO stats                    => '…transactions_holding_keys:1…transactions_stopping_loops:4…'
+        CONFIG RESETSTAT              => OK
+        INFO stats                    => '…transactions_holding_keys:0…transactions_stopping_loops:0…'
+    ",
+    );
+}
+
+/// Who watches a key that a transaction changes is marked, and who waits for it is served, behind the whole.
+#[test]
+fn what_a_transaction_has_done_is_told_behind_it() {
+    check_with(
+        &["--threads", "2"],
+        "
+        @b WATCH k                    => OK
+        @c BLPOP q 0                  => (silence)
+        MULTI                         => OK
+        SET k 1                       => QUEUED
+        RPUSH q a b                   => QUEUED
+        LRANGE q 0 -1                 => QUEUED
+        EXEC                          => [OK, 2, ['a', 'b']]
+        INFO stats                    => '…transactions_holding_keys:1…'
+        LRANGE q 0 -1                 => ['b']
+        @b MULTI                      => OK
+        @b GET k                      => QUEUED
+        @b EXEC                       => (nil)
+    ",
+    );
+}
+
 #[test]
 fn commands_that_would_wait_reply_as_after_a_timeout() {
     check(

@@ -110,6 +110,8 @@ pub fn stats(text: &mut Text, cx: &Cx<'_>) {
     text.field("current_eviction_exceeded_time", current);
     text.field("keyspace_hits", sum(cx, |stats| &stats.hits));
     text.field("keyspace_misses", sum(cx, |stats| &stats.misses));
+    text.field("transactions_holding_keys", sum(cx, |stats| &stats.holding_transactions));
+    text.field("transactions_stopping_loops", sum(cx, |stats| &stats.stopping_transactions));
     let names = |space| cx.world.pubsub.names_count(space);
     text.field("pubsub_channels", names(Space::Channel));
     text.field("pubsub_patterns", names(Space::Pattern));

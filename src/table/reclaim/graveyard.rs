@@ -3,7 +3,7 @@
 //! A model may ask for more (`bury_at_once`): then a retired object counts as freed as soon as the last guard that existed
 //! when it was retired is gone, which is the earliest moment that rule 2 allows, and whoever reads it afterwards fails the model.
 
-use super::{Entry, NewEntry};
+use super::{Entry, NewEntry, Section};
 use crate::base::mutation::{Mutation, mutated};
 use crate::base::plain;
 use crate::base::sync::{Ordering, fence};
@@ -89,6 +89,7 @@ pub struct Participant;
 /// A guard that keeps everything alive.
 pub struct Guard<'p> {
     number: u64,
+    section: Section,
     seat: std::marker::PhantomData<&'p Participant>,
 }
 
@@ -105,7 +106,7 @@ impl Participant {
             yard.guards.push(yard.next_guard);
             yard.next_guard
         });
-        Guard { number, seat: std::marker::PhantomData }
+        Guard { number, section: Section::default(), seat: std::marker::PhantomData }
     }
     pub fn limbo_bytes(&self) -> usize {
         0
@@ -114,6 +115,9 @@ impl Participant {
 }
 
 impl Guard<'_> {
+    pub(super) fn section_mark(&self) -> &Section {
+        &self.section
+    }
     /// # Safety
     /// As the real one's.
     pub(in crate::table) unsafe fn retire(&self, entry: Entry<'_>) {

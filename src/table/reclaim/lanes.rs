@@ -8,7 +8,7 @@
 //! pinned by the same guard.
 
 use super::quiescence::{Epochs, GRACE};
-use super::{Entry, NewEntry};
+use super::{Entry, NewEntry, Section};
 use crate::table::recycle;
 use std::cell::{Cell, RefCell};
 use std::ptr::NonNull;
@@ -63,6 +63,7 @@ pub struct Participant {
 pub struct Guard<'p> {
     boxed: crossbeam_epoch::Guard,
     seat: &'p Participant,
+    section: Section,
 }
 
 impl Participant {
@@ -83,7 +84,7 @@ impl Participant {
         if self.depth.replace(self.depth.get() + 1) == 0 {
             self.arrive(epochs().enter(self.seat));
         }
-        Guard { boxed: self.handle.pin(), seat: self }
+        Guard { boxed: self.handle.pin(), seat: self, section: Section::default() }
     }
     /// Bytes that are retired and not free yet.
     pub fn limbo_bytes(&self) -> usize {
@@ -134,6 +135,10 @@ impl Drop for Participant {
 }
 
 impl Guard<'_> {
+    #[inline]
+    pub(super) fn section_mark(&self) -> &Section {
+        &self.section
+    }
     /// Retires an entry that this thread has just unlinked.
     ///
     /// # Safety

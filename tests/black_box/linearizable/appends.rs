@@ -1,4 +1,5 @@
-//! Histories of transactions that append to lists and read them, searched for cycles: strict serializability.
+//! Histories of transactions that append to lists and strings and read them, searched for cycles: strict serializability.
+//! Some of them hold their keys, others stop everybody: both beside each other.
 //!
 //! Every element is appended once, so the lists at the end tell the order of all appends to a key, and a read tells how much
 //! of it was there. That gives edges between transactions:
@@ -15,7 +16,7 @@
 //! `APPEND_OPS=1000000 cargo test --test black_box appends` makes a longer search.
 
 use crate::harness::random::{Random, seed};
-use crate::harness::{Client, Server, Value, engines, request};
+use crate::harness::{Client, Server, Value, engines, request, words};
 use std::collections::HashMap;
 use std::time::Instant;
 
@@ -55,27 +56,47 @@ fn plan(random: &mut Random, client: usize, index: usize) -> Plan {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Way {
     Multi,
+    /// With a command that names no keys, so that all loops stand still for it.
+    Stopping,
     /// A script with the keys as its keys, and per key the element, or nothing to read.
     Script,
     /// Its one step as a command.
     Alone,
 }
 
-const SCRIPT: &str = "local out = {} for at, key in ipairs(KEYS) do if ARGV[at] == '' \
-    then out[at] = redis.call('LRANGE', key, 0, -1) else out[at] = redis.call('RPUSH', key, ARGV[at]) end end return out";
+const SCRIPT: &str = "local out = {} for at, key in ipairs(KEYS) do local is_list = key:sub(1, 1) == 'l' \
+    if ARGV[at] == '' then out[at] = is_list and redis.call('LRANGE', key, 0, -1) or redis.call('GET', key) \
+    elseif is_list then out[at] = redis.call('RPUSH', key, ARGV[at]) \
+    else out[at] = redis.call('APPEND', key, ARGV[at] .. ',') end end return out";
+
+/// Lists and strings by turns.
+fn is_list(key: usize) -> bool {
+    key.is_multiple_of(2)
+}
+
+fn name(key: usize) -> String {
+    format!("{}{key}", if is_list(key) { "l" } else { "s" })
+}
+
+/// The command that reads a key whole.
+fn read_command(key: usize) -> String {
+    if is_list(key) { format!("LRANGE {} 0 -1", name(key)) } else { format!("GET {}", name(key)) }
+}
 
 /// A plan as it is sent.
 fn wire(plan: &Plan, way: Way) -> Vec<u8> {
-    let command = |(key, element): &(usize, Option<u64>)| match element {
-        Some(element) => request(&["RPUSH".into(), format!("l{key}"), element.to_string()]),
-        None => request(&["LRANGE".into(), format!("l{key}"), "0".into(), "-1".into()]),
+    let command = |&(key, element): &(usize, Option<u64>)| match element {
+        Some(element) if is_list(key) => request(&["RPUSH".into(), name(key), element.to_string()]),
+        Some(element) => request(&["APPEND".into(), name(key), format!("{element},")]),
+        None => request(&words(&read_command(key))),
     };
     let steps: Vec<u8> = plan.iter().flat_map(command).collect();
     match way {
         Way::Alone => steps,
         Way::Multi => [request(&["MULTI"]), steps, request(&["EXEC"])].concat(),
+        Way::Stopping => [request(&["MULTI"]), steps, request(&["PING"]), request(&["EXEC"])].concat(),
         Way::Script => {
-            let keys = plan.iter().map(|(key, _)| format!("l{key}"));
+            let keys = plan.iter().map(|(key, _)| name(*key));
             let elements = plan.iter().map(|(_, element)| element.map_or(String::new(), |it| it.to_string()));
             let head = ["EVAL".to_string(), SCRIPT.to_string(), plan.len().to_string()];
             request(&head.into_iter().chain(keys).chain(elements).collect::<Vec<_>>())
@@ -83,8 +104,13 @@ fn wire(plan: &Plan, way: Way) -> Vec<u8> {
     }
 }
 
-fn elements(list: &Value) -> Vec<u64> {
-    list.items().iter().map(|item| item.text().parse().expect("a number")).collect()
+fn elements(read: &Value) -> Vec<u64> {
+    let number = |text: &str| text.parse().expect("a number");
+    match read {
+        Value::Nil => Vec::new(),
+        Value::Bulk(_) => read.text().split_terminator(',').map(number).collect(),
+        list => list.items().iter().map(|item| number(&item.text())).collect(),
+    }
 }
 
 /// Reads the replies of a plan.
@@ -92,9 +118,11 @@ fn steps(client: &mut Client, plan: &Plan, way: Way) -> Vec<Step> {
     let replies = match way {
         Way::Alone => client.replies(plan.len()),
         Way::Script => client.reply().items(),
-        Way::Multi => {
-            client.replies(1 + plan.len()); // OK and QUEUED.
-            client.reply().items()
+        Way::Multi | Way::Stopping => {
+            client.replies(1 + plan.len() + (way == Way::Stopping) as usize); // OK and QUEUED.
+            let mut items = client.reply().items();
+            items.truncate(items.len() - (way == Way::Stopping) as usize); // PONG.
+            items
         }
     };
     assert_eq!(replies.len(), plan.len(), "a reply for each command");
@@ -112,9 +140,10 @@ fn run_client(server: &Server, client: usize, seed: u64, count: usize, clock: In
         let ahead = 1 + random.below(4);
         let mut one = |at: usize| {
             let plan = plan(&mut random, client, done.len() + at);
-            let way = match random.below(4) {
-                0 => Way::Script,
-                1 | 2 if plan.len() == 1 => Way::Alone,
+            let way = match random.below(8) {
+                0 | 1 => Way::Script,
+                2..=5 if plan.len() == 1 => Way::Alone,
+                6 => Way::Stopping,
                 _ => Way::Multi,
             };
             (plan, way)
@@ -144,7 +173,7 @@ fn record(server: &Server, seed: u64, steps: usize) -> (Vec<Transaction>, Orders
     });
     let mut reader = server.client();
     let keys = ((count + 8) / PER_KEYS + 1) * KEYS;
-    let order = |key: usize| (key, elements(&reader.run(&format!("LRANGE l{key} 0 -1"))));
+    let order = |key: usize| (key, elements(&reader.run(&read_command(key))));
     (history, (0..keys).map(order).collect())
 }
 
@@ -293,6 +322,11 @@ fn appends_and_reads_in_transactions_are_strictly_serializable() {
             let (server, seed) = (Server::start_on(engine, &["--threads", loops]), seed("APPEND_SEED"));
             let (history, orders) = record(&server, seed, ops);
             check(&history, &orders).unwrap_or_else(|problem| panic!("APPEND_SEED={seed} {engine:?}\n{problem}"));
+            let stats = server.client().run("INFO stats").text();
+            for way in ["holding_keys", "stopping_loops"] {
+                let count = stats.lines().find_map(|line| line.strip_prefix(&format!("transactions_{way}:")));
+                assert!(count.is_some_and(|count| count != "0"), "{way}: {stats}");
+            }
         }
     }
 }
