@@ -57,7 +57,7 @@ model! {
 
 model! {
     /// A SET beside a transaction comes before it or behind it.
-    fn a_writer_waits_for_the_end(bound = 2, caught = [SectionNotPinned]) {
+    fn a_writer_waits_for_the_end(bound = 2, caught = []) {
         let small = ones();
         let owner = small.clone();
         let owner = thread::spawn(move || owner.exec(&[0, 1], |inside| {
@@ -73,7 +73,7 @@ model! {
 
 model! {
     /// An INCR beside a transaction that counts, too.
-    fn no_increment_is_lost(bound = 2, caught = [LockWithoutFreeze, SectionNotPinned]) {
+    fn no_increment_is_lost(bound = 2, caught = [LockWithoutFreeze]) {
         let small = Small::new();
         small.set_counter(0, 7);
         let owner = small.clone();

@@ -291,7 +291,7 @@ fn memory_usage(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         }
     }
     let key = cx.key(&args, 2);
-    match cx.keys.peek(key).and_then(|entry| memory(entry, samples as usize)) {
+    match cx.keys.ask(key, |entry| memory(entry, samples as usize)) {
         Some(bytes) => cx.reply.int((bytes + SLOT) as i64),
         None => cx.reply.null(),
     }

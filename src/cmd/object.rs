@@ -49,8 +49,9 @@ fn about(
 
 /// The name of the encoding.
 fn encoding(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
-    about(cx, &args, |cx, entry| {
-        match encoding_name(entry) {
+    let key = cx.key(&args, 2);
+    about(cx, &args, |cx, _| {
+        match cx.keys.ask(key, encoding_name) {
             Some(name) => cx.reply.bulk(name.as_bytes()),
             None => cx.reply.null(),
         }

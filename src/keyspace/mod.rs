@@ -246,6 +246,16 @@ impl<'t> Keys<'t> {
         }
         Some(entry)
     }
+    /// What `look` says of the live entry of `key`. It says None of a collection whose entry has just been replaced: then it is
+    /// asked again about what stands there now.
+    pub fn ask<R>(&self, key: Key<'_>, look: impl Fn(Entry<'t>) -> Option<R>) -> Option<R> {
+        loop {
+            let said = look(self.peek(key)?);
+            if said.is_some() {
+                return said;
+            }
+        }
+    }
     /// Is there an entry of `key` that is past its deadline, and not removed yet?
     pub fn is_overdue(&self, key: Key<'_>) -> bool {
         self.raw(key).is_some_and(|entry| self.is_dead(entry))
