@@ -202,6 +202,8 @@ const ADDED: &[(&str, &str)] = &[
     ("allocator_muzzy", "Valkey 8"),
     ("mem_overhead_db_hashtable_rehashing", "Valkey 8"),
     ("evicted_scripts", "7.4"),
+    ("transactions_holding_keys", "ours: for which nobody had to stop"),
+    ("transactions_stopping_loops", "ours"),
     ("client_query_buffer_limit_disconnections", "Valkey 8"),
     ("client_output_buffer_limit_disconnections", "Valkey 8"),
     ("eventloop_cycles", "7.2"),
