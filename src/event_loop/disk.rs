@@ -3,8 +3,8 @@
 //! ```text
 //! receive   what has come, or the time for a sync
 //! merge     groups in order, up to where the log is cut (a rewrite, the end)
-//! gather    clients that were answered together come again together, a bit apart: one sync for all of them instead of one
-//!           for the first and another for the rest
+//! gather    clients that were answered together come again together, a bit apart: where a sync takes longer than the commands
+//!           of all of them, one sync for all instead of one for the first and another for the rest
 //! write     one batch; under `always`, or if somebody waits, it is synced at once, otherwise once a second
 //! publish   how far it is; loops that hold replies are woken
 //! ```
@@ -38,8 +38,16 @@ const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// What was written and not synced stays in memory, in case a sync fails. If it is more than this it is synced, whatever the
 /// policy says.
 const UNSYNCED_MAX: usize = 32 << 20;
-/// A disk that answers faster is asked at once, whoever waits.
-const QUICK_SYNC: Duration = Duration::from_micros(400);
+/// A disk that answers faster is asked at once, whoever waits: some clients' changes are synced while others' commands run. With
+/// all of them together the disk, the loops and the clients would wait for each other in turns. 1 ms: 500 commands or more.
+const QUICK_SYNC: Duration = Duration::from_millis(1);
+/// The quickest sync of late counts so much longer with each that is slower: those that waited for a processor tell nothing.
+const SLOWER: f64 = 1.1;
+/// Syncs that follow each other within this time, or within twice the time that one takes, make room worth its while; so many
+/// of them in a row, and so many fewer for each that comes later.
+const CLOSE: Duration = Duration::from_millis(20);
+const STREAK: u32 = 32;
+const STREAK_BREAK: u32 = 8;
 /// While somebody waits for a disk that is slow, more is gathered as long as something comes within this time.
 const LULL: Duration = Duration::from_micros(150);
 
@@ -148,8 +156,11 @@ struct Keeper {
     cuts: VecDeque<Cut>,
     coming: Option<Coming>,
     last_sync: MonoNs,
-    /// How long it took.
+    /// How long one takes: the quickest of late.
     sync_took: Duration,
+    /// How many have followed each other closely, up to twice `STREAK`.
+    streak: u32,
+    last_write: MonoNs,
     failure: Option<String>,
     /// How the log is to begin: it could not be opened yet.
     opening: Option<Message>,
@@ -169,7 +180,9 @@ pub fn start(world: &'static World, fleet: &'static Fleet) -> io::Result<JoinHan
             merge,
             cuts,
             last_sync,
-            sync_took: Duration::ZERO,
+            sync_took: QUICK_SYNC,
+            streak: 0,
+            last_write: last_sync,
             failure: None,
             opening: None,
             coming: None,
@@ -190,6 +203,8 @@ impl Keeper {
             if self.log.is_some() && !messages.is_empty() {
                 match is_urgent {
                     true => self.gather(&mut messages),
+                    // What comes alone is written at once.
+                    false if MonoNs::now().since(self.last_write) > 2 * GATHER => {}
                     false => {
                         std::thread::sleep(GATHER);
                         messages.extend(hub.receive(Some(Duration::ZERO)));
@@ -316,9 +331,10 @@ impl Keeper {
                 }
                 log.push(&group);
             });
-            let is_synced_at_once = self.world.journal.policy() == Policy::Always;
-            log.set_manner(self.world.config.number(Id::AOF_CHECKSUM) != 0, is_synced_at_once);
+            let makes_room = self.world.journal.policy() == Policy::Always && self.streak >= STREAK;
+            log.set_manner(self.world.config.number(Id::AOF_CHECKSUM) != 0, makes_room);
             log.write()?;
+            self.last_write = MonoNs::now();
             self.make_room();
             self.sync_if_due()?;
             self.publish();
@@ -343,7 +359,12 @@ impl Keeper {
         let is_wanted = hub.wanted() > log.durable();
         if log.wants_sync() && (is_due || is_wanted || self.failure.is_some()) {
             log.sync()?;
-            (self.last_sync, self.sync_took) = (now, MonoNs::now().since(now));
+            self.streak = match now.since(self.last_sync) <= CLOSE.max(2 * self.sync_took) {
+                true => (self.streak + 1).min(2 * STREAK),
+                false => self.streak.saturating_sub(STREAK_BREAK),
+            };
+            self.sync_took = MonoNs::now().since(now).min(self.sync_took.mul_f64(SLOWER).max(QUICK_SYNC / 10));
+            self.last_sync = now;
         } else if !log.wants_sync() && is_wanted {
             log.sync()?; // Nothing is left to be synced: what is written is durable.
         }
