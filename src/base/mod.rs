@@ -1,7 +1,6 @@
 //! Layer 0: what every layer may use and what knows nothing of Redis or of the kernel's rings.
 
 pub mod accounts;
-#[cfg(not(loom))]
 pub mod argv;
 pub mod bell;
 pub mod clock;
