@@ -103,6 +103,7 @@ pub struct ClientInfo {
     last_seen_ms: AtomicU64,
     buffered_len: AtomicU64,
     queued_len: AtomicU64,
+    owned_len: AtomicU64,
     input_len: AtomicU32,
     input_cap: AtomicU32,
     held_len: AtomicU32,
@@ -201,6 +202,7 @@ impl ClientInfo {
             last_seen_ms: AtomicU64::new(now.0),
             buffered_len: AtomicU64::new(0),
             queued_len: AtomicU64::new(0),
+            owned_len: AtomicU64::new(0),
             input_len: AtomicU32::new(0),
             input_cap: AtomicU32::new(0),
             held_len: AtomicU32::new(0),
@@ -255,6 +257,13 @@ impl ClientInfo {
         if peak > self.reply_peak.load(Relaxed) {
             self.reply_peak.store(peak, Relaxed);
         }
+    }
+    /// Notes what replies take of their own, and what waits behind them. Nobody does while there is no limit of memory.
+    pub fn set_owned(&self, len: usize) {
+        self.owned_len.store(len as u64, Relaxed);
+    }
+    pub fn owned_len(&self) -> usize {
+        self.owned_len.load(Relaxed) as usize
     }
     /// What waited to be sent a moment ago.
     pub fn output(&self) -> OutputSeen {

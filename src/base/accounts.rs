@@ -6,9 +6,10 @@
 //! anybody         adds the lines up: a load per thread, and no call into the allocator              (`totals`)
 //! ```
 //! One thread's difference means nothing by itself and may be negative: blocks are freed where they are found. The sum is what
-//! is allocated, up to what was done since the last publications and to threads that keep no account. `reconcile` compares
-//! it with the allocator's own sum now and then, and carries the rest forward: the one in the middle of the last three
-//! findings, because what some thread is just working on is found as a part of the rest, too, and is none a moment later.
+//! is allocated, up to what was done since the last publications and to threads that keep no account. `reconcile` finds out
+//! now and then what the latter is: the allocator's own sum less what the accounts' threads have at that moment, published or
+//! not. So it makes no difference how busy they are, and what a thread is just working on is nobody's but its own. What is
+//! found differs by what was done while it was found; so the rest moves only as far as the last findings agree that it has.
 //!
 //! Who decides by what counts and what does not (`Totals::counted`) finds both in one word per thread: from two words that are
 //! written one after the other a reader could take the reply of a megabyte, and miss that it is one.
@@ -17,6 +18,7 @@
 
 #![forbid(unsafe_code)]
 
+use crate::base::heap;
 use crate::base::sync::hint::{
     AtomicBool, AtomicI64, AtomicUsize,
     Ordering::{Acquire, Relaxed, Release},
@@ -32,6 +34,10 @@ const SEATS: usize = 512;
 #[repr(align(128))]
 struct Seat {
     is_taken: AtomicBool,
+    /// Of its owner, in the allocator's list (`heap::read_meters`); 0: it is not there.
+    meter: AtomicI64,
+    /// What is to be added to that: nobody knows what its owner did before, and earlier owners have left something.
+    offset: AtomicI64,
     /// Allocated less freed, with what earlier owners of the seat left.
     net: AtomicI64,
     /// The same without the thread's holdings.
@@ -45,6 +51,8 @@ impl Seat {
     const fn new() -> Self {
         Seat {
             is_taken: AtomicBool::new(false),
+            meter: AtomicI64::new(0),
+            offset: AtomicI64::new(0),
             net: AtomicI64::new(0),
             counted: AtomicI64::new(0),
             limbo: AtomicI64::new(0),
@@ -59,8 +67,9 @@ static BOOK: [Seat; SEATS] = [const { Seat::new() }; SEATS];
 static USED: AtomicUsize = AtomicUsize::new(0);
 /// What the allocator knew beyond the seats' sum when it was asked last.
 static REST: AtomicI64 = AtomicI64::new(0);
-/// What it was found to be the last three times, the latest first. None: never.
-static FOUND: Mutex<Option<[i64; 3]>> = Mutex::new(None);
+/// What it was found to be the last times, and which of them is the oldest. None: never.
+static FOUND: Mutex<Option<([i64; FINDINGS], usize)>> = Mutex::new(None);
+pub const FINDINGS: usize = 3;
 
 /// What a thread publishes beside the allocator's own figures, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,7 +118,12 @@ impl Account {
             USED.fetch_max(index + 1, Relaxed);
         }
         let seat = index.map(|index| &BOOK[index]);
-        Account { seat, offset: seat.map_or(0, |seat| seat.net.load(Relaxed)) - own_net() }
+        let offset = seat.map_or(0, |seat| seat.net.load(Relaxed)) - own_net();
+        if let Some(seat) = seat {
+            seat.offset.store(offset, Relaxed);
+            seat.meter.store(heap::show_meter().unwrap_or(0), Relaxed);
+        }
+        Account { seat, offset }
     }
     /// Bytes that this thread has allocated less those that it has freed.
     /// Cost: three loads.
@@ -136,6 +150,7 @@ impl Drop for Account {
     fn drop(&mut self) {
         self.publish(Holdings::default());
         if let Some(seat) = self.seat {
+            seat.meter.store(0, Relaxed);
             seat.is_taken.store(false, Release); // Pairs with `open`.
         }
     }
@@ -177,16 +192,29 @@ pub fn counted() -> i64 {
 /// Brings the sum in line with what the allocator itself knows to be allocated.
 pub fn reconcile(allocated: u64) {
     let Ok(mut found) = FOUND.lock() else { return };
-    let rest = allocated as i64 - (totals().allocated - REST.load(Relaxed));
-    let [latest, before, _] = found.unwrap_or([rest; 3]);
-    let [_, middle, _] = sorted([rest, latest, before]);
-    *found = Some([rest, latest, before]);
-    REST.store(middle, Relaxed);
+    let rest = allocated as i64 - present();
+    let (findings, oldest) = found.get_or_insert_with(|| {
+        REST.store(rest, Relaxed);
+        ([rest; FINDINGS], 0)
+    });
+    findings[*oldest] = rest;
+    *oldest = (*oldest + 1) % FINDINGS;
+    let (least, most) = findings.iter().fold((rest, rest), |(least, most), &it| (least.min(it), most.max(it)));
+    REST.store(REST.load(Relaxed).clamp(least, most), Relaxed);
 }
 
-fn sorted(mut numbers: [i64; 3]) -> [i64; 3] {
-    numbers.sort_unstable();
-    numbers
+/// What the accounts' threads hold at this moment, whether they have published it or not.
+fn present() -> i64 {
+    let seats = &BOOK[..USED.load(Relaxed)];
+    let (mut present, mut is_seen) = (0, [false; SEATS]);
+    heap::read_meters(|number, net| {
+        if let Some(index) = seats.iter().position(|seat| seat.meter.load(Relaxed) == number) {
+            present += net + seats[index].offset.load(Relaxed);
+            is_seen[index] = true;
+        }
+    });
+    let others = seats.iter().zip(is_seen).filter(|(_, is_seen)| !is_seen);
+    present + others.map(|(seat, _)| seat.net.load(Relaxed)).sum::<i64>()
 }
 
 #[cfg(all(test, not(loom)))]
@@ -216,14 +244,27 @@ mod tests {
     }
 
     #[test]
+    fn what_a_thread_is_just_working_on_is_no_rest() {
+        some_time(|| {
+            let account = Account::open();
+            account.publish(Holdings::default());
+            let before = present();
+            let block = vec![1u8; 1 << 20];
+            let during = present();
+            drop(block);
+            during - before == 1 << 20 && present() == before
+        });
+    }
+
+    #[test]
     fn what_nobody_has_published_is_carried_forward() {
         some_time(|| {
-            (0..2).for_each(|_| reconcile(1000));
-            let carried = totals().allocated;
+            (0..FINDINGS).for_each(|_| reconcile(1000));
+            let carried = REST.load(Relaxed) + present();
             reconcile(70_000);
-            let by_chance = totals().allocated;
-            (0..3).for_each(|_| reconcile(0));
-            (carried, by_chance, totals().allocated) == (1000, 1000, 0)
+            let by_chance = REST.load(Relaxed) + present();
+            (0..FINDINGS).for_each(|_| reconcile(0));
+            (carried, by_chance, REST.load(Relaxed) + present()) == (1000, 1000, 0)
         });
     }
 }

@@ -6,6 +6,7 @@
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::ffi::c_char;
+use std::sync::{Mutex, PoisonError};
 use tikv_jemallocator::Jemalloc;
 
 /// jemalloc behind the padding rule above.
@@ -55,12 +56,75 @@ unsafe impl GlobalAlloc for Heap {
     }
 }
 
+/// Where the allocator counts what one thread has ever taken from it and given back.
+#[derive(Clone, Copy)]
+struct Meter {
+    number: i64,
+    taken: *const u64,
+    given_back: *const u64,
+}
+
+// SAFETY: two addresses, read under the rule of `METERS`.
+unsafe impl Send for Meter {}
+
+/// Meters of living threads: each strikes its own off before it ends, so whoever holds the lock may read them. And the number
+/// of the last one that was shown.
+static METERS: Mutex<(Vec<Meter>, i64)> = Mutex::new((Vec::new(), 0));
+
+/// A thread's place among `METERS`, for as long as the thread lives.
+struct Enlisted(i64);
+
+impl Drop for Enlisted {
+    fn drop(&mut self) {
+        METERS.lock().unwrap_or_else(PoisonError::into_inner).0.retain(|meter| meter.number != self.0);
+    }
+}
+
+thread_local! {
+    static ENLISTED: Option<Enlisted> = enlist();
+}
+
+fn enlist() -> Option<Enlisted> {
+    // SAFETY: the key is null-terminated and its value is a pointer to a `uint64_t`.
+    let taken = unsafe { tikv_jemalloc_ctl::raw::read(b"thread.allocatedp\0") }.ok()?;
+    // SAFETY: as above.
+    let given_back = unsafe { tikv_jemalloc_ctl::raw::read(b"thread.deallocatedp\0") }.ok()?;
+    let (meters, last) = &mut *METERS.lock().unwrap_or_else(PoisonError::into_inner);
+    *last += 1;
+    meters.push(Meter { number: *last, taken, given_back });
+    Some(Enlisted(*last))
+}
+
+/// Has others find the calling thread's meter in `read_meters`. Returns its number there, which is not 0; None: the allocator
+/// keeps none.
+pub fn show_meter() -> Option<i64> {
+    ENLISTED.with(|enlisted| enlisted.as_ref().map(|enlisted| enlisted.0))
+}
+
+/// Visits the meters that are shown: their numbers, and how many bytes the thread has ever taken less those that it has given
+/// back. It may be a moment that never was: one word from before a block was taken, the other from behind it.
+pub fn read_meters(mut visit: impl FnMut(i64, i64)) {
+    let meters = METERS.lock().unwrap_or_else(PoisonError::into_inner);
+    for meter in &meters.0 {
+        // SAFETY: its thread lives, as it has not struck it off. Volatile: the allocator writes the word, as a whole.
+        let taken = unsafe { meter.taken.read_volatile() };
+        // SAFETY: as above.
+        let given_back = unsafe { meter.given_back.read_volatile() };
+        visit(meter.number, taken.wrapping_sub(given_back) as i64);
+    }
+}
+
 /// Bytes of blocks that threads keep to themselves in order to hand them out again: free, and counted as allocated by the
 /// allocator's own sum. As of the allocator's last epoch.
 pub fn cached() -> u64 {
     // 4096 stands for all arenas together. Source: jemalloc's manual, MALLCTL_ARENAS_ALL.
     // SAFETY: the key is null-terminated and its value is a `size_t`.
     unsafe { tikv_jemalloc_ctl::raw::read::<usize>(b"stats.arenas.4096.tcache_bytes\0") }.unwrap_or(0) as u64
+}
+
+/// Bytes of pages that hold live blocks. As of the allocator's last epoch.
+pub fn active() -> u64 {
+    tikv_jemalloc_ctl::stats::active::read().unwrap_or(0) as u64
 }
 
 /// Bytes of pages that held live blocks and wait to be given back to the kernel. As of the allocator's last epoch.
@@ -120,6 +184,25 @@ mod tests {
             unsafe { Heap.dealloc(block, layout) };
             assert_eq!(block_len(len), taken, "{len}");
         }
+    }
+
+    #[test]
+    fn a_thread_is_seen_taking_and_giving_back_until_it_has_ended() {
+        let read = |wanted: i64| {
+            let mut found = None;
+            read_meters(|number, net| found = if number == wanted { Some(net) } else { found });
+            found
+        };
+        let thread = std::thread::spawn(move || {
+            let number = show_meter().unwrap();
+            let before = read(number).unwrap();
+            let block = vec![1u8; 1 << 20];
+            assert_eq!(read(number).unwrap() - before, block.len() as i64);
+            drop(block);
+            assert_eq!(read(number), Some(before));
+            number
+        });
+        assert_eq!(read(thread.join().unwrap()), None);
     }
 
     #[test]

@@ -80,7 +80,7 @@ struct Gradual<P, W> {
 impl<P, W: FnMut(&mut P, &mut Cx<'_>) -> bool> Resumable for Gradual<P, W> {
     fn step(&mut self, cx: &mut Cx<'_>, slice: Slice) -> Result<Step, ReplyError> {
         while (self.write)(&mut self.parts, cx) {
-            if slice.is_over() {
+            if slice.is_enough(cx.reply) {
                 return Ok(Step::More);
             }
         }
@@ -94,7 +94,7 @@ struct Rest<C: Collection>(Option<C>);
 impl<C: Collection> Drop for Rest<C> {
     fn drop(&mut self) {
         if let Some(rest) = self.0.take() {
-            drain::discard(Value::new(rest));
+            drain::discard_rest(Value::new(rest));
         }
     }
 }

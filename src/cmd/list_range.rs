@@ -61,7 +61,7 @@ impl Resumable for Stream {
     fn step(&mut self, cx: &mut Cx<'_>, slice: Slice) -> Result<Step, ReplyError> {
         let Some(snapshot) = &mut self.0 else { return Ok(Step::Done) };
         while snapshot.visit_some(|element| reply_element(cx.reply, element)) {
-            if slice.is_over() {
+            if slice.is_enough(cx.reply) {
                 return Ok(Step::More);
             }
         }
@@ -73,7 +73,7 @@ impl Drop for Stream {
     /// The list may be gone by now, and what is left of it ours alone.
     fn drop(&mut self) {
         if let Some(snapshot) = self.0.take() {
-            drain::discard(Value::new(snapshot.into_rest()));
+            drain::discard_rest(Value::new(snapshot.into_rest()));
         }
     }
 }

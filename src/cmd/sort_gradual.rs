@@ -218,7 +218,7 @@ impl Sorting {
                     return 0;
                 }
             }
-            if slice.is_over() {
+            if slice.is_enough(cx.reply) {
                 return left;
             }
         }
@@ -230,8 +230,8 @@ impl Drop for Sorting {
     /// Its client has gone, or has got the first few of many.
     fn drop(&mut self) {
         match std::mem::replace(&mut self.source, Source::Nothing) {
-            Source::List(list) => drain::discard(Value::new(list.into_rest())),
-            Source::Set(set) => drain::discard(Value::new(set)),
+            Source::List(list) => drain::discard_rest(Value::new(list.into_rest())),
+            Source::Set(set) => drain::discard_rest(Value::new(set)),
             Source::Sorted(_) | Source::Nothing => {} // A sorted set's snapshot looks after itself.
         }
         if self.heap.len() > AT_ONCE {

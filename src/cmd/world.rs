@@ -181,7 +181,7 @@ impl World {
     /// Measures `used_memory` for the sake of its peak and, if there is a limit, what must be kept free below it. One loop calls
     /// this once a second while it is awake, or more often.
     pub fn note_memory(&self, limit: u64) {
-        let used = if limit == 0 { memory::used() } else { quota::weigh(limit) };
+        let used = if limit == 0 { memory::used() } else { quota::weigh_all(limit) };
         self.used_memory_peak.fetch_max(used, Ordering::Relaxed);
     }
 }

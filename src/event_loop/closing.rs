@@ -54,6 +54,7 @@ impl<E: Engine> EventLoop<E> {
         conn.is_leaving = true;
         conn.life = Life::Draining; // Also if it is broken: nothing of it runs.
         conn.reply.take();
+        self.charges.charge(conn);
         self.parked.forget(conn, self.world);
         self.closing.waiting.push_back(token);
     }

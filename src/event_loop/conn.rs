@@ -51,8 +51,11 @@ pub struct Conn {
     pub is_leaving: bool,
     /// Bytes of the message in flight; 0 if there is none.
     pub sending_len: usize,
-    /// What the client was charged with, and what its replies take beside those that are being sent (`charge`).
-    pub charged: (usize, usize),
+    /// Bytes of its own buffers that were handed to the engine since it last had nothing to send.
+    pub handed_len: usize,
+    /// What the client was charged with, what its replies take beside those that are being sent, and its room for input
+    /// (`charge`).
+    pub charged: (usize, usize, usize),
     pub session: Session,
     pub reply: Reply,
     pub input: Input,
@@ -88,7 +91,8 @@ impl Conn {
             is_on_stage: false,
             is_leaving: false,
             sending_len: 0,
-            charged: (0, 0),
+            handed_len: 0,
+            charged: (0, 0, 0),
             session,
             reply: Reply::default(),
             input: Input::new(),
@@ -165,12 +169,24 @@ impl Conn {
             queued_count: self.reply.out.refs.len() + (self.sending_len > 0) as usize,
         }
     }
-    /// Memory of what waits for the peer, without what is in flight or sent in parts, and without what is stored anyway.
+    /// Memory of what waits for the peer or is made for it, without what is in flight or sent in parts and what is stored anyway.
     pub fn owned_output(&self) -> usize {
         let memory = |output: &Output| {
-            block_len(output.buf.capacity()) + block_len(output.refs.capacity() * size_of::<(usize, Bytes)>())
+            let unshared = output.refs.iter().filter(|(_, bytes)| bytes.is_unique());
+            block_len(output.buf.capacity())
+                + block_len(output.refs.capacity() * size_of::<(usize, Bytes)>())
+                + unshared.map(|(_, bytes)| block_len(bytes.len())).sum::<usize>()
         };
-        memory(&self.reply.out) + self.pushed.as_deref().map_or(0, memory)
+        let long = self.long.as_ref().map_or(0, |long| long.memory());
+        memory(&self.reply.out) + self.pushed.as_deref().map_or(0, memory) + long
+    }
+    /// Do its commands wait for others or for replies to be read?
+    pub fn is_held_up(&self) -> bool {
+        self.output_len() > 0 || self.long.is_some() || self.is_ready || self.input.held_len() > 0
+    }
+    /// Memory of what is in flight or sent in parts, at most.
+    pub fn being_sent(&self) -> usize {
+        self.handed_len.min(self.output_len())
     }
     /// Bytes that wait for the peer, in flight or not.
     #[inline]

@@ -11,6 +11,7 @@
 //! While a window of commands is being run nothing moves: bytes are only appended, so offsets stay good.
 
 use super::held::Held;
+use crate::base::heap::block_len;
 use crate::resp::args::{Arg, OwnedArgs};
 use crate::resp::parse::{Limits, Parser, ProtocolError, Step};
 use crate::ring::{Engine, Filled};
@@ -22,7 +23,7 @@ const PORTION_LEN_MIN: usize = 512;
 /// `PROTO_IOBUF_LEN`.
 const ROOM_LEN_MIN: usize = 16 << 10;
 /// So much room a client keeps while it has no bytes of its own and is not idle.
-const ROOM_LEN_KEPT: usize = 32 << 10;
+pub const ROOM_LEN_KEPT: usize = 32 << 10;
 
 /// No arrival.
 pub const NO_ARRIVAL: u32 = u32::MAX;
@@ -95,6 +96,10 @@ impl Input {
     /// Bytes of the client's own that are not used up.
     pub fn len(&self) -> usize {
         self.kept.len() - self.used
+    }
+    /// Memory of all that is here.
+    pub fn memory(&self) -> usize {
+        block_len(self.kept.capacity()) + self.held_len()
     }
     /// Room behind them.
     pub fn room(&self) -> usize {

@@ -353,6 +353,9 @@ impl<E: Engine> EventLoop<E> {
         self.pool.come_back(message);
         let Some(conn) = self.conns.get(token) else { return };
         conn.sending_len = 0;
+        if conn.reply.is_empty() {
+            conn.handed_len = 0;
+        }
         self.charges.charge(conn);
         match result {
             Ok(len) => {
@@ -446,6 +449,7 @@ impl<E: Engine> EventLoop<E> {
                 }
                 Life::Broken => {
                     conn.reply.take(); // Nobody will read it.
+                    self.charges.charge(conn);
                     make_dirty(&mut self.dirty, conn);
                 }
                 _ => {}
@@ -520,9 +524,10 @@ impl<E: Engine> EventLoop<E> {
             return; // `on_sent` brings it back here.
         }
         if !conn.reply.is_empty() {
-            let pending_len = conn.reply.pending_len();
+            let (pending_len, own_len) = (conn.reply.pending_len(), conn.reply.out.buf.len());
             let message = send::message(&mut conn.reply.out, pending_len);
             conn.sending_len = message.len();
+            conn.handed_len += own_len;
             self.pool.depart(&message);
             self.charges.charge(conn);
             self.engine.send(token, message);

@@ -36,6 +36,8 @@ pub(super) struct Tray<'l> {
     pub pool: &'l mut Pool,
     pub dirty: &'l mut Vec<Token>,
     pub due: &'l mut VecDeque<Token>,
+    /// By how much buffers have grown.
+    pub grown: &'l mut usize,
 }
 
 impl Hands<'_> {
@@ -71,7 +73,7 @@ impl Tray<'_> {
     fn give(&mut self, conn: Option<&mut Conn>, parcels: &[Parcel], small: &[u8]) {
         let Some(conn) = conn.filter(|conn| conn.life < Life::Draining) else { return };
         self.pool.equip(&mut conn.reply.out);
-        let proto = conn.reply.proto;
+        let (proto, room) = (conn.reply.proto, conn.reply.out.buf.capacity());
         for parcel in parcels {
             let is_readable = match parcel.form {
                 Form::Any => true,
@@ -82,6 +84,7 @@ impl Tray<'_> {
                 push(output_of(conn), parcel.content(small), proto);
             }
         }
+        *self.grown += conn.reply.out.buf.capacity().saturating_sub(room);
         let may_wait = conn.reply.out.buf.len() < DUE_LEN_MAX && conn.reply.out.refs.is_empty();
         if !may_wait {
             make_dirty(self.dirty, conn);
@@ -158,7 +161,8 @@ impl<E: Engine> EventLoop<E> {
     }
 
     fn hands(&mut self, work: impl FnOnce(&mut Hands<'_>, &mut Desk)) {
-        let EventLoop { conns, pool, dirty, listeners_due: due, effects, .. } = self;
-        work(&mut Hands { conns, tray: Tray { pool, dirty, due } }, &mut effects.desk);
+        let EventLoop { conns, pool, dirty, listeners_due: due, effects, charges, .. } = self;
+        let grown = &mut charges.posted;
+        work(&mut Hands { conns, tray: Tray { pool, dirty, due, grown } }, &mut effects.desk);
     }
 }

@@ -50,15 +50,26 @@ impl Drop for Parted {
 }
 
 /// Output buffers that nobody uses at the moment, and how much memory those have that are being sent.
-#[derive(Default)]
 pub struct Pool {
     buffers: Vec<Vec<u8>>,
+    /// Bytes that it may keep.
+    kept_max: usize,
     /// Bytes of `buffers`, and of those in flight.
     kept_len: usize,
     flying_len: usize,
 }
 
+impl Default for Pool {
+    fn default() -> Self {
+        Pool { buffers: Vec::new(), kept_max: usize::MAX, kept_len: 0, flying_len: 0 }
+    }
+}
+
 impl Pool {
+    /// From now on it keeps no more bytes than that.
+    pub fn keep_at_most(&mut self, len: usize) {
+        self.kept_max = len;
+    }
     /// Gives `output` a buffer if it has none. Returns the bytes of a fresh one.
     #[inline]
     pub fn equip(&mut self, output: &mut Output) -> usize {
@@ -82,8 +93,11 @@ impl Pool {
     pub fn put(&mut self, buffer: Vec<u8>) {
         if buffer.capacity() <= POOL_BUFFER_MAX && buffer.capacity() > 0 && self.buffers.len() < POOL_COUNT_MAX {
             debug_assert!(buffer.is_empty(), "a sent message comes back empty");
-            self.kept_len += block_len(buffer.capacity());
-            self.buffers.push(buffer);
+            let kept_len = self.kept_len + block_len(buffer.capacity());
+            if kept_len <= self.kept_max {
+                self.kept_len = kept_len;
+                self.buffers.push(buffer);
+            }
         }
     }
     /// A message goes out.

@@ -80,13 +80,14 @@ impl<E: Engine> EventLoop<E> {
     fn round(&mut self, now: WallMs) {
         let started = MonoNs::now();
         self.stats().garbage_bytes.set(self.seat.limbo_bytes() as u64);
+        self.pool.shrink();
+        self.show_output();
         self.local.quota.publish(self.seat.limbo_bytes());
         let config = &self.world.config;
         let round_ms = 1000 / config.number(Id::HZ).clamp(1, 500) as u64;
         let elapsed_ms = now.0.saturating_sub(self.timers.last_round.0).min(SWEEP_MS);
         let is_new_second = now.0 / 1000 != self.timers.last_round.0 / 1000;
         (self.timers.last_round, self.timers.next_round) = (now, WallMs(now.0 + round_ms));
-        self.pool.shrink();
         if is_new_second {
             self.stats().expire_bytes.set(self.local.expiry.bytes() as u64);
             self.take_room_back(now);

@@ -321,7 +321,9 @@ impl<E: Engine> EventLoop<E> {
         while !window.is_full() {
             let mut visit = match tour.visit.take() {
                 Some(visit) => visit,
-                None if tour.clock > tour.end => return self.put_off(tour),
+                None if tour.clock > tour.end || self.charges.is_enough_said(&self.local.quota) => {
+                    return self.put_off(tour);
+                }
                 None => {
                     let Some(&token) = self.ready.get(tour.next) else { return };
                     tour.next += 1;
@@ -375,7 +377,7 @@ impl<E: Engine> EventLoop<E> {
         if conn.wait.is_some() || conn.is_on_stage {
             return Some(Leave::Idle); // It is made ready when it is woken.
         }
-        if conn.life != Life::Broken && conn.output_len() >= self.charges.output_soft_max() {
+        if conn.life != Life::Broken && conn.output_len() >= self.charges.output_soft_max(conn.long.is_some()) {
             return Some(Leave::Stalled);
         }
         if tour.clock > visit.until {
@@ -426,10 +428,11 @@ impl<E: Engine> EventLoop<E> {
     /// Cost: a load while there is no limit, a few more while there is one and memory is not short.
     pub(super) fn relieve(&mut self, guard: &Guard<'_>, now: WallMs) -> bool {
         let limit = room::limit(&self.world.config);
+        self.show_output(); // What the turn has left behind is no reason to evict keys.
         if limit == 0
             || self.world.attention.is_busy()
             || self.world.attention.is_loading()
-            || self.local.quota.is_within(limit, guard)
+            || self.local.quota.is_within(limit, false, guard)
         {
             return false;
         }
@@ -438,7 +441,7 @@ impl<E: Engine> EventLoop<E> {
         self.local.recency.begin_turn(&self.world.config, now);
         let (home, mut watch) = (self.id, Watch::begin(&self.world.config, true));
         let mut turn = self.between_windows(&mut watch, guard, now, limit);
-        let room = turn.make_room(home);
+        let room = turn.make_room(home, false);
         turn.serve_ended();
         room == Room::Coming
     }
@@ -515,7 +518,7 @@ impl<E: Engine> EventLoop<E> {
             limit: room::limit(&self.world.config),
             is_short: false,
         };
-        while let Some(stretch) = window.stretches.get(place.stretch) {
+        'stretches: while let Some(stretch) = window.stretches.get(place.stretch) {
             let items = window.items_of(place.stretch);
             let first = place.item;
             let is_new = first == 0;
@@ -525,8 +528,13 @@ impl<E: Engine> EventLoop<E> {
                 continue;
             }
             let Some(mut conn) = self.conns.get(stretch.token).filter(|conn| conn.may_run()) else { continue };
+            if place.stretch > 1 && self.charges.is_enough_said(&self.local.quota) {
+                window.hold_rest(place.stretch - 1, first, &mut conn.input, &self.arrivals, &self.engine);
+                make_ready(&mut self.later, conn, self.clock);
+                continue;
+            }
             if is_new {
-                turn.note_reply(self.pool.equip(&mut conn.reply.out));
+                turn.note_reply(0, self.pool.equip(&mut conn.reply.out));
                 make_dirty(&mut self.dirty, conn);
             }
             turn.watch.waiting_since = stretch.waiting_since;
@@ -538,13 +546,14 @@ impl<E: Engine> EventLoop<E> {
                 turn.step_out(self.id);
                 let room = conn.reply.out.buf.capacity();
                 conn.go_on(&mut turn);
-                turn.note_reply(conn.reply.out.buf.capacity().saturating_sub(room));
+                turn.note_reply(room, conn.reply.out.buf.capacity());
                 continue;
             }
             for (index, item) in items.iter().enumerate().skip(first) {
                 if turn.effects.desk.has_some_here() && minds_messages(conn, item) {
                     let due = &mut self.listeners_due;
-                    let tray = Tray { pool: &mut self.pool, dirty: &mut self.dirty, due };
+                    let grown = &mut self.charges.posted;
+                    let tray = Tray { pool: &mut self.pool, dirty: &mut self.dirty, due, grown };
                     Hands { conns: &mut self.conns, tray }.hand_out_here(&mut turn.effects.desk);
                     conn = self.conns.get(stretch.token).expect("nobody is closed here");
                 }
@@ -590,6 +599,11 @@ impl<E: Engine> EventLoop<E> {
                     place.stop |= flow == Flow::Shutdown;
                     conn.advance(Life::Draining);
                     break;
+                }
+                if turn.limit != 0 && index + 1 < items.len() && self.charges.is_enough_said(&self.local.quota) {
+                    window.hold_rest(place.stretch - 1, index + 1, &mut conn.input, &self.arrivals, &self.engine);
+                    make_ready(&mut self.later, conn, self.clock);
+                    continue 'stretches;
                 }
             }
             if let Some(error) =

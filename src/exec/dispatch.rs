@@ -91,7 +91,10 @@ impl Turn<'_> {
             }
         };
         if room != usize::MAX {
-            self.note_reply(reply.out.buf.capacity().saturating_sub(room));
+            let reply_len = self.note_reply(room, reply.out.buf.capacity());
+            if let Some(long) = &mut self.long {
+                long.keep(self.local.quota.note_job(reply_len));
+            }
         }
         if matches!(flow, Flow::Park(_) | Flow::Alone) {
             return flow; // Nothing has happened yet, and CLIENT REPLY SKIP still means this command.

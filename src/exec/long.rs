@@ -19,16 +19,26 @@ pub struct Long {
     /// How long it waited and worked so far.
     tale: Tale,
     said_len: usize,
+    /// Bytes that it has allocated to work with, if memory is limited.
+    kept_len: usize,
 }
 
 impl Long {
     /// What `row`'s handler has left to later turns.
     pub fn new(row: &'static Command, job: Box<dyn Resumable>, tale: Tale) -> Self {
-        Long { row, job, is_silent: false, tale, said_len: 0 }
+        Long { row, job, is_silent: false, tale, said_len: 0, kept_len: 0 }
     }
     /// Its reply is dropped.
     pub fn silence(&mut self) {
         self.is_silent = true;
+    }
+    /// It has allocated so much.
+    pub fn keep(&mut self, len: usize) {
+        self.kept_len = len;
+    }
+    /// Bytes that it takes, if memory is limited.
+    pub fn memory(&self) -> usize {
+        self.kept_len.max(self.held_len())
     }
     /// Bytes kept for the reply.
     pub fn held_len(&self) -> usize {
@@ -60,7 +70,8 @@ impl Turn<'_> {
     pub fn go_on(&mut self, long: &mut Long, session: &mut Session, reply: &mut Reply) -> Flow {
         let (mark, started, waiting_len) = (reply.mark(), MonoNs::now(), reply.pending_len());
         let mut cx = self.cx(session, reply);
-        let result = long.job.step(&mut cx, Slice::begin());
+        let slice = Slice::begin(&cx.world.config);
+        let result = long.job.step(&mut cx, slice);
         self.tell(session);
         long.tale.times.worked += self.watch.explain(started);
         if let Some(counters) = self.stats.command(long.row.index).filter(|_| result != Ok(Step::More)) {

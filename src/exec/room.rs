@@ -6,12 +6,12 @@
 //!                             └─▶ there is room · time is up: the command runs, the next one goes on evicting
 //!                             └─▶ nothing can be evicted: commands that may take memory are refused
 //! ```
-//! Every command makes room, whatever it does: replies take memory, too. Not inside a transaction or a script: these are judged
-//! before they begin. Nothing is evicted at a safepoint.
+//! Every command makes room that may add to the data, and the others if memory is more than a little short (`keyspace::quota`).
+//! Not inside a transaction or a script: these are judged before they begin. Nothing is evicted at a safepoint.
 //!
 //! **Clients first.** Keys do not pay for replies that clients do not take: what these take beside the limit is bounded by a part
-//! of it (`keyspace::quota`), and past that it is such clients that go, the one with most first. `maxmemory-clients` bounds
-//! clients in the same way, whatever they take memory for.
+//! of it (`keyspace::quota`), and past that it is such clients that go, the one with most first (`event_loop::charge`).
+//! `maxmemory-clients` bounds clients in the same way, whatever they take memory for.
 //!
 //! A loop that has nothing to do makes room as well (CONFIG SET may have lowered the limit), a slice per turn.
 
@@ -41,7 +41,9 @@ pub(super) const OUT_OF_MEMORY: ReplyError =
 const VICTIMS_PER_LOOK: usize = 16;
 
 /// A client with fewer bytes to take is no slow reader.
-const SLOW_LEN_MIN: usize = 64 << 10;
+pub const SLOW_LEN_MIN: usize = 64 << 10;
+/// Commands that may add to the data, themselves or by what they run.
+const ADDING: u32 = flag::WRITE | flag::DENYOOM | flag::MAY_REPLICATE | flag::ALONE;
 
 /// What came of making room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,11 +92,12 @@ pub fn evict_clients(world: &World, limit: u64, effects: &mut Effects) -> u64 {
     evict_heaviest(world, limit, effects, weight)
 }
 
-/// Has clients closed that keep most replies waiting, until these take no more than `limit` together.
+/// Has clients closed that keep most replies waiting, until these take no more than `limit` together. Returns how many go.
+/// Cost: of all clients.
 #[cold]
-fn evict_slow_readers(world: &World, limit: u64, effects: &mut Effects) -> u64 {
+pub fn evict_slow_readers(world: &World, limit: u64, effects: &mut Effects) -> u64 {
     let is_bound_otherwise = |client: &ClientInfo| client.has(client_flag::CLOSING | client_flag::PUBSUB);
-    evict_heaviest(world, limit, effects, |client| match client.output_len() {
+    evict_heaviest(world, limit, effects, |client| match client.owned_len() {
         len if len >= SLOW_LEN_MIN && !is_bound_otherwise(client) => len,
         _ => 0,
     })
@@ -121,27 +124,27 @@ fn evict_heaviest(world: &World, limit: u64, effects: &mut Effects, weight: impl
 }
 
 impl Turn<'_> {
-    /// The buffer of a client's reply takes so many bytes more than before.
+    /// The buffer of a client's reply had so much room before, and has so much now. Returns by how much it has grown.
     #[inline]
-    pub fn note_reply(&self, bytes: usize) {
-        if self.limit != 0 {
-            self.local.quota.note_reply(bytes, self.guard);
-        }
+    pub fn note_reply(&self, before: usize, after: usize) -> usize {
+        if self.limit == 0 { 0 } else { self.local.quota.note_reply(before, after, self.guard) }
     }
 
     /// Must this command be refused for want of memory? Makes room first, if need be.
     #[inline]
     pub(super) fn is_short_of_memory(&mut self, row: &Command, args: &Args<'_>, session: &Session) -> bool {
-        self.is_short = !self.local.quota.is_within(self.limit, self.guard) && self.make_room_for(session);
+        let adds = row.has(ADDING) || session.multi.is_some();
+        self.is_short = !self.local.quota.is_within(self.limit, adds, self.guard) && self.make_room_for(session, adds);
+        self.local.quota.begin_command();
         self.is_short && takes_memory(row, args, session, self.world)
     }
 
     #[cold]
-    fn make_room_for(&mut self, session: &Session) -> bool {
+    fn make_room_for(&mut self, session: &Session, adds: bool) -> bool {
         if self.world.attention.is_busy() {
             return false; // A script runs: nobody touches data.
         }
-        self.make_room(session.home) == Room::None
+        self.make_room(session.home, adds) == Room::None
     }
 
     /// Nothing can be evicted. Nothing is refused for the sake of the reserve.
@@ -153,29 +156,11 @@ impl Turn<'_> {
         Room::Made
     }
 
-    /// Has slow readers closed. They take a moment to go, and those of this turn are not known yet: so the loop looks again
-    /// before its next command, although not at all clients every time.
+    /// Evicts what is too much. `adds`: for the sake of a command that may add to the data.
     #[cold]
-    fn cull(&mut self, share: u64) {
-        self.local.quota.look_again();
-        if !self.local.quota.may_cull() {
-            return;
-        }
-        let count = evict_slow_readers(self.world, share, self.effects);
-        self.stats.evicted_clients.add(count);
-        if count == 0 {
-            self.local.quota.put_off_culling();
-        }
-    }
-
-    /// Evicts what is too much.
-    #[cold]
-    pub fn make_room(&mut self, home: LoopId) -> Room {
+    pub fn make_room(&mut self, home: LoopId, adds: bool) -> Room {
         let (config, loops) = (&self.world.config, self.world.stats.len());
-        let mut excess = self.local.quota.measure(self.limit, loops, self.guard);
-        if let Some(share) = quota::overdue_replies(self.limit) {
-            self.cull(share);
-        }
+        let mut excess = self.local.quota.measure(self.limit, loops, adds, self.guard);
         if excess == 0 {
             self.world.keyspace.excess.note(false);
             return Room::Made;
@@ -205,7 +190,7 @@ impl Turn<'_> {
                     break;
                 }
             }
-            excess = local.quota.measure(self.limit, loops, guard); // Others evict, too.
+            excess = local.quota.measure(self.limit, loops, true, guard); // Others evict, too.
             if excess == 0 || freed >= all {
                 break Room::Made;
             }

@@ -164,7 +164,8 @@ impl Turn<'_> {
         if let Some(mut job) = cx.effects.job.take() {
             let mut step = Ok(Step::More);
             while step == Ok(Step::More) {
-                step = job.step(&mut cx, Slice::begin());
+                let slice = Slice::begin(&cx.world.config);
+                step = job.step(&mut cx, slice);
             }
             result = step.map(|_| Flow::Done);
         }

@@ -4,11 +4,11 @@
 //! used     what threads have allocated less what they have freed             (base::accounts, base::heap)
 //!          less what they keep to be used again; less what is free after its grace period or waits for the drain: evicting
 //!          more would not bring that back any sooner, and so would go on and on
-//! exempt   the buffers of replies that clients have not taken yet, and what connections take by themselves: keys do not pay
-//!          for slow readers. Where these take more than an eighth of the limit, and all together is more than the limit, those
-//!          are closed that have most to take (`exec::room`)
+//! exempt   what clients take who have not taken their replies yet, and connections by themselves: keys do not pay for slow
+//!          readers. An eighth of the limit may be taken beside it. What is more closes the clients that have most to take
+//!          (`event_loop::charge`); under a small limit, which some replies would fill, it counts, as in Redis
 //! reserve  what the process takes beyond what it uses, less a fiftieth of the limit: pages that are partly filled, above all
-//!          after values have changed their sizes. It is kept free, so that the limit is one of resident memory, too. A quarter
+//!          after values have changed their sizes. It is kept free, so that the limit is one of resident memory, too. A part
 //!          of the limit at most, and nothing under a small limit, which the program alone would fill
 //! excess   used − exempt + reserve − limit
 //! ```
@@ -17,13 +17,21 @@
 //! nobody looks at anybody, and close to it the ceilings shrink down to a small quantum, which is what the limit may be passed
 //! by, per loop.
 //!
-//! The reserve is found by asking the allocator and the kernel, ten times a second, and whenever a part of the limit has been
-//! evicted since. What is dirty, free pages that go back to the kernel within half a second, is none of it: evicting more
-//! would make more of it. Only eviction heeds the reserve; nothing is refused for it.
+//! **Who makes room.** Whoever may add to the data makes room for it, down to the last byte. Who only reads does not, unless the
+//! limit is passed by more than a *slack* of some thousandths: a log line or a table of clients that grows costs no key unless
+//! somebody writes. What is begun is finished, and a new limit is kept from the first look on.
+//!
+//! **The reserve** follows the allocator: what its pages hold beyond live blocks is known to the byte, whatever replies come and
+//! go. What the kernel counts beside those pages changes slowly and is looked at ten times a second, while replies are few. What
+//! is dirty, free pages that go back to the kernel within half a second, is none of it. It rises into what room there is, and
+//! beyond that only by a part of what is evicted: a key that goes leaves a gap in its page, and if gaps were made up for at once by
+//! more evictions, everything would go before the next value could fill one. So it stands still while nobody writes. Only
+//! eviction heeds it; nothing is refused for it.
 
 use crate::admin::memory;
 use crate::base::accounts::{self, Account, Holdings};
 use crate::base::clock::MonoNs;
+use crate::base::heap::{self, block_len};
 use crate::base::sync::hint::{AtomicI64, Ordering::Relaxed as AsHint};
 use crate::base::sync::{AtomicU64, Ordering::Relaxed};
 use crate::table::{Guard, keep_at_most, kept_len};
@@ -32,10 +40,12 @@ use std::cell::{Cell, OnceCell};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// The part of the limit that replies may take before clients are closed for them.
+/// A smaller limit knows no reserve and closes no clients.
+const SMALL: u64 = 32 << 20;
+/// The part of the limit that replies may take beside it.
 const EXEMPT_SHARE: u64 = 8;
-/// And at least so many bytes: under the tightest limit clients are still told what they ask for.
-const EXEMPT_MIN: u64 = 256 << 10;
+/// The part of the limit by which it may be passed before readers make room.
+const SLACK_SHARE: u64 = 256;
 /// A reply whose buffer has grown by so much is shown to the others before the window is over.
 const LARGE_REPLY_LEN: usize = 16 << 10;
 /// Between two looks at all clients, and if the first has found none that could go.
@@ -48,29 +58,35 @@ const QUANTUM_SHARE: u64 = 1 << 16;
 const QUANTUM_MIN: u64 = 1 << 10;
 const QUANTUM_MAX: u64 = 64 << 10;
 
-/// The reserve: limits without one, the part of the limit that it may take, and the part that needs none.
-const RESERVE_LIMIT_MIN: u64 = 32 << 20;
+/// The part of the limit that the reserve may take, and the part that needs none.
 const RESERVE_SHARE: u64 = 4;
 const TOLERANCE_SHARE: u64 = 50;
-/// Replies that take more than this part of the limit are much.
-const CALM_SHARE: u64 = 64;
+/// The part of what is evicted by which it may rise.
+const RISE_SHARE: u64 = 4;
 /// What is evicted between two looks at it: a part of the limit.
 const WEIGHING_SHARE: u64 = 128;
+/// Replies that take less than this part of the limit are few.
+const CALM_SHARE: u64 = 64;
 
 static RESERVE: AtomicI64 = AtomicI64::new(0);
-/// What it would have been by each of the last looks; and which of them is the oldest.
-static LOOKS: Mutex<([u64; LOOKS_COUNT], usize)> = Mutex::new(([0; LOOKS_COUNT], 0));
-const LOOKS_COUNT: usize = 8;
+/// What the process takes beside the allocator's pages: the last findings, and which of them is the oldest. None: never.
+static OUTSIDE: Mutex<Option<([u64; FINDINGS], usize)>> = Mutex::new(None);
+const FINDINGS: usize = 9;
 
 /// What one loop knows of the limit.
 pub struct Quota {
     account: OnceCell<Account>,
-    /// Bytes that the loop itself may hold before it looks again.
+    /// Bytes that the loop itself may hold before it looks again: when data may be added, and when it is only read.
     ceiling: Cell<i64>,
-    /// The limit that the ceiling was found for.
+    lax_ceiling: Cell<i64>,
+    /// The limit that the ceilings were found for.
     limit: Cell<u64>,
+    /// There was no room at the last look, or the limit is new: readers make room, too, until there is some.
+    is_strict: Cell<bool>,
     /// What replies of the loop's clients take.
     output: Cell<usize>,
+    /// What the loop had allocated when the command at hand began.
+    net_before: Cell<i64>,
     /// Bytes that the loop has evicted since it looked how large the reserve must be.
     evicted: Cell<u64>,
     /// Until then slow readers are not looked for again.
@@ -82,8 +98,11 @@ impl Default for Quota {
         Quota {
             account: OnceCell::new(),
             ceiling: Cell::new(i64::MIN),
+            lax_ceiling: Cell::new(i64::MIN),
             limit: Cell::new(0),
+            is_strict: Cell::new(false),
             output: Cell::new(0),
+            net_before: Cell::new(0),
             evicted: Cell::new(0),
             next_cull: Cell::default(),
         }
@@ -101,10 +120,11 @@ impl Quota {
     fn held(&self, limbo: usize) -> i64 {
         self.account().net() - kept_len() as i64 - limbo as i64
     }
-    /// Is it certain that there is room, without a look at the others?
+    /// Is it certain that there is room, without a look at the others? `adds`: data may be added.
     #[inline]
-    pub fn is_within(&self, limit: u64, guard: &Guard<'_>) -> bool {
-        self.limit.get() == limit && self.held(guard.limbo_bytes()) <= self.ceiling.get()
+    pub fn is_within(&self, limit: u64, adds: bool, guard: &Guard<'_>) -> bool {
+        let ceiling = if adds { &self.ceiling } else { &self.lax_ceiling };
+        self.limit.get() == limit && self.held(guard.limbo_bytes()) <= ceiling.get()
     }
     /// Shows this loop's figures to the others.
     /// Cost: some 5 ns.
@@ -116,45 +136,74 @@ impl Quota {
     pub fn set_output(&self, output: usize) {
         self.output.set(output);
     }
-    /// A command's reply has made its client's buffer larger by so much: it counts as such before the turn is over. If it is
-    /// much, then at once: others who compare the accounts with the allocator see where it belongs.
-    #[inline]
-    pub fn note_reply(&self, bytes: usize, guard: &Guard<'_>) {
-        if bytes > 0 {
-            self.output.set(self.output.get() + bytes);
-            if bytes >= LARGE_REPLY_LEN {
-                self.publish(guard.limbo_bytes());
-            }
-        }
+    /// What they take now.
+    pub fn output(&self) -> usize {
+        self.output.get()
     }
-    /// Bytes by which all loops together are over the limit. 0: there is room, and the ceiling says for how much.
+    /// A command's reply has made its client's buffer larger: it counts as such before the turn is over. If it is much, then at
+    /// once. Returns by how much.
+    /// Units: rooms of the buffer, before and after.
+    #[inline]
+    pub fn note_reply(&self, before: usize, after: usize, guard: &Guard<'_>) -> usize {
+        if after <= before {
+            return 0;
+        }
+        let bytes = block_len(after) - block_len(before);
+        self.output.set(self.output.get() + bytes);
+        if bytes >= LARGE_REPLY_LEN {
+            self.publish(guard.limbo_bytes());
+        }
+        bytes
+    }
+    /// A command begins.
+    #[inline]
+    pub fn begin_command(&self) {
+        self.net_before.set(self.account().net());
+    }
+    /// The command goes on in later turns, and keeps what it has allocated beside its reply until then. Returns how much that is.
+    pub fn note_job(&self, reply: usize) -> usize {
+        let taken = self.account().net() - self.net_before.get() - reply as i64;
+        let taken = usize::try_from(taken).unwrap_or(0);
+        self.output.set(self.output.get() + taken);
+        taken
+    }
+    /// Bytes by which all loops together are over the limit, as far as it must be heeded by one that adds data or does not. 0:
+    /// there is room, and the ceilings say for how much.
     /// Cost: a line per loop.
-    pub fn measure(&self, limit: u64, loops: usize, guard: &Guard<'_>) -> u64 {
+    pub fn measure(&self, limit: u64, loops: usize, adds: bool, guard: &Guard<'_>) -> u64 {
         if self.limit.replace(limit) != limit {
             let spare = limit / SPARE_SHARE / loops as u64;
             keep_at_most(if limit == 0 { usize::MAX } else { spare as usize });
+            self.is_strict.set(true);
+            for _ in 0..accounts::FINDINGS {
+                memory::used(); // From now on the accounts must be right.
+            }
         }
         let limbo = guard.limbo_bytes();
         self.publish(limbo);
-        let headroom = limit as i64 - reserve(limit) as i64 - counted();
-        if headroom < 0 {
-            self.ceiling.set(i64::MIN);
-            return headroom.unsigned_abs();
-        }
-        let share = (headroom as u64 / (2 * loops as u64)).max(quantum(limit));
-        self.ceiling.set(self.held(limbo).saturating_add(share as i64));
-        0
+        let headroom = limit as i64 - reserve(limit) as i64 - counted(limit);
+        let (held, quantum) = (self.held(limbo), quantum(limit));
+        let ceiling = |headroom: i64| match u64::try_from(headroom) {
+            Ok(headroom) => held.saturating_add((headroom / (2 * loops as u64)).max(quantum) as i64),
+            Err(_) => i64::MIN,
+        };
+        let lax_headroom = headroom + slack(limit) as i64;
+        self.ceiling.set(ceiling(headroom));
+        self.is_strict.set(headroom < 0 && (self.is_strict.get() || adds || lax_headroom < 0));
+        self.lax_ceiling.set(if self.is_strict.get() { i64::MIN } else { ceiling(lax_headroom) });
+        if adds || self.is_strict.get() { (-headroom).max(0) as u64 } else { 0 }
     }
     /// There is no room and nothing to be evicted, and it is put up with: the loop looks again when it has added some more.
     pub fn put_up(&self, limit: u64, guard: &Guard<'_>) {
-        self.ceiling.set(self.held(guard.limbo_bytes()).saturating_add(quantum(limit) as i64));
+        let ceiling = self.held(guard.limbo_bytes()).saturating_add(quantum(limit) as i64);
+        self.ceiling.set(ceiling);
+        self.lax_ceiling.set(ceiling);
     }
     /// The loop has evicted so much.
     pub fn note_evicted(&self, limit: u64, loops: usize, bytes: u64) {
         self.evicted.set(self.evicted.get() + bytes);
         if self.evicted.get() > limit / WEIGHING_SHARE / loops as u64 {
-            self.evicted.set(0);
-            weigh(limit);
+            weigh(limit, self.evicted.take());
         }
     }
     /// Is it time to look for slow readers? Clients that were told to go take a moment to do so.
@@ -170,49 +219,84 @@ impl Quota {
     pub fn put_off_culling(&self) {
         self.next_cull.set(MonoNs(MonoNs::now().0 + VAIN_CULL_PAUSE.as_nanos() as u64));
     }
-    /// Something has changed that this loop does not see: it looks again before its next command.
-    pub fn look_again(&self) {
-        self.ceiling.set(i64::MIN);
-    }
 }
 
 fn quantum(limit: u64) -> u64 {
     (limit / QUANTUM_SHARE).clamp(QUANTUM_MIN, QUANTUM_MAX)
 }
 
-/// Finds how much is to be kept free: the least of what the last looks have found, because buffers that come and go look
-/// like partly filled pages for a moment. While replies take much it does not rise: keys do not pay for them.
-/// Cost: some 30 µs. Returns `used_memory`.
-pub fn weigh(limit: u64) -> u64 {
-    let (overhead, used) = memory::overhead_and_used();
-    let most = if exempt(limit) > limit / CALM_SHARE { reserve(limit) } else { limit / RESERVE_SHARE };
-    let found = overhead.saturating_sub(limit / TOLERANCE_SHARE).min(most);
-    let (looks, oldest) = &mut *LOOKS.lock().unwrap_or_else(PoisonError::into_inner);
-    looks[*oldest] = found;
-    *oldest = (*oldest + 1) % LOOKS_COUNT;
-    RESERVE.store(looks.iter().copied().min().unwrap_or(0) as i64, AsHint);
+/// What may be beyond the limit before readers make room.
+fn slack(limit: u64) -> u64 {
+    if limit < SMALL { 0 } else { limit / SLACK_SHARE }
+}
+
+/// Finds how much is to be kept free, now that `evicted` bytes more have gone. Returns `used_memory`.
+/// Cost: some 25 µs.
+pub fn weigh(limit: u64, evicted: u64) -> u64 {
+    let used = memory::used();
+    let overhead = heap::active().saturating_sub(used) + outside();
+    let wanted = overhead.saturating_sub(limit / TOLERANCE_SHARE).min(limit / RESERVE_SHARE);
+    let (present, room) = (RESERVE.load(AsHint), limit as i64 - counted(limit) - slack(limit) as i64);
+    let most = present + ((room - present) / 2).max((evicted / RISE_SHARE) as i64);
+    RESERVE.store(most.min(wanted as i64), AsHint);
     used
+}
+
+/// Looks at what the process takes beside the allocator's pages, unless replies that come and go are in the way. Then as `weigh`.
+/// Cost: some 30 µs.
+pub fn weigh_all(limit: u64) -> u64 {
+    let mut outside = OUTSIDE.lock().unwrap_or_else(PoisonError::into_inner);
+    if outside.is_none() || accounts::totals().output < (limit / CALM_SHARE) as i64 {
+        let found = memory::outside();
+        let (findings, oldest) = outside.get_or_insert(([found; FINDINGS], 0));
+        findings[*oldest] = found;
+        *oldest = (*oldest + 1) % FINDINGS;
+    }
+    drop(outside);
+    weigh(limit, 0)
+}
+
+/// The one in the middle of the last findings: pages that are just being given back, or that were taken and not touched, make some
+/// of them wrong.
+fn outside() -> u64 {
+    let outside = *OUTSIDE.lock().unwrap_or_else(PoisonError::into_inner);
+    outside.map_or(0, |(mut findings, _)| {
+        findings.sort_unstable();
+        findings[FINDINGS / 2]
+    })
 }
 
 /// Bytes below the limit that are kept free.
 pub fn reserve(limit: u64) -> u64 {
-    if limit < RESERVE_LIMIT_MIN { 0 } else { (RESERVE.load(AsHint) as u64).min(limit / RESERVE_SHARE) }
+    if limit < SMALL { 0 } else { (RESERVE.load(AsHint) as u64).min(limit / RESERVE_SHARE) }
 }
 
 /// Bytes that count against the limit.
-fn counted() -> i64 {
-    accounts::counted() - drain::pending_len() as i64
+fn counted(limit: u64) -> i64 {
+    let beyond = if limit < SMALL { (accounts::totals().output - (limit / EXEMPT_SHARE) as i64).max(0) } else { 0 };
+    accounts::counted() + beyond - drain::pending_len() as i64
 }
 
 /// Bytes of replies and connections, which do not count against the limit (INFO `mem_not_counted_for_evict`).
 pub fn exempt(limit: u64) -> u64 {
-    if limit == 0 { 0 } else { accounts::totals().output.max(0) as u64 }
+    let all = accounts::totals().output.max(0) as u64;
+    if limit < SMALL { all.min(limit / EXEMPT_SHARE) } else { all }
+}
+
+/// What the replies of one loop's clients may take before the loop looks at what those of all take.
+pub fn output_max(limit: u64, loops: usize) -> usize {
+    if limit < SMALL { usize::MAX } else { (limit / EXEMPT_SHARE / (4 * loops as u64)) as usize }
+}
+
+/// Is this a limit under which clients count as in Redis, all but a little?
+pub fn is_small(limit: u64) -> bool {
+    limit < SMALL
 }
 
 /// Replies take more than their part of the limit, and all together more than the limit: how much they may take.
 pub fn overdue_replies(limit: u64) -> Option<u64> {
-    let (share, output) = ((limit / EXEMPT_SHARE).max(EXEMPT_MIN), exempt(limit));
-    (output > share && counted() + output as i64 > limit as i64).then_some(share)
+    let (share, output) = (limit / EXEMPT_SHARE, accounts::totals().output);
+    (limit >= SMALL && output > share as i64 && counted(limit) + output > limit as i64).then_some(share)
 }
 
 /// For how long the limit has been exceeded although keys were evicted, or for want of keys.
@@ -263,13 +347,33 @@ mod tests {
     fn a_ceiling_holds_for_its_limit_only() {
         let (seat, quota) = (Participant::new(), Quota::default());
         let guard = seat.pin();
-        assert!(!quota.is_within(1 << 30, &guard), "nothing is known yet");
-        assert_eq!(quota.measure(1 << 30, 2, &guard), 0);
-        assert!(quota.is_within(1 << 30, &guard));
-        assert!(!quota.is_within(1 << 20, &guard), "another limit");
-        quota.look_again();
-        assert!(!quota.is_within(1 << 30, &guard));
-        quota.measure(0, 1, &guard); // The thread's stock is unbounded again.
+        assert!(!quota.is_within(1 << 40, true, &guard), "nothing is known yet");
+        assert_eq!(quota.measure(1 << 40, 2, true, &guard), 0);
+        assert!(quota.is_within(1 << 40, true, &guard) && quota.is_within(1 << 40, false, &guard));
+        assert!(!quota.is_within(1 << 20, true, &guard), "another limit");
+        quota.measure(0, 1, true, &guard); // The thread's stock is unbounded again.
+    }
+
+    #[test]
+    fn readers_put_up_with_a_little_that_writers_do_not() {
+        let (seat, quota) = (Participant::new(), Quota::default());
+        let guard = seat.pin();
+        let ballast = vec![1u8; 4 * SMALL as usize];
+        // Other tests take and give back meanwhile: it holds in a moment when that is less than the slack.
+        let holds = || {
+            quota.publish(0);
+            assert_eq!(quota.measure(1 << 40, 1, false, &guard), 0);
+            let limit = counted(1 << 40) as u64 - slack(ballast.len() as u64) / 2;
+            quota.limit.set(limit); // It is not new.
+            let reader = quota.measure(limit, 1, false, &guard);
+            let (may_read, may_write) = (quota.is_within(limit, false, &guard), quota.is_within(limit, true, &guard));
+            let writer = quota.measure(limit, 1, true, &guard);
+            let next_reader = quota.measure(limit, 1, false, &guard);
+            let is_finished = !quota.is_within(limit, false, &guard) && next_reader > 0;
+            reader == 0 && may_read && !may_write && writer > 0 && is_finished
+        };
+        assert!((0..1000).any(|_| holds()), "what a writer has begun readers finish, too");
+        quota.measure(0, 1, true, &guard);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::registry::{Arrival, Found, Home, Registry, shrink, total};
 use super::subscriptions::Subscriptions;
 use super::{Name, NameHash, Space};
 use crate::admin::clients::ClientInfo;
+use crate::base::heap::block_len;
 use crate::base::ids::{ClientId, LoopId};
 use crate::resp::reply::{Output, Reply};
 use bytes::Bytes;
@@ -128,6 +129,11 @@ impl Desk {
     /// A desk with the same subscribers, for a turn inside a turn. What is put into it is on a way of its own.
     pub fn deputy(&self) -> Self {
         Desk { rows: self.rows.clone(), ..Desk::of(self.home) }
+    }
+
+    /// Bytes of what waits in it.
+    pub fn memory(&self) -> usize {
+        block_len(self.small.capacity())
     }
 
     /// Subscribes the client, unless it has subscribed to this before.

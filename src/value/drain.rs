@@ -50,6 +50,10 @@ pub fn discard(value: Value) {
     drop(value);
 }
 #[cfg(loom)]
+pub fn discard_rest(value: Value) {
+    drop(value);
+}
+#[cfg(loom)]
 pub fn discard_other(other: Box<dyn Send>) {
     drop(other);
 }
@@ -61,6 +65,17 @@ pub fn discard(value: Value) {
         return drop(value);
     }
     let len = value.memory(SAMPLES);
+    send_away(value, len);
+}
+
+/// The same for what is left of a snapshot. Its parts may be those of what is stored, so nobody counts on getting them back.
+#[cfg(not(loom))]
+pub fn discard_rest(value: Value) {
+    if value.pieces() <= PIECES_MAX { drop(value) } else { send_away(value, 0) }
+}
+
+#[cfg(not(loom))]
+fn send_away(value: Value, len: usize) {
     PENDING.fetch_add(1, Ordering::Relaxed);
     PENDING_LEN.fetch_add(len, Ordering::Relaxed);
     if let Err(returned) = sender().send(Load::Value(value, len)) {

@@ -190,7 +190,7 @@ impl Drop for Snapshot {
             .and_then(Arc::into_inner)
             .and_then(|estate| estate.0.into_inner().unwrap_or_else(PoisonError::into_inner))
         {
-            drain::discard(Value::new(SortedSet::Tree(Box::new(Large::of_remains(index)))));
+            drain::discard_rest(Value::new(SortedSet::Tree(Box::new(Large::of_remains(index)))));
         }
     }
 }
