@@ -111,6 +111,9 @@ impl Ahead {
                 table.prefetch_group(hash);
             }
         }
+        if keyspace.ghosts.is_on() {
+            self.keys.iter().for_each(|&(_, hash)| keyspace.ghosts.prefetch(hash));
+        }
         self.keys.retain(|&(db, hash)| {
             keyspace.roots.get(db.0 as usize, guard).is_some_and(|table| !table.prefetch_entry(hash, guard))
         });

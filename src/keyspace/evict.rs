@@ -15,7 +15,8 @@
 //! **Hand** (ours; needs no queue, and keeps what is used again and again although much is used once). A hand goes round the
 //! table. Of eight keys that it comes to, the one with the fewest uses since its last visit goes, of several the one that was
 //! unused for longest. If even that one was in use, all eight have a use forgotten. If it was not, its fingerprint is kept
-//! for a while (`ghosts`), and if the key comes back soon it starts with one use.
+//! for a while (`ghosts`), and if the key comes back soon it starts with one use. The hand chooses several victims at once, for
+//! the same reason.
 //!
 //! A victim is removed by the table's CAS if it still is what was looked at, so eviction waits for nobody and takes nothing
 //! that has changed in this moment. Each loop evicts for itself, with a pool and a hand of its own.
@@ -41,6 +42,9 @@ const HAND: usize = 8;
 const EXTENT_LOOKS: u32 = 512;
 /// An expired key gives back at least so much.
 const MIN_LEN: usize = 32;
+/// A search is made once more after everything was measured again: there may be keys where there were none. The last time,
+/// values go that clients still read, too: their memory comes back when it has been read.
+const LAST_ATTEMPT: usize = 2;
 /// Elements that a collection's size is estimated from.
 const SAMPLES: usize = 5;
 
@@ -99,6 +103,15 @@ struct Candidate {
     key: Vec<u8>,
 }
 
+impl Candidate {
+    /// It is this one, as it is now.
+    fn note(&mut self, db: DbIndex, entry: Entry<'_>) {
+        (self.db, self.recency) = (db, entry.recency());
+        self.key.clear();
+        self.key.extend_from_slice(entry.key());
+    }
+}
+
 /// A candidate's place in the pool: small, because candidates come and go in the midst of it.
 #[derive(Default)]
 struct Ranked {
@@ -147,7 +160,7 @@ impl Evictor {
         let (mut state, mut prng) = (self.state.borrow_mut(), self.prng.borrow_mut());
         state.keep_up(keys, policy, &mut prng);
         match policy {
-            Policy::Clock => state.evict_by_hand(keys),
+            Policy::Clock => state.evict_by_hand(keys, &mut prng),
             _ => state.evict_from_pool(keys, policy, samples, &mut prng),
         }
     }
@@ -186,10 +199,7 @@ impl State {
     }
 
     fn evict_from_pool(&mut self, keys: &Keys<'_>, policy: Policy, samples: usize, prng: &mut Prng) -> Option<usize> {
-        // Once more after everything was measured again: there may be keys where there were none.
-        // The last time, values go that clients still read, too: their memory comes back when it has been read.
-        const LAST: usize = 2;
-        for attempt in 0..=LAST {
+        for attempt in 0..=LAST_ATTEMPT {
             if attempt > 0 && self.fields.iter().all(|field| policy.wanted().count(&field.extent) == 0) {
                 return None;
             }
@@ -198,7 +208,7 @@ impl State {
             }
             while let Some(ranked) = self.pool.pop() {
                 self.ready = self.ready.saturating_sub(1);
-                let evicted = remove(keys, &ranked.candidate, attempt < LAST);
+                let evicted = remove(keys, &ranked.candidate, attempt < LAST_ATTEMPT);
                 self.unused.push(ranked);
                 if evicted.is_some() {
                     return evicted;
@@ -224,51 +234,73 @@ impl State {
             table.sample(sampler, (wanted, count), extent, prng, keys.guard, |entry| {
                 let is_overdue = keys.is_dead(entry);
                 let score = if is_overdue { u64::MAX } else { policy.score(entry, &keys.local.recency, &mut dice) };
-                offer(pool, unused, score, |candidate| {
-                    candidate.db = *db;
-                    candidate.recency = entry.recency();
-                    candidate.key.clear();
-                    candidate.key.extend_from_slice(entry.key());
-                });
+                offer(pool, unused, score, |candidate| candidate.note(*db, entry));
             });
         }
         self.ready = BATCH;
     }
 
-    /// The hand moves on and takes one of the keys that it comes to.
-    fn evict_by_hand(&mut self, keys: &Keys<'_>) -> Option<usize> {
-        let tries = self.fields.len() * 3;
-        for attempt in 1..=tries {
+    /// Takes the next of the keys that the hand has chosen.
+    fn evict_by_hand(&mut self, keys: &Keys<'_>, prng: &mut Prng) -> Option<usize> {
+        for attempt in 0..=LAST_ATTEMPT {
+            if self.pool.is_empty() {
+                self.move_hand(keys, attempt < LAST_ATTEMPT);
+            }
+            while let Some(ranked) = self.pool.pop() {
+                let (candidate, is_used) = (&ranked.candidate, ranked.score > 0);
+                let keys = keys.on(candidate.db);
+                let key = keys.key(&candidate.key, 0);
+                let evicted = remove_entry(&keys, key, candidate.recency, attempt < LAST_ATTEMPT);
+                if evicted.is_some() && !is_used {
+                    keys.space.ghosts.add(key.hash);
+                }
+                self.unused.push(ranked);
+                if evicted.is_some() {
+                    return evicted;
+                }
+            }
+            self.measure(keys, prng);
+        }
+        None
+    }
+
+    /// The hand moves on, in the first database that has any keys, and chooses one of each `HAND` that it comes to.
+    fn move_hand(&mut self, keys: &Keys<'_>, spares_lent: bool) {
+        for _ in 0..self.fields.len() {
             self.next_field = (self.next_field + 1) % self.fields.len();
-            let Field { db, hand, .. } = &mut self.fields[self.next_field];
+            let Field { db, hand, extent } = &mut self.fields[self.next_field];
             let keys = keys.on(*db);
             let Some(table) = keys.table() else { continue };
-            let mut some: SmallVec<[Entry<'_>; HAND * 4]> = SmallVec::new();
-            table.sweep(&mut self.sampler, hand, HAND, keys.guard, |entry| some.push(entry));
-            if let Some(evicted) = choose(&keys, &some, attempt < tries) {
-                return Some(evicted);
+            let sets = extent.keys.div_ceil(HAND).clamp(1, BATCH);
+            let mut some: SmallVec<[Entry<'_>; HAND * BATCH * 3 / 2]> = SmallVec::new();
+            table.sweep(&mut self.sampler, hand, HAND * sets, keys.guard, |entry| some.push(entry));
+            for set in some.chunks(some.len().div_ceil(sets).max(1)) {
+                let Some((victim, is_used)) = choose(&keys, set, spares_lent) else { continue };
+                let mut ranked = self.unused.pop().unwrap_or_default();
+                ranked.score = is_used as u64;
+                ranked.candidate.note(*db, victim);
+                self.pool.push(ranked);
+            }
+            if !self.pool.is_empty() {
+                return;
             }
         }
-        self.looks_left = 0; // They were measured too long ago.
-        None
     }
 }
 
-/// Takes one of the entries that the hand has come to.
-fn choose(keys: &Keys<'_>, some: &[Entry<'_>], spares_lent: bool) -> Option<usize> {
+/// Chooses among the entries that the hand has come to. Returns the one that goes, and whether it was in use.
+fn choose<'e>(keys: &Keys<'_>, some: &[Entry<'e>], spares_lent: bool) -> Option<(Entry<'e>, bool)> {
     let recency = &keys.local.recency;
-    let rank = |entry: &Entry<'_>| match keys.is_dead(*entry) {
+    let rank = |entry: &Entry<'e>| match entry.expires_at().is_some_and(|at| at <= keys.now) {
         true => (0, u32::MAX),
         false => (recency.uses(*entry), u32::MAX - recency.idle_ticks(*entry)),
     };
     let victim = some.iter().copied().filter(|&entry| !(spares_lent && is_lent(entry))).min_by_key(rank)?;
-    let key = keys.key(victim.key(), 0);
-    if recency.uses(victim) > 0 {
+    let is_used = recency.uses(victim) > 0;
+    if is_used {
         some.iter().for_each(|&entry| recency.forget_use(entry));
-    } else {
-        keys.space.ghosts.add(key.hash);
     }
-    remove_entry(keys, key, victim.recency(), spares_lent)
+    Some((victim, is_used))
 }
 
 /// Puts a candidate among the others of the pool, if it is good enough.

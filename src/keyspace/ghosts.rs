@@ -6,6 +6,7 @@
 //! All loops use one array; a write is a relaxed store to a random line, and what is lost in a race was a hint. A cache that
 //! grows gets a larger array, empty at first; the smaller ones before it stay, a third of the whole at most.
 
+use crate::base::prefetch::prefetch;
 use crate::base::sync::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::OnceLock;
 
@@ -44,6 +45,18 @@ impl Ghosts {
     fn place(&self, hash: u64) -> Option<(&AtomicU32, u32)> {
         let places = self.arrays.get(self.present.load(Relaxed).wrapping_sub(1))?.get()?;
         Some((&places[hash as usize & (places.len() - 1)], (hash >> FINGERPRINT_SHIFT) as u32 | 1))
+    }
+    /// Is it kept what has gone? Cost: a load.
+    #[inline]
+    pub fn is_on(&self) -> bool {
+        self.present.load(Relaxed) > 0
+    }
+    /// A key with this hash may be asked for in a moment.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        if let Some((place, _)) = self.place(hash) {
+            prefetch(place);
+        }
     }
     /// A key with this hash has gone.
     pub fn add(&self, hash: u64) {

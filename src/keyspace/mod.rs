@@ -63,7 +63,7 @@ pub struct Keyspace {
     pub handover: Handover,
     /// For how long memory has been short.
     pub excess: Excess,
-    ghosts: Ghosts,
+    pub ghosts: Ghosts,
     freer: Freer,
     /// Tables that were taken away so far: tells the loops that some of their wheels are empty now.
     flushes: AtomicU32,

@@ -214,9 +214,26 @@ impl Table {
             hand.class += 1;
         }
         ask_for(words);
+        self.ask_ahead(*hand);
         emit(words, guard, &mut visit);
     }
+
+    /// Asks for the groups that the hand comes to next: the rest of its shard, or the head of the next one.
+    fn ask_ahead(&self, hand: Hand) {
+        let generation = self.shard_at(hand.shard).generation();
+        let count = generation.group_count();
+        (hand.class..count.min(hand.class + AHEAD)).for_each(|group| prefetch(generation.line(group)));
+        if hand.class + AHEAD > count {
+            let next = self.shard_at((hand.shard + 1) & (SHARDS - 1)).generation();
+            prefetch(next.head());
+            prefetch(next.line(0));
+            prefetch(&raw const self.counts[(hand.shard + 1) & (SHARDS - 1)]);
+        }
+    }
 }
+
+/// Groups that a hand asks for ahead of itself: those of its next move.
+const AHEAD: usize = 12;
 
 /// Prefetches what the words point to.
 fn ask_for(words: &[Word]) {
