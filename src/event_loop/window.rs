@@ -529,7 +529,9 @@ impl<E: Engine> EventLoop<E> {
             }
             let Some(mut conn) = self.conns.get(stretch.token).filter(|conn| conn.may_run()) else { continue };
             if place.stretch > 1 && self.charges.is_enough_said(&self.local.quota) {
+                self.local.quota.begin_command();
                 window.hold_rest(place.stretch - 1, first, &mut conn.input, &self.arrivals, &self.engine);
+                self.local.quota.note_job(0); // It waits for replies to be sent: no reason to evict keys.
                 make_ready(&mut self.later, conn, self.clock);
                 continue;
             }
@@ -601,7 +603,9 @@ impl<E: Engine> EventLoop<E> {
                     break;
                 }
                 if turn.limit != 0 && index + 1 < items.len() && self.charges.is_enough_said(&self.local.quota) {
+                    self.local.quota.begin_command();
                     window.hold_rest(place.stretch - 1, index + 1, &mut conn.input, &self.arrivals, &self.engine);
+                    self.local.quota.note_job(0);
                     make_ready(&mut self.later, conn, self.clock);
                     continue 'stretches;
                 }
