@@ -25,6 +25,7 @@ pub fn open(world: &'static World) -> Result<Option<Manifest>, StartError> {
     let stem = stem(world);
     take_over(Path::new(&stem), &folder(world), &stem)
         .map_err(|error| StartError(format!("The append only file {stem} cannot be taken over: {error}.")))?;
+    forget_leftovers(&folder(world));
     let manifest = manifest(world).map_err(|reason| {
         log::warning(format_args!("{reason}")); // Also where the log goes.
         StartError(reason)
@@ -38,6 +39,16 @@ pub fn open(world: &'static World) -> Result<Option<Manifest>, StartError> {
         world.journal.send(Message::Begin { at: world.keyspace.order.next(), base: base.ok() });
     }
     Ok(manifest)
+}
+
+/// Removes what rewrites have left behind that a crash has ended. Nobody else writes to this folder.
+fn forget_leftovers(folder: &Path) {
+    for path in fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with("temp-rewriteaof-") || name.starts_with("temp-") && name.ends_with(".rdb") {
+            let _ = fs::remove_file(&path); // It takes room, and does no other harm.
+        }
+    }
 }
 
 /// A base with nothing in it, as Redis begins with.
@@ -108,5 +119,18 @@ mod tests {
         take_over(&old, &folder, "a.aof").unwrap();
         assert!(old.exists(), "what there is stays");
         fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn what_a_crash_has_left_of_rewrites_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = ["a.aof.1.base.rdb", "a.aof.1.incr.aof", "a.aof.manifest", "temp-a.aof.manifest"];
+        for name in kept.iter().chain(&["temp-7-1.rdb", "temp-rewriteaof-bg-7-1.aof", "temp-rewriteaof-7.aof"]) {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        forget_leftovers(dir.path());
+        let mut left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, kept);
     }
 }
