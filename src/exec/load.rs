@@ -198,9 +198,7 @@ impl Turn<'_> {
             self.heed();
             let tables = (0..space.db_count()).filter_map(|db| space.roots.take(db)).collect();
             space.discard(tables, self.guard);
-            self.world.attention.set_loading(true); // Scripts that take too long let others ask.
             let outcome = load_at_once(self.world, self.local);
-            self.world.attention.set_loading(false);
             space.listeners.heed(Listener::Journal);
             self.heed();
             match outcome {
