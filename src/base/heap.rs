@@ -196,7 +196,7 @@ mod tests {
         let thread = std::thread::spawn(move || {
             let number = show_meter().unwrap();
             let before = read(number).unwrap();
-            let block = vec![1u8; 1 << 20];
+            let block = std::hint::black_box(vec![1u8; 1 << 20]); // Otherwise nothing would be allocated.
             assert_eq!(read(number).unwrap() - before, block.len() as i64);
             drop(block);
             assert_eq!(read(number), Some(before));
