@@ -249,7 +249,7 @@ mod tests {
             let account = Account::open();
             account.publish(Holdings::default());
             let before = present();
-            let block = std::hint::black_box(vec![1u8; 1 << 20]); // Otherwise nothing would be allocated.
+            let block = heap::Ballast::new(1 << 20);
             let during = present();
             drop(block);
             during - before == 1 << 20 && present() == before
