@@ -10,7 +10,7 @@ use super::replay::replay;
 use crate::admin::log;
 use crate::admin::params::Id;
 use crate::base::clock::{MonoNs, WallMs};
-use crate::base::ids::DbIndex;
+use crate::base::ids::{DbIndex, LoopId};
 use crate::cmd::session::Session;
 use crate::cmd::snapshot::{self, Twin};
 use crate::cmd::world::World;
@@ -157,6 +157,7 @@ fn load_part(
 struct AtOnce<'a> {
     world: &'a World,
     local: &'a Local,
+    home: LoopId,
 }
 
 impl Sink for AtOnce<'_> {
@@ -169,13 +170,13 @@ impl Sink for AtOnce<'_> {
         snapshot::load_file(world, &keys, path, Twin::Refused).map_err(|error| error.to_string())
     }
     fn commands(&mut self, file: impl Read, _: u64) -> io::Result<u64> {
-        replay(self.world, self.local, &Participant::new(), file)
+        replay(self.world, self.local, &Participant::new(), self.home, file)
     }
 }
 
-fn load_at_once(world: &World, local: &Local) -> Result<(), String> {
+fn load_at_once(world: &World, local: &Local, home: LoopId) -> Result<(), String> {
     let Some(manifest) = manifest(world)? else { return Ok(()) };
-    load(world, &manifest, &mut AtOnce { world, local }).map(|_| ())
+    load(world, &manifest, &mut AtOnce { world, local, home }).map(|_| ())
 }
 
 /// How long a reload waits for the disk.
@@ -198,7 +199,9 @@ impl Turn<'_> {
             self.heed();
             let tables = (0..space.db_count()).filter_map(|db| space.roots.take(db)).collect();
             space.discard(tables, self.guard);
-            let outcome = load_at_once(self.world, self.local);
+            self.world.attention.set_loading(true); // Scripts that take too long let others ask.
+            let outcome = load_at_once(self.world, self.local, session.home);
+            self.world.attention.set_loading(false);
             space.listeners.heed(Listener::Journal);
             self.heed();
             match outcome {

@@ -23,11 +23,11 @@ use std::io::{self, Read};
 /// Commands between two announcements that nothing of the table is held.
 const STRIDE: u64 = 256;
 
-/// Runs all commands of `file`. Returns how many.
+/// Runs all commands of `file` on loop `home`, which has the safepoint. Returns how many.
 /// Errors: the file cannot be read, or holds what is no command.
-pub fn replay(world: &World, local: &Local, seat: &Participant, file: impl Read) -> io::Result<u64> {
-    let mut session = feed::session(world, LoopId(0));
-    let (mut reply, mut effects, mut prng) = (Reply::default(), Effects::of(LoopId(0)), Prng::seeded(1));
+pub fn replay(world: &World, local: &Local, seat: &Participant, home: LoopId, file: impl Read) -> io::Result<u64> {
+    let mut session = feed::session(world, home);
+    let (mut reply, mut effects, mut prng) = (Reply::default(), Effects::of(home), Prng::seeded(1));
     let mut commands = Commands::new(file);
     let mut watch = Watch::begin(&world.config, false);
     let mut guard = seat.pin();
