@@ -433,8 +433,9 @@ fn parse_kind(kind: Kind, words: &[Vec<u8>]) -> Result<Value, Reason> {
         Kind::Title if !is_title(first) => Err("template format is invalid or contains unknown variables".into()),
         Kind::Text | Kind::FileName | Kind::HostName | Kind::Title | Kind::Secret => Ok(joined()),
         Kind::Words => {
-            // An empty text among words stands for none at all: `bind ""`.
-            let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).filter(|word| !word.is_empty()).collect();
+            // An empty text among words stands for none at all: `bind ""`. Blanks in quotes separate words, too.
+            let words = words.iter().flat_map(|word| word.split(u8::is_ascii_whitespace));
+            let words: Vec<&[u8]> = words.filter(|word| !word.is_empty()).collect();
             Ok(Value::Text(words.join(&b' ')))
         }
         Kind::SavePoints => parse_save_points(words),
