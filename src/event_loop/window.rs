@@ -528,13 +528,6 @@ impl<E: Engine> EventLoop<E> {
                 continue;
             }
             let Some(mut conn) = self.conns.get(stretch.token).filter(|conn| conn.may_run()) else { continue };
-            if place.stretch > 1 && self.charges.is_enough_said(&self.local.quota) {
-                self.local.quota.begin_command();
-                window.hold_rest(place.stretch - 1, first, &mut conn.input, &self.arrivals, &self.engine);
-                self.local.quota.note_job(0); // It waits for replies to be sent: no reason to evict keys.
-                make_ready(&mut self.later, conn, self.clock);
-                continue;
-            }
             if is_new {
                 turn.note_reply(0, self.pool.equip(&mut conn.reply.out));
                 make_dirty(&mut self.dirty, conn);
@@ -552,6 +545,14 @@ impl<E: Engine> EventLoop<E> {
                 continue;
             }
             for (index, item) in items.iter().enumerate().skip(first) {
+                let is_first = index == first && place.stretch == 1; // Each window runs one command at least.
+                if turn.limit != 0 && !is_first && self.charges.is_enough_said(&self.local.quota) {
+                    self.local.quota.begin_command();
+                    window.hold_rest(place.stretch - 1, index, &mut conn.input, &self.arrivals, &self.engine);
+                    self.local.quota.note_job(0); // It waits for replies to be sent: no reason to evict keys.
+                    make_ready(&mut self.later, conn, self.clock);
+                    continue 'stretches;
+                }
                 if turn.effects.desk.has_some_here() && minds_messages(conn, item) {
                     let due = &mut self.listeners_due;
                     let grown = &mut self.charges.posted;
@@ -601,13 +602,6 @@ impl<E: Engine> EventLoop<E> {
                     place.stop |= flow == Flow::Shutdown;
                     conn.advance(Life::Draining);
                     break;
-                }
-                if turn.limit != 0 && index + 1 < items.len() && self.charges.is_enough_said(&self.local.quota) {
-                    self.local.quota.begin_command();
-                    window.hold_rest(place.stretch - 1, index + 1, &mut conn.input, &self.arrivals, &self.engine);
-                    self.local.quota.note_job(0);
-                    make_ready(&mut self.later, conn, self.clock);
-                    continue 'stretches;
                 }
             }
             if let Some(error) =

@@ -103,7 +103,12 @@ impl Turn<'_> {
             None => {
                 self.step_in(session.home);
                 started = started.map(|_| MonoNs::now()); // To wait for others is no work.
-                self.perform_in_order(cue.job, session, reply, others)
+                let is_in_order = self.open_group();
+                let done = self.perform(cue.job, session, reply, others);
+                if is_in_order {
+                    self.close_group(session);
+                }
+                done
             }
         };
         self.effects.told_micros = None;
@@ -123,22 +128,6 @@ impl Turn<'_> {
         session.settle_caching(false);
         session.wants_reply(); // CLIENT REPLY SKIP meant this command.
         flow
-    }
-
-    /// As `perform`, as one group of changes.
-    fn perform_in_order(
-        &mut self,
-        job: Alone,
-        session: &mut Session,
-        reply: &mut Reply,
-        others: &mut dyn Others,
-    ) -> (Flow, Option<OwnedArgs>) {
-        let is_in_order = self.open_group();
-        let done = self.perform(job, session, reply, others);
-        if is_in_order {
-            self.close_group(session);
-        }
-        done
     }
 
     /// Runs the job. Returns what follows for the client, and what a script was called with.
