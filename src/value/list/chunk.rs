@@ -119,11 +119,21 @@ impl Chunk {
     /// Cost: the element's own bytes, and amortised over the pushes about as much again.
     #[inline]
     pub fn push(&mut self, end: End, value: &[u8]) {
+        let encoded = Encoded::new(value);
+        let mut head = self.make_room(end, encoded.len());
         let at = match end {
-            End::Front => 0,
-            End::Back => self.head().len(),
+            End::Front => {
+                head.start -= encoded.len();
+                head.start
+            }
+            End::Back => {
+                head.end += encoded.len();
+                head.end - encoded.len()
+            }
         };
-        self.insert_at(at, end, value);
+        head.count += 1;
+        self.set_head(head);
+        encoded.write(&mut self.0[at..][..encoded.len()]);
     }
     /// Removes the element at one end and hands it to `take` before.
     #[inline]
@@ -266,20 +276,18 @@ impl Chunk {
         self.set_head(head);
         &mut self.0[head.start + at..][..new.len]
     }
-    /// Sees to it that there are `len` bytes of room at one end.
+    /// Sees to it that there are `len` bytes of room at one end. Returns where the elements lie then.
     #[inline]
-    fn make_room(&mut self, end: End, len: usize) {
+    fn make_room(&mut self, end: End, len: usize) -> Head {
         let head = self.head();
         let room = match end {
             End::Front => head.start - HEAD_LEN,
             End::Back => self.0.len().saturating_sub(head.end),
         };
-        if room < len {
-            self.find_room(end, len);
-        }
+        if room < len { self.find_room(end, len) } else { head }
     }
     #[cold]
-    fn find_room(&mut self, end: End, wanted: usize) {
+    fn find_room(&mut self, end: End, wanted: usize) -> Head {
         let (cap, head) = (self.0.len(), self.head());
         let needed = HEAD_LEN + head.len() + wanted;
         if needed + head.len() / 4 <= cap || (needed <= cap && cap >= CAP_USUAL_MAX) {
@@ -288,11 +296,13 @@ impl Chunk {
             let spare = (cap - needed) / 2;
             let start = HEAD_LEN + spare + if end == End::Front { wanted } else { 0 };
             self.0.copy_within(head.start..head.end, start);
-            return self.set_head(Head { start, end: start + head.len(), count: head.count });
+            self.set_head(Head { start, end: start + head.len(), count: head.count });
+            return self.head();
         }
         let cap = size_class(if head.count == 0 { needed } else { needed + needed / 2 });
         let cap = if needed <= CAP_USUAL_MAX { cap.min(CAP_USUAL_MAX) } else { cap };
         self.rebuild(cap, if end == End::Front { cap - HEAD_LEN - head.len() } else { 0 });
+        self.head()
     }
     #[inline]
     fn shrink_if_sparse(&mut self) {
