@@ -14,6 +14,7 @@ use crate::exec::watch::Watch;
 use crate::journal::hub::Message;
 use crate::keyspace::Keys;
 use crate::keyspace::events::Listener;
+use crate::keyspace::safepoint::Stay;
 use crate::ring::Engine;
 use crate::table::Guard;
 use std::time::Duration;
@@ -51,7 +52,7 @@ impl<E: Engine> EventLoop<E> {
         let (world, id) = (self.world, self.id);
         let (mut watch, mut session) = (Watch::begin(&world.config, false), feed::session(world, id));
         if portion.is_alone {
-            world.safepoint.enter(id);
+            world.safepoint.enter(id, Stay::Short);
         }
         let mut turn = self.between_windows(&mut watch, guard, WallMs(0), 0);
         turn.is_alone = portion.is_alone;

@@ -205,6 +205,9 @@ fn minds_messages(conn: &Conn, item: &Item) -> bool {
 /// After so long a turn visits nobody else: replies go out, and arrivals are seen.
 const TURN_TIME: Duration = if cfg!(test) { UNHURRIED } else { Duration::from_millis(2) };
 
+/// How long the others stand still at a time for scripts that follow one another. To wake them costs tens of microseconds.
+const STAY: Duration = Duration::from_millis(1);
+
 /// Tests of the loop say what a turn brings, and a busy machine must not change it.
 const UNHURRIED: Duration = Duration::from_secs(3600);
 
@@ -220,6 +223,8 @@ pub(super) struct Tour {
     clock: MonoNs,
     /// When no new visit begins.
     end: MonoNs,
+    /// When the others go on that stand still for this loop's scripts.
+    stay_end: Option<MonoNs>,
 }
 
 /// How far a window was run.
@@ -261,7 +266,7 @@ impl<E: Engine> EventLoop<E> {
     /// Visits every ready client once. Returns true if a command stopped the server.
     pub(super) fn visit_all(&mut self, guard: &mut Guard<'_>, started: MonoNs, now: WallMs) -> bool {
         let end = MonoNs(started.0 + TURN_TIME.as_nanos() as u64);
-        let mut tour = Tour { visit: None, next: 0, limits: self.limits(), clock: started, end };
+        let mut tour = Tour { visit: None, next: 0, limits: self.limits(), clock: started, end, stay_end: None };
         let mut window = std::mem::take(&mut self.window);
         let mut stop = false;
         loop {
@@ -278,7 +283,7 @@ impl<E: Engine> EventLoop<E> {
             if room::limit(&self.world.config) != 0 {
                 self.local.quota.publish(guard.limbo_bytes());
             }
-            self.world.safepoint.poll(self.id);
+            self.end_stay(&mut tour);
             let finished = MonoNs::now();
             // After an interruption the window's commands lie elsewhere; a script is timed by itself.
             if let Some(worked) = watch.unexplained(finished).filter(|_| !self.is_interrupted) {
@@ -288,6 +293,7 @@ impl<E: Engine> EventLoop<E> {
             window.adapt(finished.since(tour.clock));
             tour.clock = finished;
         }
+        self.world.safepoint.leave(self.id); // Behind the last window of a stay that is not over.
         window.trim();
         self.window = window;
         self.stats().window_ns.add(tour.clock.since(started).as_nanos() as u64);
@@ -482,11 +488,30 @@ impl<E: Engine> EventLoop<E> {
         now: WallMs,
     ) -> bool {
         let mut place = At { tour, stretch: 0, item: 0, stop: false };
+        let mut has_played = false;
         while let Some(cue) = self.run_some(window, &mut place, watch, guard, now) {
             self.play(window, &mut place, cue, watch, guard, now);
+            has_played = true;
         }
-        self.world.safepoint.leave(self.id); // What ran alone is behind us, as is what was light behind it.
+        if !has_played {
+            self.world.safepoint.leave(self.id); // What ran alone is behind us, as is what was light behind it.
+        }
         place.stop
+    }
+
+    /// Between two windows. If scripts have just run, more are likely to follow: the others stand still for some windows, not
+    /// for each of them. Then it is their turn, and this loop's replies go out and its requests come in meanwhile.
+    #[inline]
+    fn end_stay(&mut self, tour: &mut Tour) {
+        if self.world.safepoint.is_inside(self.id) {
+            let end = *tour.stay_end.get_or_insert(MonoNs(tour.clock.0 + STAY.as_nanos() as u64));
+            if MonoNs::now() < end {
+                return;
+            }
+            self.world.safepoint.leave(self.id);
+            self.end_tour(tour);
+        }
+        self.world.safepoint.poll(self.id);
     }
 
     /// Runs commands up to the end of the window, or to one that may let others run before it is done: then nothing of the

@@ -26,6 +26,7 @@ use crate::cmd::script::declared_flags;
 use crate::cmd::session::{ReplyMode, Session, Standing};
 use crate::cmd::world::World;
 use crate::keyspace::Keys;
+use crate::keyspace::safepoint::Stay;
 use crate::keyspace::waiters::Place;
 use crate::resp::args::{Args, OwnedArgs, Parts};
 use crate::resp::reply::{Mark, Reply};
@@ -70,9 +71,9 @@ impl Turn<'_> {
 
     /// Stops everybody else, if they are not stopped.
     #[inline]
-    pub(super) fn step_in(&mut self, home: LoopId) {
+    pub(super) fn step_in(&mut self, home: LoopId, stay: Stay) {
         if !self.is_alone {
-            self.world.safepoint.enter(home);
+            self.world.safepoint.enter(home, stay);
             self.is_alone = true;
             self.heed();
         }
@@ -101,7 +102,7 @@ impl Turn<'_> {
                 (flow, None)
             }
             None => {
-                self.step_in(session.home);
+                self.step_in(session.home, if cue.job.may_yield() { Stay::Long } else { Stay::Short });
                 started = started.map(|_| MonoNs::now()); // To wait for others is no work.
                 let is_in_order = self.open_group();
                 let done = self.perform(cue.job, session, reply, others);

@@ -13,6 +13,7 @@ use crate::cmd::command::{Command, flag};
 use crate::cmd::keyspec::{self, are_movable, legacy_range};
 use crate::cmd::session::Session;
 use crate::keyspace::FEW_KEYS;
+use crate::keyspace::safepoint::Stay;
 use crate::resp::args::Args;
 use smallvec::SmallVec;
 
@@ -73,7 +74,7 @@ impl Turn<'_> {
         if touched(row, args) != Touched::Unknown {
             return false;
         }
-        self.step_in(session.home);
+        self.step_in(session.home, Stay::Short);
         self.local.events.is_ordered() && self.take_place(row, session, args)
     }
 
@@ -83,7 +84,7 @@ impl Turn<'_> {
         match touched(row, args) {
             Touched::Nothing => return false,
             Touched::Unknown => {
-                self.step_in(session.home);
+                self.step_in(session.home, Stay::Short);
                 ledger.open_alone();
                 self.hand_over(row, session, args);
             }

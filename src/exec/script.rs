@@ -21,6 +21,7 @@ use crate::cmd::script::patience_ms;
 use crate::cmd::scripts::Running;
 use crate::cmd::session::{Session, Standing};
 use crate::cmd::{permission, table};
+use crate::keyspace::safepoint::Stay;
 use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
 use crate::resp::reply::Reply;
@@ -131,7 +132,7 @@ impl Turn<'_> {
         };
         run(&mut stage);
         if stage.is_busy {
-            stage.turn.step_in(stage.session.home); // Before anybody may touch data again.
+            stage.turn.step_in(stage.session.home, Stay::Short); // Before anybody may touch data again.
             stage.turn.world.scripts.busy.end();
             stage.turn.world.attention.set_busy(false);
         }
