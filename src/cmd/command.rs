@@ -265,6 +265,8 @@ pub mod flag {
     pub const WHILE_SUBSCRIBED: u32 = 1 << 27;
     /// Changes what the client listens to: messages that wait are handed out before it.
     pub const SUBSCRIBES: u32 = 1 << 28;
+    /// Has no business between MULTI and EXEC, where it is refused like what is queued when memory is short. Not shown.
+    pub const OUTSIDE_MULTI: u32 = 1 << 29;
 }
 
 /// ACL categories beyond those that follow from the flags (`@read`, `@write`, `@fast`, `@slow`, `@admin`, …).

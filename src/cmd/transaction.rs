@@ -26,11 +26,11 @@ pub static ROWS: &[Command] = &[
     row("discard", discard, "2.0.0").flags(EITHER | flag::FAST | flag::ALLOW_BUSY),
     // Light: its commands are timed each for itself, and it is not slower than they are.
     row("exec", exec, "1.2.0").flags(EITHER | flag::SKIP_SLOWLOG | flag::ALONE | flag::ENDS_MULTI).light(),
-    row("multi", multi, "1.2.0").flags(EITHER | flag::FAST | flag::ALLOW_BUSY),
+    row("multi", multi, "1.2.0").flags(EITHER | flag::FAST | flag::ALLOW_BUSY | flag::OUTSIDE_MULTI),
     row("unwatch", unwatch, "2.2.0").flags((EITHER | flag::FAST | flag::ALLOW_BUSY) & !flag::UNQUEUED),
     row("watch", watch, "2.2.0")
         .arity(-2)
-        .flags(EITHER | flag::FAST | flag::ALLOW_BUSY)
+        .flags(EITHER | flag::FAST | flag::ALLOW_BUSY | flag::OUTSIDE_MULTI)
         .keys(const { &[KeySpec::rest(1, 1, &["RO"])] }),
 ];
 

@@ -1,10 +1,23 @@
 //! Commands on their way to the monitors: see `cmd::monitor`.
 
-use super::fleet::Mail;
+use super::fleet::{Fleet, Mail};
 use super::{EventLoop, make_dirty};
 use crate::cmd::session::ReplyMode;
+use crate::cmd::world::World;
 use crate::ring::Engine;
 use bytes::Bytes;
+
+/// Sends the lines to all loops that have monitors, this one among them: by mailbox, so that lines of several loops come in
+/// the order in which they were sent. Whoever makes something visible to others before the turn's end sends them before.
+pub(super) fn post_lines(lines: &mut Vec<u8>, world: &World, fleet: &Fleet) {
+    if lines.is_empty() {
+        return;
+    }
+    let lines = Bytes::from(std::mem::take(lines));
+    for home in world.attention.loops_with_monitors() {
+        fleet.mailbox(home).send(Mail::Monitor(lines.clone()));
+    }
+}
 
 impl<E: Engine> EventLoop<E> {
     /// Takes in who began to watch, and sends this turn's lines to all loops that have monitors.
@@ -22,16 +35,7 @@ impl<E: Engine> EventLoop<E> {
             let found = self.find(id);
             self.monitors.extend(found);
         }
-        let lines = Bytes::from(std::mem::take(&mut self.effects.monitor_lines));
-        if lines.is_empty() {
-            return;
-        }
-        for home in self.world.attention.loops_with_monitors() {
-            match home == self.id {
-                true => self.show_monitors(&lines),
-                false => self.fleet.mailbox(home).send(Mail::Monitor(lines.clone())),
-            }
-        }
+        post_lines(&mut self.effects.monitor_lines, self.world, self.fleet);
     }
 
     /// Gives each monitor of this loop a reference to the lines.

@@ -12,6 +12,7 @@ use super::charge::is_too_heavy;
 use super::conn::{Conn, Life};
 use super::errand::send_off;
 use super::input::{Arrivals, Cut, Input, Place};
+use super::monitors::post_lines;
 use super::post::{Hands, Tray};
 use super::{EventLoop, make_dirty, make_ready};
 use crate::base::clock::{MonoNs, WallMs};
@@ -611,6 +612,7 @@ impl<E: Engine> EventLoop<E> {
                     }
                     window.hold_rest(place.stretch - 1, index, &mut conn.input, &self.arrivals, &self.engine);
                     let errand = turn.effects.errand.take();
+                    post_lines(&mut turn.effects.monitor_lines, self.world, self.fleet); // Its wait can be seen.
                     self.parked.park(conn, wait, self.world);
                     if let Some(errand) = errand {
                         send_off(self.fleet, &conn.session.info, errand);

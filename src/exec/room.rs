@@ -211,7 +211,7 @@ impl Turn<'_> {
 
 /// May the command need memory that is not there? A queue may grow without an end, so what would be queued is refused, too.
 fn takes_memory(row: &Command, args: &Args<'_>, session: &Session, world: &World) -> bool {
-    session.multi.is_some() && !row.has(flag::UNQUEUED)
+    session.multi.is_some() && (!row.has(flag::UNQUEUED) || row.has(flag::OUTSIDE_MULTI))
         || flags_in_force(row, args, session, world) & flag::DENYOOM != 0
 }
 

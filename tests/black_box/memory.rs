@@ -84,7 +84,9 @@ fn what_needs_memory_is_refused_when_nothing_can_be_evicted() {
         assert_eq!(client.run("GET k").text(), "v");
         // A transaction is refused when the command is queued, whatever it is, or as a whole.
         client.run("MULTI");
-        assert_eq!(error(&mut client, "GET k"), OOM);
+        for line in ["GET k", "MULTI", "WATCH k"] {
+            assert_eq!(error(&mut client, line), OOM);
+        }
         assert_eq!(error(&mut client, "EXEC"), "EXECABORT Transaction discarded because of previous errors.");
         set_config(&mut client, "maxmemory", "0");
         let mut other = server.client();
