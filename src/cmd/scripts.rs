@@ -18,11 +18,14 @@ use crate::base::sync::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use crate::resp::error::{ReplyError, escaped};
 use crate::script::shebang::{self, Flags};
 use crate::script::{Chunk, Interp, Options};
+use ahash::RandomState;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Scripts of EVAL that are kept. Source: Valkey 8.
 const EVAL_MAX: usize = 500;
+/// Sources whose SHA a loop knows by a quicker hash.
+const SHAS_MAX: usize = 2 * EVAL_MAX;
 /// Bytes that an interpreter may allocate. A script that needs more ends with an error.
 const MEMORY_MAX: usize = 1 << 30;
 
@@ -155,6 +158,8 @@ impl Scripts {
 pub struct LoopScripts {
     interp: Option<Interp>,
     compiled: HashMap<Sha, (Chunk, Arc<Script>)>,
+    /// A hash of the source ─▶ its SHA: computing that takes as long as a short script. Compared before it is believed.
+    shas: HashMap<u64, Sha, RandomState>,
     era: u64,
 }
 
@@ -190,7 +195,7 @@ impl LoopScripts {
     /// The script with this source, compiled; it comes into the cache if it is new. `keep`: and stays there.
     /// Errors: its first line; its text.
     pub fn define(&mut self, scripts: &Scripts, source: &[u8], keep: bool) -> Result<(Chunk, Arc<Script>), ReplyError> {
-        let sha = sha1_hex(source);
+        let sha = self.sha_of(source);
         let found = match self.find(scripts, &sha) {
             Some(found) => found,
             None => {
@@ -204,6 +209,20 @@ impl LoopScripts {
             found.1.is_kept.store(true, Relaxed);
         }
         Ok(found)
+    }
+    /// Cost: a look at each byte if the script has been compiled here.
+    fn sha_of(&mut self, source: &[u8]) -> Sha {
+        let hash = self.shas.hasher().hash_one(source);
+        let is_of_source = |sha: &&Sha| self.compiled.get(*sha).is_some_and(|(_, script)| *script.source == *source);
+        if let Some(&sha) = self.shas.get(&hash).filter(is_of_source) {
+            return sha;
+        }
+        if self.shas.len() >= SHAS_MAX {
+            self.shas.clear();
+        }
+        let sha = sha1_hex(source);
+        self.shas.insert(hash, sha);
+        sha
     }
     fn compile(&mut self, script: &Script) -> Result<Chunk, ReplyError> {
         self.interp().compile(&script.source[script.header_len..], c"@user_script").map_err(|message| {
@@ -298,5 +317,26 @@ impl Busy {
         }
         self.is_killed.store(true, Relaxed);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_keeps_its_sha_whatever_came_before() {
+        let (scripts, mut own) = (Scripts::new(1), LoopScripts::default());
+        for round in 0..3 {
+            for number in 0..SHAS_MAX + 10 {
+                let source = format!("return {}", number % 700);
+                let (_, script) = own.define(&scripts, source.as_bytes(), false).expect("it compiles");
+                assert_eq!((script.sha, &*script.source), (sha1_hex(source.as_bytes()), source.as_bytes()));
+            }
+            if round == 1 {
+                scripts.flush();
+            }
+        }
+        assert!(own.shas.len() <= SHAS_MAX && scripts.size().0 <= EVAL_MAX);
     }
 }
