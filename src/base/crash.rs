@@ -8,6 +8,9 @@
 //! the stack. From there on it takes its chance: an allocator or a lock that is in disorder may stop it. An alarm ends the
 //! process then, and what was written so far is in the log. A second fault, of whichever thread, ends the process as well.
 //!
+//! Each thread that is to report has a large stack for it (`prepare_thread`): the one that Rust's runtime gives its threads
+//! suffices to say that the stack has overflown, and no name can be looked up on it.
+//!
 //! A thread that lives can be asked for its stack, too (`show_thread`): the watchdog does.
 //!
 //! Sources: sigaction(2), signal-safety(7); Redis, `sigsegvHandler`, whose order and headings harnesses know.
@@ -70,13 +73,14 @@ impl Write for Line {
     }
 }
 
-/// Says where reports go, once per process. Nothing is reported before `enable`.
+/// Says where reports go, once per process, and prepares the calling thread. Nothing is reported before `enable`.
 pub fn prepare(reporter: Reporter) {
     let _ = REPORTER.set(reporter); // A second call changes nothing.
     let mut frames = [std::ptr::null_mut::<c_void>(); 1];
     // The first call loads a library, which must not happen inside a handler.
     // SAFETY: the array has room for one frame.
     unsafe { libc::backtrace(frames.as_mut_ptr(), 1) };
+    prepare_thread();
 }
 
 /// Switches reports on or off for the whole process.
@@ -95,12 +99,42 @@ pub fn enable(is_enabled: bool) {
 }
 
 /// Gives the calling thread a stack of its own for handlers, so that a stack that has overflown can be reported, too. It stays
-/// until the process ends.
+/// until the thread ends.
+/// Cost: address space; memory, when a handler runs.
 pub fn prepare_thread() {
-    let stack = Box::leak(vec![0u8; STACK_LEN].into_boxed_slice());
-    let stack = libc::stack_t { ss_sp: stack.as_mut_ptr().cast(), ss_flags: 0, ss_size: stack.len() };
-    // SAFETY: the stack is never freed. If it is refused, the handler runs on the thread's own stack.
-    unsafe { libc::sigaltstack(&stack, std::ptr::null_mut()) };
+    thread_local!(static STACK: HandlerStack = HandlerStack::new());
+    let _ = STACK.try_with(|_| ()); // A thread that is about to end does without.
+}
+
+/// Pages that the thread's handlers run on; null: there are none to be had, and they run on what the runtime has prepared.
+struct HandlerStack(*mut c_void);
+
+impl HandlerStack {
+    fn new() -> Self {
+        let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: new pages, wherever there is room.
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), STACK_LEN, protection, flags, -1, 0) };
+        if start == libc::MAP_FAILED {
+            return HandlerStack(std::ptr::null_mut());
+        }
+        let stack = libc::stack_t { ss_sp: start, ss_flags: 0, ss_size: STACK_LEN };
+        // SAFETY: the pages are this thread's until `drop`, which takes them out of use first.
+        unsafe { libc::sigaltstack(&stack, std::ptr::null_mut()) };
+        HandlerStack(start)
+    }
+}
+
+impl Drop for HandlerStack {
+    fn drop(&mut self) {
+        if self.0.is_null() {
+            return;
+        }
+        let none = libc::stack_t { ss_sp: std::ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: STACK_LEN };
+        // SAFETY: from here on handlers run on the thread's own stack; none is running now.
+        unsafe { libc::sigaltstack(&none, std::ptr::null_mut()) };
+        // SAFETY: `new` has mapped these pages, and nothing uses them any more.
+        unsafe { libc::munmap(self.0, STACK_LEN) };
+    }
 }
 
 /// The thread that `show_thread` waits for, by its number in the kernel; 0: none.

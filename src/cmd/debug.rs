@@ -9,13 +9,12 @@ use super::command::{Command, Cx, Flow, cmd, flag};
 use super::edit::{Value, update};
 use super::help::help;
 use super::snapshot::{self, Twin};
-use super::{client, config, debug_protocol, persistence, protected, restore, table};
+use super::{client, config, debug_protocol, debug_table, persistence, protected, restore, table};
 use crate::admin::log::{self, Level};
 use crate::admin::params::Id;
 use crate::admin::rewrite::Which;
 use crate::base::glob;
 use crate::base::hash::Key;
-use crate::base::ids::DbIndex;
 use crate::base::num::{parse_i64, parse_memory};
 use crate::base::sync::Ordering;
 use crate::keyspace::types::{Str, encoding_name, memory};
@@ -64,8 +63,8 @@ fn debug(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         (b"reload", 2..) => reload(cx, args)?,
         (b"error", 3) => return Err(ReplyError::owned(escaped(args.get(2)))),
         (b"help", 2) => debug_help(cx),
-        (b"htstats", 3..) => table_stats(cx, args.get(2))?,
-        (b"htstats-key", 3..) => return Err(inner_table_stats(cx, args)),
+        (b"htstats", 3..=4) => debug_table::database(cx, args)?,
+        (b"htstats-key", 3..=4) => debug_table::value(cx, args)?,
         (b"listpack", 3) => describe(cx, args, "listpack")?,
         (b"log", 3) => {
             log::write(Level::Warning, format_args!("DEBUG LOG: {}", String::from_utf8_lossy(args.get(2))));
@@ -124,10 +123,9 @@ fn debug_help(cx: &mut Cx<'_>) {
             ("DIGEST-VALUE <key> ...", "Digests of values."),
             ("LOADAOF", "Forget everything and load the append-only file."),
             ("ERROR <text>", "Reply with this text as an error."),
-            ("HTSTATS <db>", "How full the table of a database is."),
-            ("HTSTATS-KEY <key>", "An error: no value has a table of its own."),
+            ("HTSTATS <db> [full]", "How full the table of a database is."),
+            ("HTSTATS-KEY <key> [full]", "How full the table of a value is."),
             ("LISTPACK <key> | QUICKLIST <key>", "Write about a value of this encoding into the log."),
-            ("LOADAOF", "An error: there is no journal."),
             ("LOG <message>", "Write a message into the log."),
             ("OBJECT <key>", "Show address, encoding and size of a value."),
             ("PANIC | ASSERT | SEGFAULT | OOM", "End the process at once, as a crash would."),
@@ -161,33 +159,6 @@ fn change_repl_id(cx: &mut Cx<'_>) {
     cx.world.change_repl_id();
     log::write(Level::Warning, format_args!("Changing replication IDs after receiving change-repl-id"));
     cx.reply.ok();
-}
-
-/// How full the table of a database is.
-/// Errors: no integer; no such database.
-fn table_stats(cx: &mut Cx<'_>, db: &[u8]) -> Result<(), ReplyError> {
-    let db = parse_i64(db).ok_or(ReplyError::NotInteger)?;
-    if !(0..cx.world.keyspace.db_count() as i64).contains(&db) {
-        return Err(ReplyError::text("ERR Out of range database"));
-    }
-    let keys = cx.keys.on(DbIndex(db as u16));
-    let index_bytes = keys.table().map_or(0, |table| table.index_bytes(keys.guard));
-    let text = format!(
-        "[Dictionary HT]\n number of elements: {}\n index bytes: {index_bytes}\n\
-         [Expires HT]\n number of elements: {}\n in the same table, without an index of its own\n",
-        keys.count(),
-        keys.volatile_count(),
-    );
-    cx.reply.verbatim("txt", text.as_bytes());
-    Ok(())
-}
-
-/// No value has a table that could be told of as Redis's.
-fn inner_table_stats(cx: &mut Cx<'_>, args: Args<'_>) -> ReplyError {
-    match cx.keys.peek(cx.key(&args, 2)) {
-        Some(_) => ReplyError::text("ERR The value stored at the specified key is not represented using an hash table"),
-        None => ReplyError::NoSuchKey,
-    }
 }
 
 /// The digest of each value; zeros for a key that is not there.
@@ -473,9 +444,6 @@ mod tests {
             DEBUG POPULATE -1 => ERR value is out of range, must be positive
             DEBUG OBJECT nosuch => ERR no such key
             DEBUG LISTPACK key:1 => ERR Not a listpack encoded object.
-            DEBUG HTSTATS-KEY nosuch => ERR no such key
-            DEBUG HTSTATS 99 => ERR Out of range database
-            DEBUG HTSTATS x => ERR value is not an integer or out of range
             HSET h f v => 1
             DEBUG LISTPACK h => Listpack structure printed on stdout
             DEBUG QUICKLIST h => ERR Not a quicklist encoded object.

@@ -14,6 +14,7 @@
 
 use super::command::{Begin, Command, Cx, Find, Flow, KeySpec, Wait, Woken, acl, cmd, flag};
 use super::keyspec::KeyAt;
+use super::redact;
 use super::restore::{form, view};
 use crate::base::clock::WallMs;
 use crate::base::hash::Key;
@@ -42,6 +43,7 @@ pub static ROWS: &[Command] = &[cmd("migrate", migrate)
         KeySpec::new(Begin::Keyword("KEYS", -2), Find::Range { last: -1, step: 1, limit: 0 }, KEYS_FLAGS),
     ])
     .find_keys(migrate_keys)
+    .secrets(redact::in_options_of_migrate)
     .group("generic", "2.6.0")
     .tips(&["nondeterministic_output"])];
 

@@ -75,6 +75,7 @@ mod bitfield;
 mod bitmap_test;
 mod counter;
 mod debug_protocol;
+mod debug_table;
 mod edit;
 #[cfg(test)]
 mod events_test;

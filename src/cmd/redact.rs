@@ -9,6 +9,9 @@ use crate::resp::args::Args;
 /// What stands in place of a secret. Source: Redis.
 const HIDDEN: &[u8] = b"(redacted)";
 
+/// Where the options of MIGRATE begin: behind host, port, key, database and timeout.
+const MIGRATE_OPTIONS: usize = 6;
+
 /// Is argument `index` of a command secret?
 pub type Secrets = fn(&Args<'_>, usize) -> bool;
 
@@ -34,6 +37,24 @@ pub fn all_from_2(_: &Args<'_>, index: usize) -> bool {
 /// The two arguments behind the word AUTH: HELLO.
 pub fn behind_auth(args: &Args<'_>, index: usize) -> bool {
     (1..=2).any(|back| index >= 2 + back && args.is(index - back, "auth"))
+}
+
+/// What stands behind AUTH and AUTH2 among the options: MIGRATE. Behind KEYS are keys, whatever they are called.
+pub fn in_options_of_migrate(args: &Args<'_>, index: usize) -> bool {
+    let secrets_behind = |at: usize| match () {
+        _ if args.is(at, "auth") => 1,
+        _ if args.is(at, "auth2") => 2,
+        _ => 0,
+    };
+    let mut at = MIGRATE_OPTIONS;
+    while at < index && !args.is(at, "keys") {
+        let count = secrets_behind(at);
+        if index <= at + count {
+            return true;
+        }
+        at += 1 + count;
+    }
+    false
 }
 
 /// Values of parameters that are secrets: CONFIG SET.
@@ -72,6 +93,13 @@ mod tests {
             ("acl getuser bob", "acl getuser (redacted)"),
             ("config set timeout 0", "config set timeout 0"),
             ("get requirepass", "get requirepass"),
+            ("migrate h 1 k 0 9 AUTH pw", "migrate h 1 k 0 9 AUTH (redacted)"),
+            (
+                "migrate h 1 k 0 9 copy auth2 bob pw replace",
+                "migrate h 1 k 0 9 copy auth2 (redacted) (redacted) replace",
+            ),
+            ("migrate h 1 auth 0 9 AUTH", "migrate h 1 auth 0 9 AUTH"),
+            ("migrate h 1 '' 0 9 auth auth keys auth b", "migrate h 1  0 9 auth (redacted) keys auth b"),
         ] {
             assert_eq!(shown_line(line), expected);
         }

@@ -10,6 +10,7 @@ use super::base;
 use super::snapshot::{self, Writer};
 use crate::base::accounts::{Account, Holdings};
 use crate::base::clock::WallMs;
+use crate::base::crash;
 use crate::base::ids::DbIndex;
 use crate::base::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::persist::lent::Lent;
@@ -104,7 +105,10 @@ impl Saver {
             outcome: Mutex::default(),
         });
         let own = saver.clone();
-        let thread = std::thread::Builder::new().name("snapshot".into()).spawn(move || own.run(&received, file))?;
+        let thread = std::thread::Builder::new().name("snapshot".into()).spawn(move || {
+            crash::prepare_thread();
+            own.run(&received, file)
+        })?;
         Ok((saver, thread))
     }
     /// Encoded entries, and how many they are.

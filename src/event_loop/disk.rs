@@ -16,6 +16,7 @@ use crate::admin::log::{self, Level};
 use crate::admin::params::Id;
 use crate::base::accounts::{Account, Holdings};
 use crate::base::clock::{MonoNs, wall_micros};
+use crate::base::crash;
 use crate::cmd::world::World;
 use crate::exec::load::{folder, stem};
 use crate::journal::disk::Disk;
@@ -171,6 +172,7 @@ struct Keeper {
 /// Errors: it cannot be made.
 pub fn start(world: &'static World, fleet: &'static Fleet) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("journal".into()).spawn(move || {
+        crash::prepare_thread();
         let merge = Merge::new(world.boot.loops, 0);
         let (cuts, last_sync) = (VecDeque::new(), MonoNs::now());
         Keeper {

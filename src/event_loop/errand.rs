@@ -3,6 +3,7 @@
 use super::fleet::{Fleet, Mail};
 use crate::admin::clients::ClientInfo;
 use crate::admin::wait::Ticket;
+use crate::base::crash;
 use crate::cmd::command::{Errand, Woken};
 use std::sync::Arc;
 use std::thread;
@@ -12,6 +13,7 @@ pub fn send_off(fleet: &'static Fleet, info: &Arc<ClientInfo>, errand: Errand) {
     let Some(ticket) = info.wait.present() else { return };
     let own = info.clone();
     let job = move || {
+        crash::prepare_thread();
         errand();
         come_back(fleet, &own, ticket, Woken::Event { until: None });
     };

@@ -16,7 +16,7 @@ use crate::cmd::world::World;
 use crate::journal::hub::Durability;
 use crate::keyspace::{Keys, Local};
 use crate::resp::args::Args;
-use crate::resp::error::ReplyError;
+use crate::resp::error::{LOADING, ReplyError};
 use crate::resp::reply::{Mark, Reply};
 use crate::table::Guard;
 
@@ -55,7 +55,6 @@ const UNSAVED: ReplyError = ReplyError::text(
 const UNKEPT: ReplyError = ReplyError::text(
     "MISCONF This connection wants its writes on disk (CLIENT DURABILITY), but there is no append-only file ('appendonly' is 'no').",
 );
-const LOADING: ReplyError = ReplyError::text("LOADING Redis is loading the dataset in memory");
 
 impl<'t> Turn<'t> {
     /// The selected database of this client.

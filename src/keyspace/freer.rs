@@ -9,6 +9,7 @@
 
 #[cfg(not(loom))]
 use crate::base::accounts::{Account, Holdings};
+use crate::base::crash;
 use crate::base::sync::hint::{AtomicUsize, Ordering};
 use crate::table::roots::OldTable;
 use crate::table::{Guard, Participant};
@@ -78,7 +79,10 @@ impl Freer {
 fn start(pending: Arc<AtomicUsize>) -> Sender<Letter> {
     let (sender, receiver) = channel();
     // If there is no thread to be had, the receiver is gone, and whoever drops an envelope frees the table.
-    let _ = std::thread::Builder::new().name("ringdb-freer".into()).spawn(move || work(&receiver, &pending));
+    let _ = std::thread::Builder::new().name("ringdb-freer".into()).spawn(move || {
+        crash::prepare_thread();
+        work(&receiver, &pending);
+    });
     sender
 }
 

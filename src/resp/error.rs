@@ -19,6 +19,9 @@ pub enum ReplyError {
     Text(Cow<'static, str>),
 }
 
+/// The data are not all here yet.
+pub const LOADING: ReplyError = ReplyError::text("LOADING Redis is loading the dataset in memory");
+
 impl ReplyError {
     /// An error line known at compile time.
     pub const fn text(line: &'static str) -> Self {

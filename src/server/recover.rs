@@ -4,6 +4,7 @@
 use crate::admin::log;
 use crate::admin::params::Id;
 use crate::base::clock::{MonoNs, wall_micros};
+use crate::base::crash;
 use crate::base::ids::LoopId;
 use crate::base::sync::Ordering::Relaxed;
 use crate::cmd::snapshot::{self, LoadError, Receiver};
@@ -29,7 +30,10 @@ pub fn begin(world: &'static World, fleet: &'static Fleet, manifest: Option<Mani
         loading.total_len.store(total_len(world, &manifest), Relaxed);
         world.intake.begin_journal(world.boot.loops);
         world.attention.set_loading(true);
-        loader.spawn(move || load_journal(world, fleet, &manifest))?;
+        loader.spawn(move || {
+            crash::prepare_thread();
+            load_journal(world, fleet, &manifest);
+        })?;
         return Ok(());
     }
     let path = snapshot::path(world);
@@ -39,7 +43,10 @@ pub fn begin(world: &'static World, fleet: &'static Fleet, manifest: Option<Mani
     }
     loading.total_len.store(metadata.len(), Relaxed);
     world.attention.set_loading(true);
-    loader.spawn(move || load_snapshot(world, fleet, &path))?;
+    loader.spawn(move || {
+        crash::prepare_thread();
+        load_snapshot(world, fleet, &path);
+    })?;
     Ok(())
 }
 

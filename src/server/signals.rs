@@ -6,6 +6,7 @@
 
 use crate::admin::ending::Ending;
 use crate::admin::log;
+use crate::base::crash;
 use nix::sys::signal::{SigSet, Signal};
 use std::io;
 use std::thread;
@@ -34,6 +35,7 @@ pub fn watch(
     clean_up: impl Fn() + Send + 'static,
 ) -> io::Result<()> {
     thread::Builder::new().name("signals".into()).spawn(move || {
+        crash::prepare_thread();
         loop {
             let Ok(signal) = stopping().wait() else { continue };
             let is_sigint = signal == Signal::SIGINT;

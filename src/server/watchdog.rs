@@ -27,7 +27,10 @@ static IS_WATCHING: AtomicBool = AtomicBool::new(false);
 /// Follows `watchdog-period`.
 pub fn heed(world: &'static World) {
     if period(world).is_some() && !IS_WATCHING.swap(true, Ordering::AcqRel) {
-        let started = thread::Builder::new().name("watchdog".into()).spawn(move || watch(world));
+        let started = thread::Builder::new().name("watchdog".into()).spawn(move || {
+            crash::prepare_thread();
+            watch(world);
+        });
         if started.is_err() {
             IS_WATCHING.store(false, Ordering::Release);
             log::warning(format_args!("There is no thread for the watchdog."));

@@ -11,6 +11,8 @@
 use super::object::Value;
 #[cfg(not(loom))]
 use crate::base::accounts::{Account, Holdings};
+#[cfg(not(loom))]
+use crate::base::crash;
 use crate::base::sync::hint::{AtomicUsize, Ordering};
 #[cfg(not(loom))]
 use std::sync::OnceLock;
@@ -109,6 +111,7 @@ fn sender() -> &'static Sender<Load> {
 fn start() -> Sender<Load> {
     let (sender, receiver) = channel();
     let work = move || {
+        crash::prepare_thread();
         let account = Account::open();
         for load in receiver {
             let mut pending_len = 0;

@@ -23,11 +23,13 @@
 #![forbid(unsafe_code)]
 
 mod segment;
+mod shape;
 
 use crate::base::hash::element_hash;
 use crate::base::prefetch::{prefetch, prefetch_lines};
 use crate::base::prng::Prng;
 use segment::Segment;
+pub use shape::Shape;
 
 /// What can be in a table.
 pub trait Item {

@@ -218,18 +218,49 @@ fn the_watchdog_says_where_a_loop_is_that_does_not_come_back() {
 
 #[test]
 fn a_crash_leaves_a_report_in_the_log() {
-    for (accident, sign) in [("SEGFAULT", "crashed by signal: 11"), ("ASSERT", "=== ASSERTION FAILED ===")] {
-        let mut server = Server::start(&["--enable-debug-command", "yes"]);
-        let mut client = server.client();
-        client.run("CLIENT SETNAME culprit");
-        client.send(format!("DEBUG {accident}\r\n").as_bytes());
-        client.until_closed();
-        assert_ne!(server.exit_code(), Some(0));
-        let log = server.output();
-        let parts =
-            ["BUG REPORT START", "STACK TRACE -", "STACK TRACE DONE", "LAST COMMAND OF EACH LOOP", "REPORT END"];
-        for part in [sign, "crashed by signal", "name=culprit", "used_memory:"].into_iter().chain(parts) {
-            assert!(log.contains(part), "{accident}: no {part} in {log}");
+    for engine in [Engine::Uring, Engine::Epoll] {
+        for (accident, sign) in [("SEGFAULT", "crashed by signal: 11"), ("ASSERT", "=== ASSERTION FAILED ===")] {
+            let mut server = Server::start_on(engine, &[]);
+            let mut client = server.client();
+            client.run("CLIENT SETNAME culprit");
+            client.send(format!("DEBUG {accident}\r\n").as_bytes());
+            client.until_closed();
+            check_report(&mut server, sign);
         }
     }
+}
+
+#[test]
+fn whichever_thread_is_hit_the_report_is_whole() {
+    for (engine, thread) in [(Engine::Uring, "ringdb"), (Engine::Epoll, "journal")] {
+        let mut server = Server::start_on(engine, &["--appendonly", "yes", "--appendfsync", "always"]);
+        let mut client = server.client();
+        client.run("CLIENT SETNAME culprit");
+        assert_eq!(client.run("SET key value").text(), "OK"); // The journal's thread has begun to work.
+        match thread {
+            "ringdb" => server.signal(libc::SIGABRT), // The whole process, as an operator does it: the first thread gets it.
+            name => server.signal_thread(name, libc::SIGABRT),
+        }
+        client.until_closed();
+        check_report(&mut server, "crashed by signal: 6 (SIGABRT)");
+    }
+}
+
+/// The server ends with a signal, and has told all there is to tell.
+fn check_report(server: &mut Server, sign: &str) {
+    assert_eq!(server.exit_code(), None, "{}", server.output());
+    let log = server.output();
+    let parts = [
+        "BUG REPORT START",
+        "crashed by signal",
+        "STACK TRACE -",
+        "\nNames:\n   0: ",
+        "STACK TRACE DONE",
+        "LAST COMMAND OF EACH LOOP",
+        "used_memory:",
+        "name=culprit",
+        "REPORT END",
+    ];
+    let places = parts.map(|part| log.rfind(part).unwrap_or_else(|| panic!("no {part} in {log}")));
+    assert!(log.contains(sign) && places.is_sorted(), "{sign}, {places:?}: {log}");
 }

@@ -16,6 +16,7 @@ mod hash_fuzz;
 mod small;
 mod table;
 
+use super::hash_table::Shape;
 use super::object::{Collection, ObjectType, look_into};
 use super::pack::{Pack, Piece};
 use crate::base::clock::WallMs;
@@ -104,6 +105,13 @@ impl Hash {
             Hash::Table(table) => {
                 table.for_each(now, |field| visit(Piece::Bytes(field.name()), Piece::Bytes(field.value())))
             }
+        }
+    }
+    /// How the fields lie in the table, if there is one.
+    pub fn shape(&self) -> Option<Shape> {
+        match self {
+            Hash::Table(table) => Some(table.shape()),
+            _ => None,
         }
     }
     /// Number of fields, those past their deadline included.

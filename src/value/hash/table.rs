@@ -9,7 +9,7 @@
 use super::field::Field;
 use crate::base::clock::WallMs;
 use crate::base::prng::Prng;
-use crate::value::hash_table::{HashTable, Item};
+use crate::value::hash_table::{HashTable, Item, Shape};
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
@@ -29,6 +29,10 @@ impl FieldTable {
     /// See `HashTable::look_ahead`.
     pub(super) fn look_ahead(&self, hash: u64, step: usize) -> bool {
         self.fields.look_ahead(hash, step)
+    }
+    /// How the fields lie in the table.
+    pub(super) fn shape(&self) -> Shape {
+        self.fields.shape()
     }
     #[inline]
     pub(super) fn get(&self, name: &[u8], now: WallMs) -> Option<&Field> {

@@ -15,7 +15,7 @@ mod set_fuzz;
 
 use super::block::Block;
 use super::drain;
-use super::hash_table::{HashTable, Item};
+use super::hash_table::{HashTable, Item, Shape};
 use super::intset::IntSet;
 use super::object::{Collection, ObjectType, Value, look_into};
 use super::pack::{Pack, Piece};
@@ -83,6 +83,13 @@ impl Set {
             Set::Ints(_) if count > limits.ints => self.make_table(),
             Set::Pack(_) if count > limits.pack => self.make_table(),
             _ => {}
+        }
+    }
+    /// How the members lie in the table, if there is one.
+    pub fn shape(&self) -> Option<Shape> {
+        match self {
+            Set::Table(table) => Some(table.shape()),
+            _ => None,
         }
     }
     /// Number of members.

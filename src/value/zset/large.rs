@@ -7,7 +7,7 @@ use super::lent::{Estate, Snapshot};
 use super::member::{Link, Member};
 use super::tree::{Entry, Tree};
 use super::{Change, Cut};
-use crate::value::hash_table::{HashTable, Item};
+use crate::value::hash_table::{HashTable, Item, Shape};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -36,6 +36,10 @@ impl Large {
     /// See `HashTable::look_ahead`.
     pub fn look_ahead(&self, hash: u64, step: usize) -> bool {
         self.index.look_ahead(hash, step)
+    }
+    /// How the members lie in the index.
+    pub fn shape(&self) -> Shape {
+        self.index.shape()
     }
     /// Of the members of a set that is gone, to be freed.
     pub(super) fn of_remains(index: HashTable<Member>) -> Self {

@@ -18,6 +18,7 @@ mod tree;
 #[cfg(all(test, not(loom)))]
 mod zset_fuzz;
 
+use super::hash_table::Shape;
 use super::object::{Collection, ObjectType, look_into};
 use super::pack::Pack;
 use large::Large;
@@ -96,6 +97,13 @@ impl Default for SortedSet {
 }
 
 impl SortedSet {
+    /// How the members lie in the table that finds them by name, if there is one.
+    pub fn shape(&self) -> Option<Shape> {
+        match self {
+            SortedSet::Tree(large) => Some(large.shape()),
+            SortedSet::Pack(_) => None,
+        }
+    }
     /// Number of members.
     #[inline]
     pub fn len(&self) -> usize {

@@ -134,6 +134,17 @@ impl Server {
         // SAFETY: no memory is involved; the process is ours and not yet waited for.
         unsafe { libc::kill(self.pid(), signal) };
     }
+    /// Sends a signal to the server's thread of this name.
+    pub fn signal_thread(&self, name: &str, signal: i32) {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).expect("the threads of a child");
+        let is_meant = |task: &std::fs::DirEntry| {
+            std::fs::read_to_string(task.path().join("comm")).is_ok_and(|found| found.trim_end() == name)
+        };
+        let task = tasks.flatten().find(is_meant).unwrap_or_else(|| panic!("no thread {name}"));
+        let thread: i32 = task.file_name().to_string_lossy().parse().expect("a number");
+        // SAFETY: numbers only; the thread is one of our own child.
+        unsafe { libc::syscall(libc::SYS_tgkill, self.pid(), thread, signal) };
+    }
     /// Waits for the process to end by itself. Returns its exit code; None if a signal ended it.
     pub fn exit_code(&mut self) -> Option<i32> {
         let started = Instant::now();
