@@ -131,7 +131,8 @@ impl Scripts {
             script.used.store(self.uses.fetch_add(1, Relaxed) + 1, Relaxed);
         }
     }
-    /// Empties the cache. Each loop gives up what it has compiled, and its interpreter, when it next runs a script.
+    /// Empties the cache. Each loop gives up what it has compiled, and its interpreter, when it next runs a script, or within
+    /// a second or two.
     pub fn flush(&self) {
         self.lock().clear();
         self.era.fetch_add(1, Relaxed);
@@ -173,6 +174,13 @@ impl LoopScripts {
         let era = scripts.era.load(Relaxed);
         if self.era != era {
             *self = LoopScripts { era, ..LoopScripts::default() };
+        }
+    }
+    /// Now and then: gives up what SCRIPT FLUSH has made useless, also on a loop that runs no more scripts.
+    pub fn tidy(&mut self, scripts: &Scripts, home: LoopId) {
+        self.heed(scripts);
+        if self.interp.is_none() {
+            scripts.note_interpreter(home, 0);
         }
     }
     /// A script of the cache, compiled. None: there is none.
@@ -338,5 +346,17 @@ mod tests {
             }
         }
         assert!(own.shas.len() <= SHAS_MAX && scripts.size().0 <= EVAL_MAX);
+    }
+
+    #[test]
+    fn a_loop_that_runs_no_more_scripts_gives_its_interpreter_up_behind_a_flush() {
+        let (scripts, mut own) = (Scripts::new(1), LoopScripts::default());
+        own.define(&scripts, b"return 1", false).expect("it compiles");
+        scripts.note_interpreter(LoopId(0), own.interp().memory());
+        own.tidy(&scripts, LoopId(0));
+        assert!(scripts.interpreters_len() > 0);
+        scripts.flush();
+        own.tidy(&scripts, LoopId(0));
+        assert_eq!(scripts.interpreters_len(), 0);
     }
 }

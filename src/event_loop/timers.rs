@@ -91,6 +91,7 @@ impl<E: Engine> EventLoop<E> {
         if is_new_second {
             self.stats().expire_bytes.set(self.local.expiry.bytes() as u64);
             self.take_room_back(now);
+            self.effects.scripts.tidy(&self.world.scripts, self.id);
         }
         let is_config_new = self.timers.generation != config.generation();
         self.timers.generation = config.generation();
