@@ -4,7 +4,8 @@
 //! ```text
 //! output    ≥ OUTPUT_SOFT_MAX      its commands are not run and it is not read: it waits for itself   (window, settle)
 //!           > hard limit           closed at once, before anything of this turn is sent; a reply that is made and sent piece
-//!                                  by piece counts as a whole, as if nobody had taken anything of it
+//!                                  by piece counts as a whole, as if nobody had taken anything of it; one whose head tells
+//!                                  that it will be too long is not begun
 //!           > soft limit           closed when it has been so for the limit's seconds without a break
 //! input     > query buffer limit   closed at once
 //! draining  last replies unread    closed when nothing of them moved for `DRAIN_PATIENCE_MS`

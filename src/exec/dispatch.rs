@@ -275,7 +275,9 @@ impl Turn<'_> {
         session.traffic.commands += 1;
         if !is_done && matches!(result, Ok(Flow::Resume)) {
             let tale = started.map(|started| self.watch.put_off(started, row, args));
-            self.long = self.effects.job.take().map(|job| Long::new(row, job, tale.unwrap_or_default()));
+            let announced_len = reply.announced_len(mark);
+            let long = |job| Long::new(row, job, tale.unwrap_or_default(), announced_len);
+            self.long = self.effects.job.take().map(long);
             return Flow::Resume; // It is counted at its end.
         }
         if let Some(counters) = counters {

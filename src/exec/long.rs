@@ -18,15 +18,17 @@ pub struct Long {
     is_silent: bool,
     /// How long it waited and worked so far.
     tale: Tale,
+    /// What the head of the reply promises.
+    announced_len: usize,
     said_len: usize,
     /// Bytes that it has allocated to work with, if memory is limited.
     kept_len: usize,
 }
 
 impl Long {
-    /// What `row`'s handler has left to later turns.
-    pub fn new(row: &'static Command, job: Box<dyn Resumable>, tale: Tale) -> Self {
-        Long { row, job, is_silent: false, tale, said_len: 0, kept_len: 0 }
+    /// What `row`'s handler has left to later turns. Its reply will have `announced_len` bytes at least.
+    pub fn new(row: &'static Command, job: Box<dyn Resumable>, tale: Tale, announced_len: usize) -> Self {
+        Long { row, job, is_silent: false, tale, announced_len, said_len: 0, kept_len: 0 }
     }
     /// Its reply is dropped.
     pub fn silence(&mut self) {
@@ -44,9 +46,10 @@ impl Long {
     pub fn held_len(&self) -> usize {
         self.job.held_len()
     }
-    /// Bytes of the reply that its slices have written, whether the client has taken them or not.
+    /// Bytes of the reply that its slices have written, whether the client has taken them or not, or that are to come for
+    /// certain: a client that would be cut off in the midst of it is not told its beginning.
     pub fn said_len(&self) -> usize {
-        self.said_len
+        self.said_len.max(self.announced_len)
     }
     /// May it be forgotten when nobody is there to read the reply?
     pub fn is_idle_talk(&self) -> bool {

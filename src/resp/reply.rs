@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use super::error::{ReplyError, unescape};
-use crate::base::num::f64_text;
+use crate::base::num::{f64_text, parse_i64};
 use bytes::Bytes;
 
 /// The protocol version of a connection; HELLO changes it.
@@ -16,6 +16,9 @@ pub enum Proto {
     Resp2,
     Resp3,
 }
+
+/// No element is shorter: a null of RESP3.
+const ELEMENT_LEN_MIN: usize = 3;
 
 /// A place in the output to which a failed handler's half reply is cut back.
 #[derive(Clone, Copy, Debug)]
@@ -88,6 +91,12 @@ impl Reply {
     #[inline]
     pub fn len_since(&self, mark: Mark) -> usize {
         self.out.buf.len() - mark.len
+    }
+    /// What the reply that begins at `mark` will have at least, if its head says how many elements are to come; 0 if not.
+    pub fn announced_len(&self, mark: Mark) -> usize {
+        let Some((b'*' | b'%' | b'~' | b'>', rest)) = self.out.buf[mark.len..].split_first() else { return 0 };
+        let digits = rest.split(|&byte| byte == b'\r').next().unwrap_or_default();
+        parse_i64(digits).map_or(0, |count| count.max(0) as usize).saturating_mul(ELEMENT_LEN_MIN)
     }
     /// Cuts back to `mark`.
     pub fn truncate(&mut self, mark: Mark) {
@@ -347,6 +356,20 @@ mod tests {
     }
     fn same(write: impl Fn(&mut Reply), text: &str) {
         assert_eq!(both(write), [text, text]);
+    }
+
+    #[test]
+    fn a_reply_that_counts_its_elements_announces_a_length() {
+        let mut reply = Reply::default();
+        reply.array(7);
+        let mark = reply.mark();
+        assert_eq!(reply.announced_len(mark), 0, "nothing is there yet");
+        reply.array(1000);
+        reply.int(1);
+        assert_eq!(reply.announced_len(mark), 3000);
+        let mark = reply.mark();
+        reply.bulk(b"1000");
+        assert_eq!(reply.announced_len(mark), 0);
     }
 
     #[test]
