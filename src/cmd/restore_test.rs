@@ -2,6 +2,7 @@
 
 use super::testkit::{Client, Line, check_on};
 use crate::admin::params::Id;
+use crate::base::crc64::crc64;
 use std::os::unix::ffi::OsStrExt;
 
 /// One key of every type and form.
@@ -87,6 +88,37 @@ fn what_was_dumped_is_restored_as_it_was() {
         XINFO STREAM stream => ['length', 2, 'radix-tree-keys', 1, 'radix-tree-nodes', 2, 'last-generated-id', '2-0', 'max-deleted-entry-id', '1-2', 'entries-added', 3, 'recorded-first-entry-id', '1-1', 'groups', 1, 'first-entry', ['1-1', ['a', '1', 'b', '2']], 'last-entry', ['2-0', ['c', '5']]]
         XPENDING stream g => [1, '1-1', '1-1', [['me', '1']]]
         HPTTL timed FIELDS 2 a b => [500000, -1]
+        ",
+    );
+}
+
+/// A payload of this body, as a server of RDB version 9 would end it.
+fn of_version_9(mut body: Vec<u8>) -> Vec<u8> {
+    body.extend(9u16.to_le_bytes());
+    let sum = crc64(0, &body);
+    body.extend(sum.to_le_bytes());
+    body
+}
+
+#[test]
+fn groups_of_streams_from_before_version_7_know_what_they_have_read_if_it_can_be_told() {
+    let mut client = client();
+    client.world.config.set(&[(b"rdbcompression", b"no")]).unwrap();
+    check_on(&mut client, "XADD s 5-0 a 1 => '5-0'\n XADD s 6-0 a 2 => '6-0'");
+    let payload = bulk(&client.raw("DUMP s"));
+    // Type, one node, its key of 16 bytes, its entries: less than 64 bytes, so one byte says how many.
+    let node_end = 20 + payload[19] as usize;
+    let mut old = vec![15];
+    old.extend(&payload[1..node_end]);
+    old.extend([2, 6, 0, 2]); // Entries, last id, groups; of each the name, the last id, nothing pending, no consumers.
+    old.extend(b"\x02g1\x05\x00\x00\x00");
+    old.extend(b"\x02g2\x00\x00\x00\x00");
+    let line = [&b"RESTORE"[..], b"old", b"0", &of_version_9(old)];
+    assert_eq!(client.run(&Line::of(&line)).0, b"+OK\r\n");
+    check_on(
+        &mut client,
+        "
+        XINFO GROUPS old => [['name', 'g1', 'consumers', 0, 'pending', 0, 'last-delivered-id', '5-0', 'entries-read', 1, 'lag', 1], ['name', 'g2', 'consumers', 0, 'pending', 0, 'last-delivered-id', '0-0', 'entries-read', 0, 'lag', 2]]
         ",
     );
 }

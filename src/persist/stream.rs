@@ -147,7 +147,12 @@ pub fn read(kind: u8, reader: &mut Reader<'_>) -> Result<Stream, Fault> {
     }
     for _ in 0..reader.count(4)? {
         let name = reader.string()?;
-        let group = read_group(kind, reader)?;
+        let mut group = read_group(kind, reader)?;
+        if kind == kind::STREAM {
+            // It did not count what it has read; where that follows from its last id, it goes on from there. Source: Redis,
+            // `rdbLoadObject`.
+            group.entries_read = stream.log().added_up_to(group.last_id).map(|read| read as i64);
+        }
         if !stream.add_group(&name, group) {
             return Err(Fault::Damaged("a group is there twice"));
         }
