@@ -21,10 +21,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// A place in the queue costs nothing; a full queue costs a client that connects then one second, until it tries again.
 /// Measured: of 10 000 that connected at once some waited that long with 511, none with 4096.
 const BACKLOG_MIN: i64 = 4096;
+
+/// How long a starting server waits for its address, and between two tries. The kernel takes a ring's sockets away some time
+/// after its process was killed: whoever starts a killed server anew would find its port in use (seen: up to 0.1 s).
+const PATIENCE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Everything that the server listens on.
 pub struct Listeners {
@@ -42,7 +48,7 @@ impl Listeners {
     /// Opens what the parameters ask for.
     /// Errors: an address that cannot be had, unless it is marked as optional; nothing to listen on.
     pub fn open(config: &Config, loops: usize) -> Result<Self, StartError> {
-        let mut all = Self::open_tcp(config, loops, 0, &[])?;
+        let mut all = Self::open_beside(config, loops, &Others { first: 0, open: &[], patience: PATIENCE })?;
         let path = config.text(Id::UNIXSOCKET);
         if !path.is_empty() {
             let path = PathBuf::from(std::ffi::OsStr::from_bytes(&path));
@@ -61,12 +67,16 @@ impl Listeners {
     /// Opens what `bind` and `port` ask for now, under numbers from `first` on, except for what is open already.
     /// Errors: as `open`; all that was opened is closed again.
     pub fn open_tcp(config: &Config, loops: usize, first: u16, open: &[SocketAddr]) -> Result<Self, StartError> {
+        Self::open_beside(config, loops, &Others { first, open, patience: Duration::ZERO })
+    }
+
+    fn open_beside(config: &Config, loops: usize, others: &Others<'_>) -> Result<Self, StartError> {
         let per_loop = (0..loops).map(|_| Vec::new()).collect();
         let mut all = Listeners { per_loop, tcp: Vec::new(), wanted: Vec::new(), unix: None };
         let port = config.number(Id::PORT) as u16;
         let words = if port == 0 { Vec::new() } else { config.words(Id::BIND) };
         for word in words {
-            all.open_host(&word, port, config, &Others { first, open })?;
+            all.open_host(&word, port, config, others)?;
         }
         Ok(all)
     }
@@ -95,7 +105,8 @@ impl Listeners {
             }
             // A wildcard beside single addresses of ours on the same port is no other server.
             let is_ours = others.open.iter().any(|open| open.port() == port);
-            match tcp(address, self.per_loop.len(), config, is_ours) {
+            let patience = if is_ours { None } else { Some(others.patience) };
+            match tcp(address, self.per_loop.len(), config, patience) {
                 Ok(sockets) => {
                     let number = others.first + self.tcp.len() as u16;
                     self.tcp.push(address);
@@ -125,6 +136,8 @@ struct Others<'a> {
     /// The first free listener number.
     first: u16,
     open: &'a [SocketAddr],
+    /// For how long an address is waited for that somebody else has.
+    patience: Duration,
 }
 
 /// Does the machine simply not have this address or protocol? Source: Redis, `listenToPort`.
@@ -161,12 +174,19 @@ fn unix_trouble(path: &Path, errno: Errno) -> StartError {
     StartError(format!("Cannot listen on {}: {}. {remedy}", path.display(), errno.desc()))
 }
 
-/// `count` listening sockets on one address. `is_ours`: this server has other addresses on the same port.
+/// `count` listening sockets on one address. `patience`: for how long it is waited for; None: this server has other addresses on
+/// the same port.
 /// Errors: what bind or listen said; EADDRINUSE also if another server shares the port.
-fn tcp(address: SocketAddr, count: usize, config: &Config, is_ours: bool) -> Result<Vec<OwnedFd>, Errno> {
+fn tcp(address: SocketAddr, count: usize, config: &Config, patience: Option<Duration>) -> Result<Vec<OwnedFd>, Errno> {
     // The first try only binds: a client that it accepted would be reset when it is dropped.
-    if !is_ours {
-        drop(tcp_socket(address, false, config)?);
+    if let Some(patience) = patience {
+        let started = Instant::now();
+        while let Err(errno) = tcp_socket(address, false, config) {
+            if errno != Errno::EADDRINUSE || started.elapsed() >= patience {
+                return Err(errno);
+            }
+            std::thread::sleep(PAUSE);
+        }
     }
     let listening = |_| {
         let socket = tcp_socket(address, true, config)?;
