@@ -2,6 +2,9 @@
 //!
 //! Each large form can share its parts with a snapshot (`Hash::snapshot` and its like): whoever changes a part that is still to
 //! be read copies it. So a collection of any size is held up for a small allocation per part, and not for its encoding.
+//!
+//! Nothing here is shared while it changes: parts are counted references, and their makers say who may follow what
+//! (`value::zset`'s `lent` has the only locks).
 
 use super::encode::{self, View, kind_of};
 use super::record::{self, About};

@@ -10,6 +10,9 @@
 //! ```
 //! So a writer pays for a copy of each stretch that it hits, a slow reader keeps at most as much as the set had, and
 //! nobody waits longer than it takes to go through one stretch.
+//!
+//! No atomics of its own, so there is no model of it among `loom-tests`: what passes from one thread to another does so under
+//! a stretch's lock or the estate's, or with the last reference to either.
 
 #![forbid(unsafe_code)]
 
