@@ -570,6 +570,7 @@ fn monitors_are_shown_what_runs_until_they_stop_reading() {
     for _ in 0..20 {
         rig.feed(other, &cmd(&["GET", &"x".repeat(6000)]));
     }
+    rig.rest();
     assert!(!rig.is_open(first) && !rig.is_open(second) && rig.is_open(other));
     assert!(!rig.event_loop.world.attention.is_wanted());
 }
