@@ -5,7 +5,7 @@ use loom::cell::UnsafeCell;
 use loom::thread;
 use loom_tests::model;
 use ringdb::base::ids::LoopId;
-use ringdb::keyspace::safepoint::Safepoint;
+use ringdb::keyspace::safepoint::{Safepoint, Stay};
 use std::sync::Arc;
 
 type Shared = Arc<(Safepoint, UnsafeCell<i32>)>;
@@ -67,7 +67,7 @@ model! {
             other.0.enter_kernel(LoopId(1));
         });
         mine.0.leave_kernel(LoopId(0));
-        mine.0.enter(LoopId(0));
+        mine.0.enter(LoopId(0), Stay::Long);
         mine.0.run(LoopId(0), || touch(&mine));
         touch(&mine);
         mine.0.leave(LoopId(0));
