@@ -547,14 +547,13 @@ impl<E: Engine> EventLoop<E> {
         'stretches: while let Some(stretch) = window.stretches.get(place.stretch) {
             let items = window.items_of(place.stretch);
             let first = place.item;
-            let is_new = first == 0;
             place.stretch += 1;
             place.item = 0;
             if items.is_empty() && stretch.refusal.is_none() && !stretch.is_slice {
                 continue;
             }
             let Some(mut conn) = self.conns.get(stretch.token).filter(|conn| conn.may_run()) else { continue };
-            if is_new {
+            if first == 0 {
                 turn.note_reply(0, self.pool.equip(&mut conn.reply.out));
                 make_dirty(&mut self.dirty, conn);
             }

@@ -3,7 +3,8 @@
 //! ```text
 //! call       a handler returned Flow::Alone: its job becomes a `Cue`
 //! play       enters the safepoint, unless this loop is inside; runs the job; serves who waits for what it filled
-//! stay       the loop remains inside for the next commands of the window, as long as they are light (`Turn::step_out`)
+//! stay       the loop remains inside for the next commands of the window, as long as they are light (`Turn::step_out`);
+//!            behind scripts also for the next windows, for a millisecond at most (`event_loop::window::end_stay`)
 //! ```
 //! So a window of many small transactions stops the others once. Inside nothing waits: a blocking command replies as after a
 //! timeout, a long one is run to its end, and those who wait for keys are served behind the whole, as in Redis.

@@ -158,7 +158,7 @@ impl<'t> Keys<'t> {
     #[inline(always)]
     fn object<T: Collection>(&self, key: Key<'_>) -> Result<Option<Found<'t>>, WrongType> {
         let Some(table) = self.table() else { return Ok(None) };
-        let Some(entry) = table.get(key, self.guard) else { return Ok(None) };
+        let Some(entry) = table.get_to_lock(key, self.guard) else { return Ok(None) };
         if self.is_dead(entry) {
             self.expire(key);
             return Ok(None);
@@ -170,11 +170,14 @@ impl<'t> Keys<'t> {
     pub fn look<T: Collection>(&self, key: Key<'_>) -> Result<Option<Reading<'t, T>>, WrongType> {
         loop {
             let found = self.object::<T>(key);
-            let Ok(Some((_, entry, object))) = found else {
+            let Ok(Some((table, entry, object))) = found else {
                 self.looked_up(key.bytes, found.is_err());
                 return found.map(|_| None);
             };
-            let Some(lock) = object.read() else { continue };
+            let Some(lock) = object.read() else {
+                table.forget_found(self.guard);
+                continue;
+            };
             self.count_lookups(1, 0);
             self.touch(entry);
             return Ok(Some(Reading { lock, of: PhantomData }));
@@ -186,7 +189,10 @@ impl<'t> Keys<'t> {
     pub fn open<T: Collection>(&self, key: Key<'_>) -> Result<Option<Writing<'t, T>>, WrongType> {
         loop {
             let Some((table, entry, object)) = self.object::<T>(key)? else { return Ok(None) };
-            let Some(lock) = object.write() else { continue };
+            let Some(lock) = object.write() else {
+                table.forget_found(self.guard);
+                continue;
+            };
             self.touch(entry);
             return Ok(Some(self.writing(table, entry, key.hash, lock)));
         }

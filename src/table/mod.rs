@@ -287,6 +287,29 @@ impl Table {
         // SAFETY: a resolved word is EMPTY or an entry, alive under `guard`.
         word.is_live().then(|| unsafe { word.as_entry() })
     }
+    /// As `get`, for an entry whose object is locked next. Commands of a pipeline often stay with one key, so the last of
+    /// these entries is kept in mind as long as the guard keeps it alive. It may have been unlinked since: then its object is
+    /// dead, as it would be if it had been unlinked between `get` and the lock. Whoever finds it so says `forget_found`
+    /// and asks again; whoever does not lock it asks `get`.
+    #[inline(always)]
+    pub fn get_to_lock<'g>(&self, key: Key<'_>, guard: &'g Guard<'_>) -> Option<Entry<'g>> {
+        if let Some(entry) = guard.last_found(key.hash, self)
+            && probe::is_same(entry.key(), key.bytes)
+            && !guard.is_in_section()
+        {
+            return Some(entry);
+        }
+        let entry = self.get(key, guard)?;
+        if entry.object().is_some() {
+            guard.note_found(key.hash, self, entry);
+        }
+        Some(entry)
+    }
+    /// An object that `get_to_lock` has led to was dead.
+    #[cold]
+    pub fn forget_found(&self, guard: &Guard<'_>) {
+        guard.forget_found();
+    }
 
     /// Reads, decides and changes one key atomically. `f` may be called several times, each time with the entry as it is
     /// then; if its change is applied, deadline and counter of the entry it saw were final. It must have no side effects

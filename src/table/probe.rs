@@ -112,7 +112,7 @@ pub(super) fn glance<'g>(generation: Generation, hash: u64, _guard: &'g Guard<'_
 
 /// Are two keys equal? Those of 8 to 16 bytes, the most common ones, are compared without a call.
 #[inline]
-fn is_same(a: &[u8], b: &[u8]) -> bool {
+pub(super) fn is_same(a: &[u8], b: &[u8]) -> bool {
     if let (8..=16, Some(a_head), Some(a_tail)) = (b.len(), a.first_chunk::<8>(), a.last_chunk::<8>())
         && let (Some(b_head), Some(b_tail)) = (b.first_chunk::<8>(), b.last_chunk::<8>())
     {

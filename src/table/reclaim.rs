@@ -18,8 +18,10 @@ mod graveyard;
 mod lanes;
 pub mod quiescence;
 
-use super::entry::{Entry, NewEntry};
+use super::Table;
+use super::entry::{Entry, Header, NewEntry};
 use std::cell::Cell;
+use std::ptr::NonNull;
 
 #[cfg(loom)]
 pub use graveyard::{Guard, Participant, abandon, bury, bury_at_once};
@@ -37,7 +39,35 @@ impl Default for Section {
     }
 }
 
+/// The last entry with an object that was found under a guard, null if there is none: of which hash, in which table. See
+/// `Table::get_to_lock`.
+struct LastFound(Cell<(u64, *const Table, *mut Header)>);
+
+impl Default for LastFound {
+    #[inline]
+    fn default() -> Self {
+        LastFound(Cell::new((0, std::ptr::null(), std::ptr::null_mut())))
+    }
+}
+
 impl Guard<'_> {
+    /// The entry that was noted last, if it was of this hash and in this table.
+    #[inline]
+    pub(super) fn last_found(&self, hash: u64, table: *const Table) -> Option<Entry<'_>> {
+        let (last_hash, last_table, entry) = self.last().0.get();
+        let entry = NonNull::new(entry).filter(|_| last_hash == hash && last_table == table)?;
+        // SAFETY: found under this guard (`note_found`) since its last `quiesce`, which forgets it: rule 2.
+        Some(unsafe { Entry::from_raw(entry) })
+    }
+    #[inline]
+    pub(super) fn note_found<'g>(&'g self, hash: u64, table: &'g Table, entry: Entry<'g>) {
+        self.last().0.set((hash, table, entry.as_ptr()));
+    }
+    /// Forgets what was noted: it is dead, or will not be kept alive any longer.
+    #[inline]
+    pub(super) fn forget_found(&self) {
+        self.last().0.set(LastFound::default().0.into_inner());
+    }
     /// The block of the section that this guard is in, null if it is in none. Not to be dereferenced.
     #[inline]
     pub(super) fn section(&self) -> *const () {

@@ -3,7 +3,7 @@
 //! A model may ask for more (`bury_at_once`): then a retired object counts as freed as soon as the last guard that existed
 //! when it was retired is gone, which is the earliest moment that rule 2 allows, and whoever reads it afterwards fails the model.
 
-use super::{Entry, NewEntry, Section};
+use super::{Entry, LastFound, NewEntry, Section};
 use crate::base::mutation::{Mutation, mutated};
 use crate::base::plain;
 use crate::base::sync::{Ordering, fence};
@@ -90,6 +90,7 @@ pub struct Participant;
 pub struct Guard<'p> {
     number: u64,
     section: Section,
+    last: LastFound,
     seat: std::marker::PhantomData<&'p Participant>,
 }
 
@@ -106,7 +107,7 @@ impl Participant {
             yard.guards.push(yard.next_guard);
             yard.next_guard
         });
-        Guard { number, section: Section::default(), seat: std::marker::PhantomData }
+        Guard { number, section: Section::default(), last: LastFound::default(), seat: std::marker::PhantomData }
     }
     pub fn limbo_bytes(&self) -> usize {
         0
@@ -117,6 +118,9 @@ impl Participant {
 impl Guard<'_> {
     pub(super) fn section_mark(&self) -> &Section {
         &self.section
+    }
+    pub(super) fn last(&self) -> &LastFound {
+        &self.last
     }
     /// # Safety
     /// As the real one's.
@@ -139,7 +143,9 @@ impl Guard<'_> {
     pub fn pledge(&self, _bytes: usize) {}
     pub fn flush(&self) {}
     pub fn collect(&self) {}
-    pub fn quiesce(&mut self) {}
+    pub fn quiesce(&mut self) {
+        self.forget_found();
+    }
     pub fn repin(&mut self) {}
 }
 

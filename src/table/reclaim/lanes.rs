@@ -8,7 +8,7 @@
 //! pinned by the same guard.
 
 use super::quiescence::{Epochs, GRACE};
-use super::{Entry, NewEntry, Section};
+use super::{Entry, LastFound, NewEntry, Section};
 use crate::table::recycle;
 use std::cell::{Cell, RefCell};
 use std::ptr::NonNull;
@@ -64,6 +64,7 @@ pub struct Guard<'p> {
     boxed: crossbeam_epoch::Guard,
     seat: &'p Participant,
     section: Section,
+    last: LastFound,
 }
 
 impl Participant {
@@ -84,7 +85,7 @@ impl Participant {
         if self.depth.replace(self.depth.get() + 1) == 0 {
             self.arrive(epochs().enter(self.seat));
         }
-        Guard { boxed: self.handle.pin(), seat: self, section: Section::default() }
+        Guard { boxed: self.handle.pin(), seat: self, section: Section::default(), last: LastFound::default() }
     }
     /// Bytes that are retired and not free yet.
     pub fn limbo_bytes(&self) -> usize {
@@ -139,6 +140,10 @@ impl Guard<'_> {
     pub(super) fn section_mark(&self) -> &Section {
         &self.section
     }
+    #[inline]
+    pub(super) fn last(&self) -> &LastFound {
+        &self.last
+    }
     /// Retires an entry that this thread has just unlinked.
     ///
     /// # Safety
@@ -188,6 +193,7 @@ impl Guard<'_> {
     /// Says that nothing read so far is still in use, and lets the epoch move on. Between two windows of commands.
     #[inline]
     pub fn quiesce(&mut self) {
+        self.forget_found();
         if self.seat.depth.get() > 1 {
             return; // An outer guard still protects what it read.
         }
