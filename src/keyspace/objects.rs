@@ -158,12 +158,24 @@ impl<'t> Keys<'t> {
     #[inline(always)]
     fn object<T: Collection>(&self, key: Key<'_>) -> Result<Option<Found<'t>>, WrongType> {
         let Some(table) = self.table() else { return Ok(None) };
-        let Some(entry) = table.get_to_lock(key, self.guard) else { return Ok(None) };
+        let Some(mut entry) = table.get_to_lock(key, self.guard) else { return Ok(None) };
         if self.is_dead(entry) {
-            self.expire(key);
-            return Ok(None);
+            let Some(other) = self.look_again(table, key) else { return Ok(None) };
+            entry = other;
         }
         object_of::<T>(entry).map(|object| Some((table, entry, object)))
+    }
+    /// What stands under `key`, where an entry past its deadline was found: something else, if that was found some commands
+    /// ago. The dead one goes.
+    #[cold]
+    fn look_again(&self, table: &'t Table, key: Key<'_>) -> Option<Entry<'t>> {
+        table.forget_found(self.guard);
+        let entry = table.get(key, self.guard)?;
+        if self.is_dead(entry) {
+            self.expire(key);
+            return None;
+        }
+        Some(entry)
     }
     /// The collection of `key`, to be read. Counts a hit or a miss and touches recency.
     #[inline]
@@ -279,7 +291,7 @@ mod tests {
     use crate::value::tally::Tally;
 
     fn with_keys(work: impl FnOnce(Keys<'_>)) {
-        let (space, stats, local) = (Keyspace::new(1, KeyHasher::seeded(1)), LoopStats::default(), Local::new(1));
+        let (space, stats, local) = (Keyspace::new(2, KeyHasher::seeded(1)), LoopStats::default(), Local::new(1));
         let seat = Participant::new();
         let guard = seat.pin();
         work(Keys::new(&space, DbIndex(0), &guard, &stats, &local, WallMs(1000)));
@@ -327,6 +339,47 @@ mod tests {
             });
             put(&keys, b"from", 1);
             assert_eq!((count(&keys, b"from"), count(&keys, b"to")), (Some(6), Some(5)));
+        });
+    }
+
+    #[test]
+    fn what_was_found_last_is_found_again_only_while_the_key_holds_it() {
+        with_keys(|keys| {
+            let (key, other) = (keys.key(b"k", 0), keys.key(b"other", 0));
+            put(&keys, b"k", 1);
+            let found = || keys.table().unwrap().get_to_lock(key, keys.guard).map(Entry::as_ptr);
+            let first = found();
+            put(&keys, b"k", 1);
+            assert!(first.is_some() && found() == first);
+            // Another key, and back.
+            put(&keys, b"other", 7);
+            assert_eq!((count(&keys, b"k"), count(&keys, b"other"), count(&keys, b"k")), (Some(2), Some(7), Some(2)));
+            // Replaced by an heir: the old entry is dead.
+            keys.update(key, |old| (Change::Put(with_deadline(old.unwrap(), Some(WallMs(2000)))), ()));
+            put(&keys, b"k", 1);
+            assert_eq!(count(&keys, b"k"), Some(3));
+            assert_ne!(found(), first);
+            // Past its deadline, though it was found: what has taken its place counts.
+            assert!(found().is_some());
+            let later = Keys { now: WallMs(2000), ..keys };
+            later.update(key, |_| (Change::Put(new_collection(b"k", Value::new(Tally(5)), None, 0)), ()));
+            assert_eq!((count(&later, b"k"), count(&keys, b"k")), (Some(5), Some(5)));
+            // Removed, and made again.
+            keys.update(key, |_| (Change::Remove, ()));
+            assert_eq!(count(&keys, b"k"), None);
+            put(&keys, b"k", 4);
+            assert_eq!(count(&keys, b"k"), Some(4));
+            // A string now.
+            keys.update(key, |_| (Change::Put(new_string(b"k", b"v", None, 0)), ()));
+            assert!(keys.look::<Tally>(key).is_err() && keys.open::<Tally>(key).is_err());
+            // In another database, and in one that was emptied.
+            assert_eq!(count(&keys, b"other"), Some(7));
+            assert!(keys.on(DbIndex(1)).look::<Tally>(other).unwrap().is_none());
+            let old = keys.space.roots.take(0);
+            assert_eq!(count(&keys, b"other"), None);
+            put(&keys, b"other", 2);
+            assert_eq!(count(&keys, b"other"), Some(2));
+            keys.space.discard(old.into_iter().collect(), keys.guard);
         });
     }
 
