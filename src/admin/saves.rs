@@ -99,9 +99,9 @@ impl Saves {
         self.keys_total.store(keys, Relaxed);
         true
     }
-    /// So many more keys are written.
-    pub fn progress(&self, keys: u64) {
-        self.keys_done.fetch_add(keys, Relaxed);
+    /// So many keys are written.
+    pub fn set_done(&self, keys: u64) {
+        self.keys_done.store(keys, Relaxed);
     }
     /// The background save is over.
     pub fn end(&self) {

@@ -241,7 +241,10 @@ fn begin_for(world: &World, keys: &Keys<'_>, purpose: Purpose) -> io::Result<()>
     let beside = world.background.next_name();
     let begin = if is_plain { Writer::begin_plain } else { Writer::begin };
     let mut file = begin(world, &path, &beside)?;
-    let mut head = if is_plain { base::head(world) } else { snapshot::head(world, keys.now.0 / 1000, form) };
+    let mut head = match is_plain {
+        true => base::head(world),
+        false => snapshot::head(world, keys.now.0 / 1000, form, !is_save),
+    };
     let (mut tables, mut total) = (Vec::new(), 0);
     for db in (0..world.keyspace.db_count()).map(|db| DbIndex(db as u16)) {
         let keys = keys.on(db);
@@ -351,6 +354,9 @@ impl Background {
         let mut stages = self.lock();
         let Some(snapshot) = stages.writing.clone() else { return };
         snapshot.saver.set_delay(world.config.number(Id::RDB_KEY_SAVE_DELAY));
+        if matches!(snapshot.purpose, Purpose::Save) {
+            world.saves.set_done(snapshot.saver.written());
+        }
         let Some(outcome) = snapshot.saver.take_outcome() else { return };
         stages.writing = None;
         drop(stages);
@@ -373,13 +379,13 @@ impl Background {
     /// Walks over some shards. `at` is where the loop has stopped in the last turn.
     pub fn walk_some(&self, world: &World, keys: &Keys<'_>, at: &mut Option<Place>) {
         let Some(snapshot) = self.lock().walking.clone() else { return *at = None };
-        let (started, mut piece, mut count) = (MonoNs::now(), Piece::default(), 0);
+        let (started, mut piece) = (MonoNs::now(), Piece::default());
         if at.as_ref().is_some_and(|place| place.era != snapshot.era) {
             *at = None;
         }
         while snapshot.saver.is_flowing() && MonoNs::now().since(started) < WALK_TIME {
             let Some(place) = at.take().or_else(|| next_place(&snapshot)) else { break };
-            count += step(&snapshot, keys, place, at, &mut piece);
+            step(&snapshot, keys, place, at, &mut piece);
             if piece.bytes.len() >= PIECE_LEN || at.is_none() {
                 snapshot.send(&mut piece); // Before its shard counts as finished.
             }
@@ -389,7 +395,6 @@ impl Background {
             }
         }
         snapshot.send(&mut piece);
-        world.saves.progress(count);
     }
     /// A snapshot begins. If too many in a row were broken off, the oldest entries are of an era that is about to come back:
     /// then all are brought into the present one. The caller is inside the safepoint.
@@ -494,20 +499,20 @@ fn next_place(snapshot: &Snapshot) -> Option<Place> {
     })
 }
 
-/// Takes some entries of a shard; leaves in `at` where it goes on, None at its end. Returns how many were taken.
-fn step(snapshot: &Snapshot, keys: &Keys<'_>, mut place: Place, at: &mut Option<Place>, piece: &mut Piece) -> u64 {
+/// Takes some entries of a shard; leaves in `at` where it goes on, None at its end.
+fn step(snapshot: &Snapshot, keys: &Keys<'_>, mut place: Place, at: &mut Option<Place>, piece: &mut Piece) {
     let id = snapshot.tables[place.table].1;
-    let Some(table) = keys.space.roots.by_id(id, keys.guard) else { return 0 };
+    let Some(table) = keys.space.roots.by_id(id, keys.guard) else { return };
     let mut met: SmallVec<[Entry<'_>; 2 * WALK_COUNT]> = SmallVec::new();
     // A shard that begins again shows entries twice: they are of the present era by then.
     let walked = table.walk(&mut place.walk, WALK_COUNT, keys.guard, |entry| {
         entry.prefetch(); // So that the waits for memory overlap.
         met.push(entry);
     });
-    let count =
-        met.into_iter().filter(|&entry| snapshot.put(piece, place.table, entry, &keys.local.recency)).count() as u64;
+    for entry in met {
+        snapshot.put(piece, place.table, entry, &keys.local.recency);
+    }
     if matches!(walked, Walked::More | Walked::ShardAgain) {
         *at = Some(place);
     }
-    count
 }

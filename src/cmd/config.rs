@@ -3,6 +3,7 @@
 //! Which parameters exist, what their values may be and what a change means is in `admin::params`; here is only the shape
 //! of the commands.
 
+use super::background;
 use super::command::{Command, Cx, Flow, Handler, cmd, flag};
 use super::help::help;
 use super::redact;
@@ -132,6 +133,9 @@ fn config_set(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         if id == Id::NOTIFY_KEYSPACE_EVENTS {
             cx.world.publish_events();
             cx.keys.heed();
+        }
+        if [Id::STOP_WRITES_ON_BGSAVE_ERROR, Id::SAVE].contains(&id) {
+            background::refuse_writes(cx.world); // From the next command on.
         }
         if [Id::MIN_REPLICAS_TO_WRITE, Id::MIN_REPLICAS_MAX_LAG].contains(&id) {
             cx.world.heed_replicas();

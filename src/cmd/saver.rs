@@ -76,6 +76,8 @@ pub(super) struct Saver {
     /// Bytes, and large values, that were not written yet.
     pending: AtomicUsize,
     lent: AtomicUsize,
+    /// Entries that were.
+    written: AtomicU64,
     is_broken_off: AtomicBool,
     /// `rdb-key-save-delay`, an i64.
     delay_micros: AtomicU64,
@@ -99,6 +101,7 @@ impl Saver {
             messages,
             pending: AtomicUsize::new(0),
             lent: AtomicUsize::new(0),
+            written: AtomicU64::new(0),
             is_broken_off: AtomicBool::new(false),
             delay_micros: AtomicU64::new(0),
             provisional,
@@ -135,6 +138,10 @@ impl Saver {
     }
     pub fn is_broken_off(&self) -> bool {
         self.is_broken_off.load(Ordering::Relaxed)
+    }
+    /// How many entries the thread has written.
+    pub fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
     }
     /// May the loops walk on, or is too much on its way?
     pub fn is_flowing(&self) -> bool {
@@ -186,12 +193,14 @@ impl Saver {
                 Ok(Message::Piece(bytes, count)) => {
                     file.write(&bytes)?;
                     self.delay(count);
+                    self.written.fetch_add(count, Ordering::Relaxed);
                     self.pending.fetch_sub(bytes.len(), Ordering::Relaxed);
                 }
                 Ok(Message::Large(large)) => {
                     let mut outlet = Outlet { saver: self, file, bytes: Vec::new(), outcome: Ok(()) };
                     large.put(&mut outlet, self.form);
                     outlet.finish()?;
+                    self.written.fetch_add(1, Ordering::Relaxed);
                     self.lent.fetch_sub(1, Ordering::Relaxed);
                 }
                 Ok(Message::End) => return Ok(()),

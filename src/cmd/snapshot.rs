@@ -88,12 +88,13 @@ impl Writer {
     }
 }
 
-/// What a file begins with: who wrote it, and functions.
-pub fn head(world: &World, now_s: u64, form: Form) -> Vec<u8> {
+/// What a file begins with: who wrote it, whether a log goes on behind it, and functions.
+pub fn head(world: &World, now_s: u64, form: Form, is_base: bool) -> Vec<u8> {
     let mut out = Vec::new();
     let (now, used) = (now_s.to_string(), memory::used().to_string());
+    let base = if is_base { "1" } else { "0" };
     let aux =
-        [("redis-ver", REDIS_VERSION), ("redis-bits", "64"), ("ctime", &now), ("used-mem", &used), ("aof-base", "0")];
+        [("redis-ver", REDIS_VERSION), ("redis-bits", "64"), ("ctime", &now), ("used-mem", &used), ("aof-base", base)];
     frame::put_head(&mut out, form, &aux);
     for library in world.functions.catalogue().libraries() {
         frame::put_function(&mut out, &library.source, form);
@@ -171,7 +172,7 @@ pub fn write_empty(world: &World, path: &Path, is_rdb: bool) -> io::Result<u64> 
         true => Writer::begin(world, path, &name)?,
         false => Writer::begin_plain(world, path, &name)?,
     };
-    let head = if is_rdb { head(world, wall_micros() / 1_000_000, form) } else { base::head(world) };
+    let head = if is_rdb { head(world, wall_micros() / 1_000_000, form, true) } else { base::head(world) };
     file.write(&head)?;
     file.seal()?;
     file.place()?.sync_all()?;
@@ -191,7 +192,7 @@ pub fn forget_beside() {
 fn write_all(world: &World, keys: &Keys<'_>) -> io::Result<()> {
     let (form, tells_use) = (form(&world.config), tells_use(world));
     let mut file = Writer::begin(world, &path(world), &beside())?;
-    let mut out = head(world, keys.now.0 / 1000, form);
+    let mut out = head(world, keys.now.0 / 1000, form, false);
     for db in (0..world.keyspace.db_count()).map(|db| DbIndex(db as u16)) {
         let keys = keys.on(db);
         if keys.count() == 0 {
@@ -448,7 +449,7 @@ mod tests {
         let (world, form) = (&client.world, form(&client.world.config));
         let keys =
             Keys::new(&world.keyspace, DbIndex(0), &guard, &world.stats[0], &client.local, world.keyspace.now.get());
-        let mut out = head(world, 1, form);
+        let mut out = head(world, 1, form, false);
         frame::put_select(&mut out, 0);
         frame::put_resize(&mut out, keys.count(), keys.volatile_count());
         let Ok(()) = each(&keys, |entry| {

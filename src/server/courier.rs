@@ -1,7 +1,7 @@
 //! Trips to other servers, for MIGRATE: on a thread that may wait.
 
 use crate::cmd::migrate::{Courier, Failure, Order, Outcome};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub fn courier() -> Courier {
 /// Connects, says everything, and hears the replies.
 /// Errors: where it has failed; the replies until then are there.
 fn travel(order: &Order, replies: &mut Vec<Vec<u8>>) -> Result<(), Failure> {
-    let mut stream = connect(order).ok_or(Failure::Connect)?;
+    let mut stream = connect(order)?;
     for chunk in order.request.chunks(CHUNK) {
         stream.write_all(chunk).map_err(|_| Failure::Write)?;
     }
@@ -40,15 +40,26 @@ fn travel(order: &Order, replies: &mut Vec<Vec<u8>>) -> Result<(), Failure> {
 }
 
 /// The first address of the host that answers in time.
-fn connect(order: &Order) -> Option<TcpStream> {
-    let host = std::str::from_utf8(&order.host).ok()?;
-    let port: u16 = std::str::from_utf8(&order.port).ok()?.parse().ok()?;
-    let addresses = (host, port).to_socket_addrs().ok()?;
-    let stream = addresses.into_iter().find_map(|address| TcpStream::connect_timeout(&address, order.timeout).ok())?;
-    stream.set_nodelay(true).ok()?;
-    stream.set_read_timeout(Some(order.timeout)).ok()?;
-    stream.set_write_timeout(Some(order.timeout)).ok()?;
-    Some(stream)
+/// Errors: where it has failed. One that refuses counts as connected, as in Redis, which finds out when it writes.
+fn connect(order: &Order) -> Result<TcpStream, Failure> {
+    let host = std::str::from_utf8(&order.host).map_err(|_| Failure::Connect)?;
+    let port = std::str::from_utf8(&order.port).ok().and_then(|port| port.parse::<u16>().ok());
+    let addresses = (host, port.ok_or(Failure::Connect)?).to_socket_addrs().map_err(|_| Failure::Connect)?;
+    let mut failure = Failure::Connect;
+    for address in addresses {
+        let set_up = |stream: TcpStream| {
+            stream.set_nodelay(true)?;
+            stream.set_read_timeout(Some(order.timeout))?;
+            stream.set_write_timeout(Some(order.timeout))?;
+            Ok(stream)
+        };
+        match TcpStream::connect_timeout(&address, order.timeout).and_then(set_up) {
+            Ok(stream) => return Ok(stream),
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => failure = Failure::Write,
+            Err(_) => {}
+        }
+    }
+    Err(failure)
 }
 
 #[cfg(test)]
@@ -79,6 +90,8 @@ mod tests {
         assert_eq!(outcome.failure, None);
         assert_eq!(make(&order(port)).failure, Some(Failure::Read));
         server.join().unwrap();
-        assert_eq!(make(&order(port)).failure, Some(Failure::Connect));
+        assert_eq!(make(&order(port)).failure, Some(Failure::Write), "nobody listens any more");
+        let nowhere = Order { host: b"no such host".to_vec(), ..order(port) };
+        assert_eq!(make(&nowhere).failure, Some(Failure::Connect));
     }
 }

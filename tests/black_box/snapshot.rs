@@ -322,3 +322,46 @@ fn a_signal_whose_end_was_refused_can_be_sent_again() {
     assert_eq!(server.exit_code(), Some(0));
     assert!(place.is_file());
 }
+
+#[test]
+fn whether_changes_that_cannot_be_saved_are_refused_is_heeded_from_the_next_command_on() {
+    let server = Server::start(&["--save", "3600 1", "--enable-protected-configs", "yes"]);
+    let mut client = server.client();
+    std::fs::create_dir(server.path("folder.rdb")).unwrap();
+    client.run("CONFIG SET dbfilename folder.rdb");
+    assert_eq!(plain(&client.run("SET a 1")), "OK");
+    client.run("BGSAVE");
+    wait_for_save(&mut client);
+    assert!(client.run("SET a 1").to_string().starts_with("MISCONF"));
+    for (line, is_refused) in [
+        ("CONFIG SET stop-writes-on-bgsave-error no", false),
+        ("CONFIG SET stop-writes-on-bgsave-error yes", true),
+        ("CONFIG SET save \"\"", false),
+        ("CONFIG SET save \"3600 1\"", true),
+    ] {
+        assert_eq!(plain(&client.run(line)), "OK", "{line}");
+        assert_eq!(client.run("SET a 1").to_string().starts_with("MISCONF"), is_refused, "{line}");
+    }
+}
+
+#[test]
+fn info_tells_how_many_keys_of_a_snapshot_are_in_its_file() {
+    let server = Server::start(&["--save", "", "--rdb-key-save-delay", "500", "--enable-debug-command", "yes"]);
+    let mut client = server.client();
+    client.run("DEBUG POPULATE 20000 key 500");
+    client.run("BGSAVE");
+    let mut seen: Vec<u64> = Vec::new();
+    for _ in 0..100 {
+        let text = plain(&client.run("INFO persistence"));
+        let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        assert_eq!(field("current_save_keys_total"), Some("20000"));
+        seen.extend(field("current_save_keys_processed").map(|count| count.parse::<u64>().unwrap()));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(seen.is_sorted() && seen[99] > 0 && seen[99] < 20_000, "{seen:?}");
+    seen.dedup();
+    assert!(seen.len() > 4, "{seen:?}");
+    client.run("CONFIG SET rdb-key-save-delay 0");
+    wait_for_save(&mut client);
+    assert!(plain(&client.run("INFO persistence")).contains("current_save_keys_processed:0\r\n"));
+}
