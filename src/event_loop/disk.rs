@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! receive   what has come, or the time for a sync
-//! merge     groups in order, up to where the log is cut (a rewrite, the end)
+//! merge     groups in order, up to where the log is cut (a rewrite, the end), and no more than a disk takes in a moment
 //! gather    clients that were answered together come again together, a bit apart: where a sync takes longer than the commands
 //!           of all of them, one sync for all instead of one for the first and another for the rest
 //! write     one batch; under `always`, or if somebody waits, it is synced at once, otherwise once a second
@@ -36,9 +36,14 @@ const RETRY: Duration = Duration::from_millis(100);
 /// So long what has come is gathered, if nobody waits for it: a write costs as much for one command as for a thousand.
 const GATHER: Duration = Duration::from_millis(1);
 const SYNC_EVERY: Duration = Duration::from_secs(1);
-/// What was written and not synced stays in memory, in case a sync fails. If it is more than this it is synced, whatever the
-/// policy says.
+/// What was written and not synced stays in memory, in case a sync fails. If it is more than this, or than what the disk is known
+/// to sync within `SYNC_WAIT`, it is synced, whatever the policy says: nothing is written meanwhile, and nobody is to wait for
+/// long. Syncs of less tell nothing of its speed.
 const UNSYNCED_MAX: usize = 32 << 20;
+const UNSYNCED_MIN: usize = 1 << 20;
+const SYNC_WAIT: Duration = Duration::from_millis(250);
+/// Bytes of one batch. Until it is written nobody hears of it, and a slow disk takes 5 MB a second.
+const BATCH_LEN_MAX: usize = 1 << 20;
 /// A disk that answers faster is asked at once, whoever waits: some clients' changes are synced while others' commands run. With
 /// all of them together the disk, the loops and the clients would wait for each other in turns. 1 ms: 500 commands or more.
 const QUICK_SYNC: Duration = Duration::from_millis(1);
@@ -77,6 +82,12 @@ impl Files {
     fn forget(&mut self, name: &str) {
         self.open.take_if(|(open, _)| open == name);
     }
+}
+
+/// How much may be left to be synced, now that so much took so long. None: it was too little to tell.
+fn unsynced_max(len: usize, took: Duration) -> Option<usize> {
+    let in_time = len as f64 * SYNC_WAIT.as_secs_f64() / took.as_secs_f64().max(1e-6);
+    (len >= UNSYNCED_MIN).then(|| (in_time as usize).clamp(UNSYNCED_MIN, UNSYNCED_MAX))
 }
 
 /// None for what is not there.
@@ -159,6 +170,8 @@ struct Keeper {
     last_sync: MonoNs,
     /// How long one takes: the quickest of late.
     sync_took: Duration,
+    /// Beyond that it is synced.
+    unsynced_max: usize,
     /// How many have followed each other closely, up to twice `STREAK`.
     streak: u32,
     last_write: MonoNs,
@@ -183,6 +196,7 @@ pub fn start(world: &'static World, fleet: &'static Fleet) -> io::Result<JoinHan
             cuts,
             last_sync,
             sync_took: QUICK_SYNC,
+            unsynced_max: UNSYNCED_MIN, // Until something is known of the disk.
             streak: 0,
             last_write: last_sync,
             failure: None,
@@ -327,7 +341,7 @@ impl Keeper {
             let notes_time = self.world.config.number(Id::AOF_TIMESTAMP_ENABLED) != 0;
             let seconds = wall_micros() / 1_000_000;
             let end = self.cuts.front().map_or(u64::MAX, Cut::at);
-            self.merge.drain(end, |group| {
+            let is_more = self.merge.drain(end, BATCH_LEN_MAX, |group| {
                 if notes_time {
                     log.note_time(seconds);
                 }
@@ -340,6 +354,9 @@ impl Keeper {
             self.make_room();
             self.sync_if_due()?;
             self.publish();
+            if is_more {
+                continue;
+            }
             if end == u64::MAX || self.merge.next_number() < end {
                 self.take_base();
                 return Ok(());
@@ -357,10 +374,12 @@ impl Keeper {
             Policy::EverySec => now.since(self.last_sync) >= SYNC_EVERY,
             Policy::No => hub.wanted_soon() > log.durable() && now.since(self.last_sync) >= SYNC_EVERY,
         };
-        let is_due = is_due || log.unsynced_len() > UNSYNCED_MAX;
+        let is_due = is_due || log.unsynced_len() > self.unsynced_max;
         let is_wanted = hub.wanted() > log.durable();
         if log.wants_sync() && (is_due || is_wanted || self.failure.is_some()) {
+            let len = log.unsynced_len();
             log.sync()?;
+            self.unsynced_max = unsynced_max(len, MonoNs::now().since(now)).unwrap_or(self.unsynced_max);
             self.streak = match now.since(self.last_sync) <= CLOSE.max(2 * self.sync_took) {
                 true => (self.streak + 1).min(2 * STREAK),
                 false => self.streak.saturating_sub(STREAK_BREAK),
@@ -517,5 +536,20 @@ impl Keeper {
                 log::write(Level::Warning, format_args!("Background AOF rewrite failed: {error}"));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_syncs_slowly_is_asked_more_often() {
+        let after = |len, ms| unsynced_max(len, Duration::from_millis(ms));
+        assert_eq!(after(32 << 20, 100), Some(UNSYNCED_MAX), "320 MB a second");
+        assert_eq!(after(32 << 20, 800), Some(10 << 20), "40 MB a second");
+        assert_eq!(after(10 << 20, 0), Some(UNSYNCED_MAX));
+        assert_eq!(after(10 << 20, 60_000), Some(UNSYNCED_MIN), "it goes on");
+        assert_eq!(after(100_000, 60_000), None);
     }
 }

@@ -40,9 +40,10 @@ pub enum Durability {
 }
 
 /// Bytes that were changed and not written yet, beyond which nobody changes anything, and below which they go on. 64 MiB: a
-/// disk that writes 100 MB/s and stops for half a second is not noticed.
+/// disk that writes 100 MB/s and stops for half a second is not noticed. So little between the two that a disk of 5 MB/s keeps
+/// nobody waiting for half a second.
 const BACKLOG_MAX: u64 = 64 << 20;
-const BACKLOG_LOW: u64 = 32 << 20;
+const BACKLOG_LOW: u64 = BACKLOG_MAX - (2 << 20);
 
 /// A message to the thread.
 #[derive(Debug)]

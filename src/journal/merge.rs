@@ -60,17 +60,23 @@ impl Merge {
             self.queues[from].push_back(queued);
         }
     }
-    /// Shows the groups that are there without a gap and have numbers below `end`, in order.
-    pub fn drain(&mut self, end: u64, mut visit: impl FnMut(Merged<'_>)) {
+    /// Shows the groups that are there without a gap and have numbers below `end`, in order, until they have `enough` bytes.
+    /// Returns whether it was enough: there may be more.
+    pub fn drain(&mut self, end: u64, enough: usize, mut visit: impl FnMut(Merged<'_>)) -> bool {
+        let mut shown = 0;
         while self.next < end {
+            if shown >= enough {
+                return true;
+            }
             let is_next = |queue: &VecDeque<Queued>| queue.front().is_some_and(|front| front.number() == self.next);
             if !is_next(&self.queues[self.last]) {
-                let Some(found) = self.queues.iter().position(is_next) else { return };
+                let Some(found) = self.queues.iter().position(is_next) else { return false };
                 self.last = found;
             }
             let queue = &mut self.queues[self.last];
-            let Some(front) = queue.front_mut() else { return };
+            let Some(front) = queue.front_mut() else { return false };
             let group = front.take();
+            shown += group.bytes.len();
             self.consumed += group.bytes.len() as u64;
             visit(group);
             self.next += 1;
@@ -78,6 +84,7 @@ impl Merge {
                 queue.pop_front();
             }
         }
+        false
     }
     /// Bytes of groups that were shown or forgotten since the last call.
     pub fn take_consumed(&mut self) -> u64 {
@@ -130,7 +137,7 @@ mod tests {
 
     fn drained(merge: &mut Merge, end: u64) -> Vec<u64> {
         let mut numbers = Vec::new();
-        merge.drain(end, |group| {
+        merge.drain(end, usize::MAX, |group| {
             assert_eq!(
                 group.bytes,
                 format!("*1\r\n${}\r\n{}\r\n", group.number.to_string().len(), group.number).as_bytes()
@@ -156,5 +163,20 @@ mod tests {
         let len = |number: u64| if number < 10 { 11 } else { 12 };
         assert_eq!(merge.take_consumed(), (3..=10).map(len).sum(), "what was forgotten counts, too");
         assert_eq!(merge.take_consumed(), 0);
+    }
+
+    #[test]
+    fn no_more_is_shown_at_once_than_is_enough() {
+        let mut merge = Merge::new(2, 1);
+        merge.push(0, batch(&[1, 2, 4]));
+        merge.push(1, batch(&[3]));
+        let shown = |merge: &mut Merge, enough| {
+            let mut numbers = Vec::new();
+            let is_enough = merge.drain(u64::MAX, enough, |group| numbers.push(group.number));
+            (numbers, is_enough, merge.take_consumed())
+        };
+        assert_eq!(shown(&mut merge, 12), (vec![1, 2], true, 22), "the one that makes it enough is whole");
+        assert_eq!(shown(&mut merge, 23), (vec![3, 4], false, 22));
+        assert_eq!(shown(&mut merge, 22), (vec![], false, 0));
     }
 }
