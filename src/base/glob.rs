@@ -64,8 +64,59 @@ fn match_one(pattern: &[u8], at: usize, byte: u8, nocase: bool) -> Option<usize>
     }
 }
 
+/// A set of bytes: bit `byte % 64` of word `byte / 64`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ByteSet([u64; 4]);
+
+impl ByteSet {
+    #[inline]
+    pub fn contains(&self, byte: u8) -> bool {
+        self.0[byte as usize / 64] >> (byte % 64) & 1 != 0
+    }
+    /// The bits in which all members are alike, as a mask, and how they are in these.
+    pub fn common_bits(&self) -> (u8, u8) {
+        let members = || (0..=u8::MAX).filter(|&byte| self.contains(byte));
+        let all = members().fold(u8::MAX, |bits, byte| bits & byte);
+        let any = members().fold(0, |bits, byte| bits | byte);
+        let alike = !(all ^ any);
+        (alike, any & alike)
+    }
+}
+
+/// An element that matches exactly one byte: anything but `*`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Element {
+    Any,
+    Byte(u8),
+    Class(ByteSet),
+}
+
+/// The element at `at`, for who compares many texts with one pattern, and where the next one begins. None: a `*`, or the end.
+pub fn element(pattern: &[u8], at: usize) -> Option<(Element, usize)> {
+    Some(match *pattern.get(at)? {
+        b'*' => return None,
+        b'?' => (Element::Any, at + 1),
+        b'[' => {
+            let mut set = ByteSet::default();
+            for byte in 0..=u8::MAX {
+                let (is_member, _) = read_class(pattern, at + 1, byte, false);
+                set.0[byte as usize / 64] |= (is_member as u64) << (byte % 64);
+            }
+            (Element::Class(set), read_class(pattern, at + 1, 0, false).1)
+        }
+        b'\\' if at + 1 < pattern.len() => (Element::Byte(pattern[at + 1]), at + 2),
+        literal => (Element::Byte(literal), at + 1),
+    })
+}
+
 /// A class whose first byte behind `[` is at `at`.
-fn match_class(pattern: &[u8], mut at: usize, byte: u8, nocase: bool) -> Option<usize> {
+fn match_class(pattern: &[u8], at: usize, byte: u8, nocase: bool) -> Option<usize> {
+    let (is_member, end) = read_class(pattern, at, byte, nocase);
+    is_member.then_some(end)
+}
+
+/// Is `byte` in the class, and where does the class end?
+fn read_class(pattern: &[u8], mut at: usize, byte: u8, nocase: bool) -> (bool, usize) {
     let negated = pattern.get(at) == Some(&b'^');
     at += negated as usize;
     let mut found = false;
@@ -87,7 +138,7 @@ fn match_class(pattern: &[u8], mut at: usize, byte: u8, nocase: bool) -> Option<
             }
         }
     };
-    (found != negated).then_some(end)
+    (found != negated, end)
 }
 
 fn in_range(first: u8, last: u8, byte: u8, nocase: bool) -> bool {

@@ -1,15 +1,20 @@
 //! Patterns of keys, sorted out beforehand so that a key is compared with ten of them in a few nanoseconds.
 //!
 //! ```text
-//! user:1      literal    equal, and nothing else
-//! user:*      prefix     begins with it
-//! u[a-c]*     glob       the general matcher
+//! u[a-c]?r:*:x       front  u [a-c] ? r :     one byte each; a key is at least as long
+//!                    middle *                 anything
+//!                    tail   :x                the literal end
 //! ```
-//! Whatever its shape, a pattern demands the literal bytes before its first special character. Up to eight of them are kept
-//! as a number, side by side for all patterns: a key that does not begin with them is turned down by one comparison, and
-//! only a pattern whose head fits is looked at in full.
+//! A pattern is its *front*, the elements before its first `*`; if it has a `*`, the literal text behind its last one is its
+//! *tail*. Of the first eight elements of the front two numbers are kept, side by side for all patterns: which bits of the
+//! key's first eight bytes are settled, and how. For a literal byte these are all its bits, for `?` none, for a class those
+//! that its members have in common. So a key is nearly always turned down by one comparison, whatever is in the pattern.
+//!
+//! Whoever passes that is compared with the classes of the front, by sets of bits, with its bytes behind the eighth, and with
+//! the tail. Most patterns are then known to match; the general matcher is asked only about what stands between two `*`, and
+//! what else is not literal where it would have to be.
 
-use crate::base::glob;
+use crate::base::glob::{self, ByteSet, Element};
 
 /// What a pattern lets one do with a key: bits.
 pub type Access = u8;
@@ -38,22 +43,42 @@ impl KeyPattern {
     }
 }
 
-/// How a key is compared with a pattern.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shape {
-    Literal,
-    /// Up to the only `*`, which stands at the end.
-    Prefix,
-    Glob,
-}
+/// Elements of a front that a head covers.
+const HEAD_LEN: usize = 8;
 
 /// What of a pattern is compared first.
 #[derive(Clone, Copy, Debug)]
 struct Head {
     bytes: u64,
     mask: u64,
-    shape: Shape,
+    /// No shorter key matches.
+    len_min: u32,
     access: Access,
+    more: More,
+}
+
+/// What is left to be asked about a key that has the head's bits and is long enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum More {
+    Nothing,
+    /// Is it longer than the front?
+    End,
+    /// What its `Rest` asks.
+    Rest,
+}
+
+/// What a pattern demands beside its head.
+#[derive(Clone, Debug, Default)]
+struct Rest {
+    /// There is no `*`: the front is all.
+    is_closed: bool,
+    /// Classes of the front, and where they stand.
+    classes: Box<[(usize, ByteSet)]>,
+    /// The front behind what the head covers, if that is literal.
+    deep: Box<[u8]>,
+    tail: Box<[u8]>,
+    /// All that is not the whole pattern.
+    is_partial: bool,
 }
 
 /// The patterns of a selector, with their heads side by side.
@@ -61,6 +86,7 @@ struct Head {
 pub struct KeyPatterns {
     list: Vec<KeyPattern>,
     heads: Vec<Head>,
+    rests: Vec<Rest>,
 }
 
 impl KeyPatterns {
@@ -73,6 +99,7 @@ impl KeyPatterns {
     pub fn clear(&mut self) {
         self.list.clear();
         self.heads.clear();
+        self.rests.clear();
     }
     /// Adds a pattern; one that is there already gets `access` as well.
     pub fn add(&mut self, text: &[u8], access: Access) {
@@ -83,7 +110,9 @@ impl KeyPatterns {
             }
             None => {
                 self.list.push(KeyPattern { text: text.into(), access });
-                self.heads.push(head_of(text, access));
+                let (head, rest) = compiled(text, access);
+                self.heads.push(head);
+                self.rests.push(rest);
             }
         }
     }
@@ -92,39 +121,91 @@ impl KeyPatterns {
     #[inline]
     pub fn allow(&self, key: &[u8], access: Access) -> bool {
         let start = load(key);
-        self.heads.iter().enumerate().any(|(at, head)| {
-            start & head.mask == head.bytes && access & !head.access == 0 && self.fits(at, head.shape, key)
-        })
+        self.heads
+            .iter()
+            .enumerate()
+            .any(|(at, head)| start & head.mask == head.bytes && access & !head.access == 0 && self.fits(at, head, key))
     }
-    fn fits(&self, at: usize, shape: Shape, key: &[u8]) -> bool {
-        let text = &*self.list[at].text;
-        match shape {
-            Shape::Literal => key == text,
-            Shape::Prefix => key.starts_with(&text[..text.len() - 1]),
-            Shape::Glob => glob::matches(text, key),
+    /// Does a key that has the head's bits match?
+    #[inline]
+    fn fits(&self, at: usize, head: &Head, key: &[u8]) -> bool {
+        let len_min = head.len_min as usize;
+        match head.more {
+            More::Nothing => key.len() >= len_min,
+            More::End => key.len() == len_min,
+            More::Rest => key.len() >= len_min && self.rests[at].fits(len_min, &self.list[at].text, key),
         }
     }
 }
 
-fn head_of(text: &[u8], access: Access) -> Head {
-    let literal_len = text.iter().position(|byte| b"*?[\\".contains(byte)).unwrap_or(text.len());
-    let shape = match &text[literal_len..] {
-        [] => Shape::Literal,
-        b"*" => Shape::Prefix,
-        _ => Shape::Glob,
+impl Rest {
+    /// Does a key that is at least `len_min` long match `text`?
+    fn fits(&self, len_min: usize, text: &[u8], key: &[u8]) -> bool {
+        !(self.is_closed && key.len() > len_min)
+            && self.classes.iter().all(|(at, set)| set.contains(key[*at]))
+            && (self.deep.is_empty() || key[HEAD_LEN..].starts_with(&self.deep))
+            && key.ends_with(&self.tail)
+            && (!self.is_partial || glob::matches(text, key))
+    }
+}
+
+/// Takes a pattern to pieces.
+fn compiled(text: &[u8], access: Access) -> (Head, Rest) {
+    let (mut bytes, mut mask) = ([0; HEAD_LEN], [0; HEAD_LEN]);
+    let (mut len, mut at, mut classes, mut deep) = (0, 0, Vec::new(), Vec::new());
+    while let Some((element, next)) = glob::element(text, at) {
+        let (settled, value) = match element {
+            Element::Any => (0, 0),
+            Element::Byte(byte) => (u8::MAX, byte),
+            Element::Class(set) => set.common_bits(),
+        };
+        if let Element::Class(set) = element {
+            classes.push((len, set));
+        }
+        if len < HEAD_LEN {
+            (mask[len], bytes[len]) = (settled, value);
+        } else if let Element::Byte(byte) = element {
+            deep.push(byte);
+        }
+        (len, at) = (len + 1, next);
+    }
+    let is_closed = at == text.len();
+    let is_deep_literal = deep.len() == len.saturating_sub(HEAD_LEN);
+    let behind = text.iter().rposition(|&byte| byte == b'*').filter(|_| !is_closed).map_or(at, |star| star + 1);
+    // The last `*` may itself be escaped, or in a class.
+    let has_literal_tail = !text[at..].iter().any(|byte| b"?[\\".contains(byte));
+    let is_one_star = text[at..behind].iter().all(|&byte| byte == b'*');
+    let tail: &[u8] = if has_literal_tail { &text[behind..] } else { b"" };
+    let rest = Rest {
+        is_closed,
+        classes: classes.into(),
+        deep: if is_deep_literal { deep.into() } else { Box::default() },
+        tail: tail.into(),
+        is_partial: !(is_deep_literal && has_literal_tail && is_one_star),
     };
-    let len = literal_len.min(8);
-    let mask = if len == 8 { u64::MAX } else { (1 << (len * 8)) - 1 };
-    Head { bytes: load(&text[..len]), mask, shape, access }
+    let more = match rest.is_partial || !rest.classes.is_empty() || !rest.deep.is_empty() || !tail.is_empty() {
+        true => More::Rest,
+        false if is_closed => More::End,
+        false => More::Nothing,
+    };
+    // Several `*` and nothing else do not match the empty text: see `base::glob`.
+    let len_min = (len + tail.len()).max((!is_closed && text != b"*") as usize);
+    let (bytes, mask) = (u64::from_le_bytes(bytes), u64::from_le_bytes(mask));
+    (Head { bytes, mask, len_min: len_min as u32, access, more }, rest)
 }
 
 /// The first eight bytes, little-endian; shorter texts are padded with zeros.
 #[inline]
 fn load(text: &[u8]) -> u64 {
-    match text.first_chunk::<8>() {
-        Some(eight) => u64::from_le_bytes(*eight),
-        None => text.iter().rev().fold(0, |word, &byte| word << 8 | byte as u64),
+    if let Some(eight) = text.first_chunk::<8>() {
+        return u64::from_le_bytes(*eight);
     }
+    // Two words that overlap where the text is shorter than both: there they hold the same.
+    if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
+        let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+        return first as u64 | (last as u64) << (8 * (text.len() - 4));
+    }
+    text.iter().rev().fold(0, |word, &byte| word << 8 | byte as u64)
 }
 
 #[cfg(test)]
@@ -145,9 +226,38 @@ mod tests {
             (0..prng.below(len_max)).map(|_| letters[prng.below(letters.len() as u64) as usize]).collect()
         };
         for _ in 0..200_000 {
-            let (text, key) = (word(b"aaab\0*?[]\\", 12), word(b"aab\0", 14));
+            let (text, key) = (word(b"aaab\0**?[]^-\\", 16), word(b"aab\0", 18));
             assert_eq!(patterns(&[&text]).allow(&key, READ), glob::matches(&text, &key), "{text:?} {key:?}");
         }
+    }
+
+    #[test]
+    fn fronts_and_tails_are_told_apart_from_what_only_looks_like_them() {
+        let is_known = |text: &[u8]| !compiled(text, READ).1.is_partial;
+        for (text, fits, differs) in [
+            (&b"k?a:*"[..], &["kxa:", "k*a:1"][..], &["key:1", "kxa", ""][..]),
+            (b"k[a-d]*", &["ka", "kdx"], &["key", "k", "xa"]),
+            (b"user:[0-9]*:[^x]", &["user:1:a"], &["user:1:x", "user:1:", "user:a:a"]),
+            (b"*:name", &[":name", "user:1:name"], &["name", "user:1:names"]),
+            (b"ab*ba", &["abba", "ab-ba"], &["aba", "abbaa"]),
+            (b"tenant-[ab]?-long:*:x", &["tenant-a1-long::x"], &["tenant-a1-lang::x", "tenant-a1-long:x"]),
+            (b"a*\\*", &["a*", "ab*"], &["a", "ab"]),
+            (b"a*[*]b", &["a*b"], &["a]b", "ab"]),
+            (b"**", &["a"], &[""]),
+            (b"*", &["", "a"], &[]),
+            (b"", &[""], &["a"]),
+            (b"[a", &["a"], &["[a", "b"]),
+            (b"[]", &[], &["", "]", "[]"]),
+            (b"exact\\*ly?this", &["exact*ly-this"], &["exact*ly-thus", "exact*ly-thisx", "exactlyxthis"]),
+        ] {
+            let patterns = patterns(&[text]);
+            assert!(fits.iter().all(|key| patterns.allow(key.as_bytes(), READ)), "{text:?}");
+            assert!(!differs.iter().any(|key| patterns.allow(key.as_bytes(), READ)), "{text:?}");
+        }
+        for text in [&b"k?a:*"[..], b"k[a-d]*", b"*:name", b"ab**ba", b"user:[0-9]*", b"long-prefix-here:*", b"*"] {
+            assert!(is_known(text), "{text:?} needs the general matcher");
+        }
+        assert!(!is_known(b"a*b*") && !is_known(b"a*?") && !is_known(b"12345678?9"));
     }
 
     #[test]
