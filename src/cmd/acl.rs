@@ -3,6 +3,7 @@
 use super::command::{Command, Cx, Flow, Handler, cmd, flag};
 use super::help::help;
 use super::introspect::CATEGORIES;
+use super::silence::wait_for_silence;
 use super::{permission, redact, table};
 use crate::admin::acl::SetError;
 use crate::admin::acl::file;
@@ -231,9 +232,13 @@ fn acl_load(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
     acl_path(cx)?;
     let gone = permission::load_file(&cx.world.acl, &cx.world.config)
         .map_err(|faults| ReplyError::owned(format!("ERR {faults}")))?;
-    cx.effects.are_users_changed = true;
-    cx.reply.ok();
-    Ok(close_clients_of(cx, &gone))
+    match close_clients_of(cx, &gone) {
+        Flow::Done => wait_for_silence(cx),
+        end => {
+            cx.reply.ok(); // The caller is gone with its user.
+            Ok(end)
+        }
+    }
 }
 
 /// The newest refusals, or forgets all.
@@ -312,9 +317,7 @@ fn acl_setuser(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
             }
         })
     })?;
-    cx.effects.are_users_changed = true;
-    cx.reply.ok();
-    Ok(Flow::Done)
+    wait_for_silence(cx)
 }
 
 /// The names of all users.

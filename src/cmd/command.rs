@@ -12,6 +12,7 @@ use super::redact::Secrets;
 use super::resume::Resumable;
 use super::scripts::LoopScripts;
 use super::session::Session;
+use super::silence::Silence;
 use super::world::World;
 pub use crate::admin::notify::Class;
 use crate::base::clock::WallMs;
@@ -27,6 +28,7 @@ use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
 use crate::resp::reply::Reply;
 use crate::table::Entry;
+use std::sync::Arc;
 
 /// What a handler works with.
 pub struct Cx<'a> {
@@ -146,7 +148,7 @@ pub struct Effects {
     /// What the command that has just returned `Flow::Park` waits for: a thread does it, and then the command runs again.
     pub errand: Option<Errand>,
     /// Users have changed: who may not listen any more to what it listens to is to be closed, on all loops.
-    pub are_users_changed: bool,
+    pub silence: Option<Arc<Silence>>,
 }
 
 impl Effects {

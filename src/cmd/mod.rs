@@ -20,6 +20,7 @@ pub mod script;
 pub mod script_fuzz;
 pub mod scripts;
 pub mod session;
+pub mod silence;
 pub mod table;
 #[cfg(any(test, fuzzing))]
 pub mod testkit;

@@ -6,6 +6,7 @@ use crate::base::ids::{ClientId, LoopId};
 use crate::base::sync::{AtomicUsize, Ordering::Relaxed};
 use crate::cmd::blocking::Delivery;
 use crate::cmd::command::Woken;
+use crate::cmd::silence::Silence;
 use crate::pubsub::desk::Batch;
 use crate::ring::Waker;
 use bytes::Bytes;
@@ -31,8 +32,8 @@ pub enum Mail {
     Monitor(Bytes),
     /// Messages for clients of the loop that listen.
     Post(Batch),
-    /// Users have changed: close who may not listen any more to what it listens to.
-    UsersChanged,
+    /// Users have changed: close who may not listen any more to what it listens to, and say when that is done.
+    UsersChanged(Arc<Silence>),
     /// Look whom the time wakes: a pause was ended.
     Look,
     /// The journal's files are loaded; so much of the newest one is whole. Only the first loop gets it.

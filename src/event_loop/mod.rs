@@ -325,7 +325,7 @@ impl<E: Engine> EventLoop<E> {
                 Mail::Wake(id, why) => self.wake_id(id, why),
                 Mail::Deliver(delivery) => self.deliver(delivery),
                 Mail::Monitor(lines) => self.show_monitors(&lines),
-                Mail::UsersChanged => self.silence_the_forbidden(),
+                Mail::UsersChanged(silence) => self.silence_the_forbidden(&silence),
                 Mail::Post(batch) => self.hand_out_batch(&batch),
                 Mail::Look => {} // Being awake is all: `ring_alarms` looks.
                 Mail::Loaded { good_len } => self.go_live(good_len),
@@ -472,8 +472,8 @@ impl<E: Engine> EventLoop<E> {
                 home => fleet.mailbox(home).send(Mail::Deliver(delivery)),
             }
         }
-        if std::mem::take(&mut self.effects.are_users_changed) {
-            self.tell_of_users();
+        if let Some(silence) = self.effects.silence.take() {
+            self.tell_of_users(silence);
         }
         if std::mem::take(&mut self.effects.is_pause_over) {
             fleet.broadcast(|| Mail::Look);

@@ -16,10 +16,12 @@ use super::send::Pool;
 use super::slab::Slab;
 use super::{EventLoop, make_dirty};
 use crate::cmd::session::Session;
+use crate::cmd::silence::Silence;
 use crate::pubsub::desk::{Batch, Content, Desk, Form, Parcel, To};
 use crate::resp::reply::{Output, Proto};
 use crate::ring::{Engine, Token};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// A client that has more messages than this, or large ones, is sent them in this turn: no more is kept for the sake of the
 /// other clients, however much is published.
@@ -141,15 +143,16 @@ impl<E: Engine> EventLoop<E> {
 
     /// Users have changed: everywhere clients may have lost the right to listen to what they have subscribed to.
     #[cold]
-    pub(super) fn tell_of_users(&mut self) {
-        if self.world.pubsub.clients() > 0 {
-            self.silence_the_forbidden();
-            self.fleet.tell_others(self.id, || Mail::UsersChanged);
+    pub(super) fn tell_of_users(&mut self, silence: Arc<Silence>) {
+        if self.world.pubsub.clients() == 0 && !silence.is_awaited() {
+            return;
         }
+        self.silence_the_forbidden(&silence);
+        self.fleet.tell_others(self.id, || Mail::UsersChanged(silence.clone()));
     }
 
     /// Closes the clients of this loop that may not listen any more to what they listen to.
-    pub(super) fn silence_the_forbidden(&mut self) {
+    pub(super) fn silence_the_forbidden(&mut self, silence: &Silence) {
         let acl = &self.world.acl;
         let mut forbidden = Vec::new();
         for conn in self.conns.iter().filter(|conn| conn.session.is_subscribed()) {
@@ -158,6 +161,7 @@ impl<E: Engine> EventLoop<E> {
             }
         }
         forbidden.into_iter().for_each(|token| self.close(token));
+        silence.count_out();
     }
 
     fn hands(&mut self, work: impl FnOnce(&mut Hands<'_>, &mut Desk)) {

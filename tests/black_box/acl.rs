@@ -200,6 +200,41 @@ fn connections_of_deleted_users_are_closed_on_every_loop_and_others_go_on() {
     }
 }
 
+/// Whoever has read the reply finds those in no list and in no count who may not listen any more, whatever loop they are on.
+#[test]
+fn who_may_not_listen_any_more_is_gone_before_the_change_is_answered() {
+    for &engine in engines() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("users.acl");
+        fs::write(&path, "user bob on nopass +@all ~* resetchannels\n").expect("a file");
+        let server = Server::start_on(engine, &["--threads", "3", "--aclfile", path.to_str().expect("UTF-8")]);
+        let mut boss = server.client();
+        let mut stays = server.client();
+        stays.run("SUBSCRIBE news");
+        for round in 0..30 {
+            assert_eq!(boss.run("ACL SETUSER bob on nopass +@all resetchannels &news &w*").to_string(), "OK");
+            let mut bobs: Vec<Client> = (0..9).map(|_| server.client()).collect();
+            for (at, bob) in bobs.iter_mut().enumerate() {
+                bob.run("AUTH bob x");
+                bob.run(["SUBSCRIBE news", "PSUBSCRIBE w*", "SSUBSCRIBE news"][at % 3]);
+            }
+            assert_eq!(boss.run("PUBSUB NUMSUB news").to_string(), "['news', 4]");
+            let change = if round % 2 == 0 { "ACL SETUSER bob resetchannels" } else { "ACL LOAD" };
+            boss.send(format!("{change}\r\nCLIENT LIST TYPE pubsub\r\nPUBLISH news x\r\nPUBSUB NUMPAT\r\n").as_bytes());
+            boss.send(b"PUBSUB SHARDNUMSUB news\r\nINFO clients\r\n");
+            let told = boss.replies(6);
+            assert_eq!((told[0].to_string().as_str(), told[1].text().lines().count()), ("OK", 1), "{}", told[1].text());
+            let counts = [told[2].to_string(), told[3].to_string(), told[4].to_string()];
+            assert_eq!(counts, ["1", "0", "['news', 0]"], "round {round}, {engine:?}");
+            assert!(told[5].text().contains("\r\nconnected_clients:2\r\n"), "{}", told[5].text());
+            assert!(bobs.iter_mut().all(is_closed));
+        }
+        // In a transaction nobody can wait: the reply comes at once.
+        boss.send(b"MULTI\r\nACL SETUSER bob on\r\nEXEC\r\n");
+        assert_eq!(boss.replies(3)[2].to_string(), "[OK]");
+    }
+}
+
 #[test]
 fn the_acl_file_is_saved_and_loaded_as_a_whole() {
     for &engine in engines() {
