@@ -73,6 +73,8 @@ pub mod client_flag {
     pub const TRACKING: u32 = 1 << 10;
     pub const TRACKING_BROADCAST: u32 = 1 << 11;
     pub const TRACKING_BROKEN: u32 = 1 << 12;
+    /// It goes to another server when it is told to (CLIENT CAPA).
+    pub const CAN_REDIRECT: u32 = 1 << 13;
 }
 
 /// How long a peak is remembered of a client that does nothing. Source: Redis, `PROTO_REPLY_PEAK_RESET_INTERVAL`.

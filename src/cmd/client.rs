@@ -3,10 +3,12 @@
 //! A client of another loop is seen through the registry and never touched: CLIENT KILL leaves its id in the effects, and
 //! the loop that owns it closes it.
 
+mod filter;
 mod line;
 mod tracking;
 mod wait;
 
+use filter::{Asked, Filter};
 pub use line::memory;
 pub use wait::{deadline, patience, patience_ms};
 
@@ -14,13 +16,11 @@ use super::command::{Command, Cx, Flow, Handler, acl, cmd, flag};
 use super::connection::{checked_name, is_word};
 use super::help::help;
 use super::resume::{Resumable, Slice, Step};
-use super::session::{ReplyMode, Session};
+use super::session::ReplyMode;
 use super::table;
-use crate::admin::acl::Acl;
 use crate::admin::clients::{ClientInfo, client_flag};
 use crate::base::clock::WallMs;
 use crate::base::ids::ClientId;
-use crate::base::num::parse_i64;
 use crate::journal::hub::Durability;
 use crate::resp::args::Args;
 use crate::resp::error::{ReplyError, escaped};
@@ -47,6 +47,7 @@ const NO_LOG: ReplyError =
 pub static ROWS: &[Command] =
     &[cmd("client", table::container).arity(-2).flags(flag::SENTINEL).group("connection", "2.4.0").subs(&[
         row("caching", tracking::client_caching, 3, ALWAYS, "6.0.0"),
+        row("capa", client_capa, -3, flag::NOSCRIPT | flag::LOADING | flag::STALE, "8.0.0"),
         row("durability", client_durability, 3, ALWAYS, "0.1.0"),
         row("getname", client_getname, 2, ALWAYS, "2.6.9"),
         row("getredir", tracking::client_getredir, 2, ALWAYS, "6.0.0"),
@@ -67,6 +68,16 @@ pub static ROWS: &[Command] =
         row("unpause", wait::client_unpause, 2, OTHERS, "6.2.0"),
     ])];
 
+/// Notes what the client can do. Words that say nothing to this server are taken all the same.
+/// Shape: `REDIRECT …`: it goes elsewhere when it is told to
+fn client_capa(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    if args.iter_from(2).any(|word| word.eq_ignore_ascii_case(b"redirect")) {
+        cx.session.info.set(client_flag::CAN_REDIRECT, true);
+    }
+    cx.reply.ok();
+    Ok(Flow::Done)
+}
+
 /// The connection's name, or null.
 fn client_getname(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
     match cx.session.info.names().name {
@@ -83,6 +94,7 @@ fn client_help(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
         "CLIENT",
         &[
             ("CACHING (YES|NO)", "Track the keys of the next command, or do not, in OPTIN and OPTOUT modes."),
+            ("CAPA <option> [<option> ...]", "Tell what the client can do: REDIRECT."),
             (
                 "DURABILITY (DEFAULT|NONE|EVERYSEC|FSYNC)",
                 "When writes of this connection are answered:\n\
@@ -105,17 +117,21 @@ fn client_help(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
                 "Close connections that fit all options:\n\
                  * ADDR (<ip:port>|<unixsocket>:0), LADDR (<ip:port>|<unixsocket>:0)\n\
                  \x20 Address of the client, or the address it connected to.\n\
-                 * ID <client-id>\n\
-                 * MAXAGE <seconds>\n\
-                 \x20 Connected for at least that long.\n\
-                 * TYPE (NORMAL|MASTER|REPLICA|PUBSUB)\n\
-                 * USER <username>\n\
+                 * IP <ip>, TYPE (NORMAL|PRIMARY|REPLICA|PUBSUB), USER <username>, DB <number>\n\
+                 * ID <client-id> [<client-id> ...]\n\
+                 * NAME <name>, LIB-NAME <name>, LIB-VER <version>\n\
+                 * FLAGS <letters>, CAPA <letters>\n\
+                 \x20 All of these letters, as LIST shows them.\n\
+                 * NOT-<option> <value>\n\
+                 \x20 The opposite of any of them.\n\
+                 * MAXAGE <seconds>, IDLE <seconds>\n\
+                 \x20 Connected, or silent, for at least that long.\n\
                  * SKIPME (YES|NO)\n\
                  \x20 Spare this connection (default: yes).",
             ),
             (
-                "LIST [TYPE (NORMAL|MASTER|REPLICA|PUBSUB)] [ID <client-id> [<client-id> ...]]",
-                "One line for each connection.",
+                "LIST [<option> <value> [...]]",
+                "One line for each connection, or for each that fits all options: those of KILL (SKIPME: no).",
             ),
             ("NO-EVICT (ON|OFF)", "Spare this connection when clients take too much memory."),
             ("NO-TOUCH (ON|OFF)", "Let this connection's commands leave the recency of keys alone."),
@@ -150,17 +166,19 @@ fn client_info(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
 }
 
 /// Closes connections.
-/// Shape:  `ip:port`, or `(ID id | TYPE t | USER u | ADDR a | LADDR a | SKIPME yes/no | MAXAGE seconds)+`
+/// Shape:  `ip:port`, or `(condition value)+`, see `filter`
 /// Errors: options; no such client (first shape).
 fn client_kill(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     let old_shape = args.count() == 3;
     let filter = if old_shape {
-        Filter { addr: Some(args.get(2)), spare_self: false, ..Filter::default() }
+        Filter::from_peer(args.get(2))
     } else {
-        Filter::parse(&cx.world.acl, &args)?
+        let mut filter = Filter::parse(&cx.world.acl, cx.world.boot.databases, &args, Asked::Kill)?;
+        filter.spare_caller();
+        filter
     };
     let targets: Vec<_> =
-        open_clients(cx).into_iter().filter(|client| filter.accepts(client, cx.session, cx.keys.now)).collect();
+        open_clients(cx).into_iter().filter(|client| filter.accepts(client, cx.session.id, cx.keys.now)).collect();
     if old_shape && targets.is_empty() {
         return Err(ReplyError::text("ERR No such client"));
     }
@@ -181,71 +199,6 @@ fn client_kill(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     Ok(flow)
 }
 
-/// Which clients CLIENT KILL means.
-struct Filter<'a> {
-    id: Option<i64>,
-    addr: Option<&'a [u8]>,
-    local_addr: Option<&'a [u8]>,
-    kind: Option<Kind>,
-    user: Option<&'a [u8]>,
-    age_min_s: Option<i64>,
-    spare_self: bool,
-}
-
-impl Default for Filter<'_> {
-    fn default() -> Self {
-        Filter { id: None, addr: None, local_addr: None, kind: None, user: None, age_min_s: None, spare_self: true }
-    }
-}
-
-impl<'a> Filter<'a> {
-    fn parse(acl: &Acl, args: &Args<'a>) -> Result<Self, ReplyError> {
-        let mut filter = Filter::default();
-        for at in (2..args.count()).step_by(2) {
-            if at + 1 == args.count() {
-                return Err(ReplyError::Syntax);
-            }
-            let value = args.get(at + 1);
-            match args.get(at).to_ascii_lowercase().as_slice() {
-                b"id" => filter.id = Some(positive(value, "ERR client-id should be greater than 0")?),
-                b"maxage" => filter.age_min_s = Some(max_age(value)?),
-                b"type" => filter.kind = Some(Kind::parse(value)?),
-                b"addr" => filter.addr = Some(value),
-                b"laddr" => filter.local_addr = Some(value),
-                b"user" if acl.get(value).is_some() => filter.user = Some(value),
-                b"user" => {
-                    let user = escaped(value);
-                    return Err(ReplyError::owned(format!("ERR No such user '{user}'")));
-                }
-                b"skipme" => filter.spare_self = yes_or_no(value)?,
-                _ => return Err(ReplyError::Syntax),
-            }
-        }
-        Ok(filter)
-    }
-    fn accepts(&self, client: &ClientInfo, caller: &Session, now: WallMs) -> bool {
-        let age_s = (now.0.saturating_sub(client.created.0) / 1000) as i64;
-        self.id.is_none_or(|id| id as u64 == client.id.0)
-            && self.addr.is_none_or(|addr| addr == client.endpoints.peer().as_bytes())
-            && self.local_addr.is_none_or(|addr| addr == client.endpoints.local().as_bytes())
-            && self.kind.is_none_or(|kind| kind == Kind::of(client))
-            && self.user.is_none_or(|user| client.is_user(user))
-            && self.age_min_s.is_none_or(|age_min_s| age_s >= age_min_s)
-            && !(self.spare_self && client.id == caller.id)
-    }
-}
-
-fn positive(value: &[u8], error: &'static str) -> Result<i64, ReplyError> {
-    parse_i64(value).filter(|&number| number > 0).ok_or(ReplyError::text(error))
-}
-
-fn max_age(value: &[u8]) -> Result<i64, ReplyError> {
-    if parse_i64(value).is_none() {
-        return Err(ReplyError::text("ERR maxage is not an integer or out of range"));
-    }
-    positive(value, "ERR maxage should be greater than 0")
-}
-
 fn yes_or_no(value: &[u8]) -> Result<bool, ReplyError> {
     switch(value, b"yes", b"no")
 }
@@ -262,48 +215,16 @@ fn switch(value: &[u8], on: &[u8], off: &[u8]) -> Result<bool, ReplyError> {
     }
 }
 
-/// The kinds of clients that Redis tells apart. Here there are two of them.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Normal,
-    Replica,
-    Pubsub,
-    Master,
-}
-
-impl Kind {
-    fn of(client: &ClientInfo) -> Self {
-        if client.has(client_flag::PUBSUB) { Kind::Pubsub } else { Kind::Normal }
-    }
-    fn parse(name: &[u8]) -> Result<Self, ReplyError> {
-        match name.to_ascii_lowercase().as_slice() {
-            b"normal" => Ok(Kind::Normal),
-            b"slave" | b"replica" => Ok(Kind::Replica),
-            b"pubsub" => Ok(Kind::Pubsub),
-            b"master" => Ok(Kind::Master),
-            _ => Err(ReplyError::owned(format!("ERR Unknown client type '{}'", escaped(name)))),
-        }
-    }
-}
-
-/// One line for each connection.
-/// Shape: `[TYPE t]` or `[ID id …]`
+/// One line for each connection, or for each that fits all conditions: those that are named by number in that order.
+/// Shape: `[condition value]…`, see `filter`
 fn client_list(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
-    let clients = match args.count() {
-        2 => open_clients(cx),
-        4 if args.is(2, "type") => {
-            let kind = Kind::parse(args.get(3))?;
-            open_clients(cx).into_iter().filter(|client| Kind::of(client) == kind).collect()
-        }
-        4.. if args.is(2, "id") => {
-            let mut ids = Vec::with_capacity(args.count() - 3);
-            for id in args.iter_from(3) {
-                ids.push(parse_i64(id).ok_or(ReplyError::text("ERR Invalid client ID"))?);
-            }
-            ids.iter().filter_map(|&id| cx.world.clients.get(ClientId(id as u64))).collect()
-        }
-        _ => return Err(ReplyError::Syntax),
+    let filter = Filter::parse(&cx.world.acl, cx.world.boot.databases, &args, Asked::List)?;
+    let mut clients = match filter.ids() {
+        Some(ids) => ids.iter().filter_map(|&id| cx.world.clients.get(ClientId(id as u64))).collect(),
+        None => cx.world.clients.all(),
     };
+    let (caller, now) = (cx.session.id, cx.keys.now);
+    clients.retain(|client| is_open(client, caller) && filter.accepts(client, caller, now));
     cx.session.publish();
     cx.begin(Listing { clients: clients.into_iter(), lines: String::new() })
 }
@@ -338,8 +259,13 @@ impl Resumable for Listing {
 /// Clients that nobody has killed yet, and the caller.
 fn open_clients(cx: &Cx<'_>) -> Vec<Arc<ClientInfo>> {
     let mut clients = cx.world.clients.all();
-    clients.retain(|client| !client.has(client_flag::CLOSING) || client.id == cx.session.id);
+    clients.retain(|client| is_open(client, cx.session.id));
     clients
+}
+
+/// Has nobody killed this client? The caller itself is there until it has its reply.
+fn is_open(client: &ClientInfo, caller: ClientId) -> bool {
+    !client.has(client_flag::CLOSING) || client.id == caller
 }
 
 /// A client's line of CLIENT LIST.
@@ -483,23 +409,9 @@ mod tests {
     }
 
     #[test]
-    fn wrong_filters_are_refused() {
+    fn switches_are_on_or_off() {
         check(
             "
-            CLIENT KILL foo => ERR No such client
-            CLIENT KILL id x => ERR client-id should be greater than 0
-            CLIENT KILL id 1 foo => ERR syntax error
-            CLIENT KILL foo bar => ERR syntax error
-            CLIENT KILL user bob => ERR No such user 'bob'
-            CLIENT KILL type foo => ERR Unknown client type 'foo'
-            CLIENT KILL skipme x => ERR syntax error
-            CLIENT KILL maxage x => ERR maxage is not an integer or out of range
-            CLIENT KILL maxage 0 => ERR maxage should be greater than 0
-            CLIENT LIST foo => ERR syntax error
-            CLIENT LIST type x => ERR Unknown client type 'x'
-            CLIENT LIST id x => ERR Invalid client ID
-            CLIENT LIST id 77 => ''
-            CLIENT LIST type pubsub => ''
             CLIENT NO-EVICT x => ERR syntax error
             CLIENT REPLY x => ERR syntax error
         ",

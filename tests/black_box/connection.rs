@@ -73,6 +73,11 @@ fn a_client_has_name_library_and_flags() {
         CLIENT SETINFO LIB-VER 1.0    => OK
         CLIENT SETINFO LIB-X 1        => ERR Unrecognized option 'LIB-X'
         CLIENT INFO                   => '…name=me…lib-name=lib lib-ver=1.0…'
+        CLIENT CAPA redirect          => OK
+        CLIENT CAPA                   => ERR wrong number of arguments for 'client|capa' command
+        CLIENT LIST CAPA r NAME me LIB-NAME lib LIB-VER 1.0 DB 0 FLAGS N IP 127.0.0.1 => '…name=me…'
+        CLIENT LIST NOT-CAPA r NAME me => ''
+        CLIENT KILL NAME nobody NOT-ID 1 2 3 => 0
         CLIENT DURABILITY none        => OK
         CLIENT DURABILITY default     => OK
         CLIENT DURABILITY fsync       => ERR CLIENT DURABILITY EVERYSEC and FSYNC need an append-only file, but 'appendonly' is 'no'.
@@ -116,7 +121,10 @@ fn clients_are_listed_and_killed() {
         assert!(killer.run("CLIENT LIST").text().contains("name=victim"));
         let one = killer.run(&format!("CLIENT LIST ID {} {}", ids[0], ids[1])).text();
         assert_eq!(one.lines().count(), 2, "{one}");
-        assert_eq!(killer.run(&format!("CLIENT KILL ID {}", ids[0])).int(), 1);
+        assert_eq!(killer.run("CLIENT KILL NAME victim IDLE 1000").int(), 0);
+        killer.send(format!("CLIENT KILL ID {0} NAME victim\r\nCLIENT LIST ID {0}\r\n", ids[0]).as_bytes());
+        assert_eq!(killer.reply().int(), 1);
+        assert_eq!(killer.reply().text(), "", "whoever was killed is in no list");
         assert_eq!(victims[0].until_closed(), b"");
         let address = victims[1].stream().local_addr().expect("an address");
         assert_eq!(killer.run(&format!("CLIENT KILL {address}")).to_string(), "OK");

@@ -135,8 +135,11 @@ pub fn memory(client: &ClientInfo) -> usize {
     size_of::<ClientInfo>() + size_of::<Session>() + buffers + client.multi().1 + entries as usize * ENTRY_LEN
 }
 
+/// Letters of flags that Redis and Valkey know, whether a client of ours can have them or not.
+pub const FLAG_LETTERS: &[u8] = b"ABEIMNOPRSTUbcdeirtux";
+
 /// Letters as Redis uses them, in its order; N if there is none.
-fn push_flags(out: &mut String, client: &ClientInfo) {
+pub fn push_flags(out: &mut String, client: &ClientInfo) {
     let before = out.len();
     let letters = [
         (client_flag::MONITOR, 'O'),
