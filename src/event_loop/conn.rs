@@ -53,6 +53,8 @@ pub struct Conn {
     pub sending_len: usize,
     /// Bytes of its own buffers that were handed to the engine since it last had nothing to send.
     pub handed_len: usize,
+    /// The largest of these buffers: it stays whole until the last part of it is sent.
+    pub handed_max: usize,
     /// What the client was charged with, what its replies take beside those that are being sent, and its room for input
     /// (`charge`).
     pub charged: (usize, usize, usize),
@@ -92,6 +94,7 @@ impl Conn {
             is_leaving: false,
             sending_len: 0,
             handed_len: 0,
+            handed_max: 0,
             charged: (0, 0, 0),
             session,
             reply: Reply::default(),
@@ -186,7 +189,8 @@ impl Conn {
     }
     /// Memory of what is in flight or sent in parts, at most.
     pub fn being_sent(&self) -> usize {
-        self.handed_len.min(self.output_len())
+        let waiting_len = self.output_len();
+        if waiting_len == 0 { 0 } else { self.handed_len.min(waiting_len + self.handed_max) }
     }
     /// Bytes that wait for the peer, in flight or not.
     #[inline]

@@ -354,7 +354,7 @@ impl<E: Engine> EventLoop<E> {
         let Some(conn) = self.conns.get(token) else { return };
         conn.sending_len = 0;
         if conn.reply.is_empty() {
-            conn.handed_len = 0;
+            (conn.handed_len, conn.handed_max) = (0, 0);
         }
         self.charges.charge(conn);
         match result {
@@ -528,6 +528,7 @@ impl<E: Engine> EventLoop<E> {
             let message = send::message(&mut conn.reply.out, pending_len);
             conn.sending_len = message.len();
             conn.handed_len += own_len;
+            conn.handed_max = conn.handed_max.max(own_len);
             self.pool.depart(&message);
             self.charges.charge(conn);
             self.engine.send(token, message);
