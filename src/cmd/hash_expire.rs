@@ -183,7 +183,9 @@ fn set_deadlines(cx: &mut Cx<'_>, args: Args<'_>, unit: Unit, command: &str) -> 
         names.clone().map(|index| set_deadline(hash, args.get(index), rule, to, now)).collect()
     });
     let set = names.zip(&results).filter(|(_, result)| **result > REFUSED).map(|(index, _)| args.get(index)).collect();
-    propagate_deadline(cx, args.get(1), Some(to), set);
+    // Whatever the rule refuses is not among them, and refuses nothing when this is run again: the word is Redis's.
+    let word = (at == 4).then(|| args.get(3));
+    propagate_deadline(cx, args.get(1), Some(to), word, set);
     let (has_set, has_removed) = (results.contains(&DONE), results.contains(&REMOVED));
     tell_deadlines(cx, args.get(1), has_set.then_some("hexpire"), has_removed.then(|| hash.is_empty()));
     for result in results {
@@ -204,19 +206,26 @@ fn tell_deadlines(cx: &Cx<'_>, key: &[u8], event: Option<&'static str>, is_gone:
     }
 }
 
-/// What is recorded of fields that have got this deadline, or have lost theirs.
-fn propagate_deadline(cx: &Cx<'_>, key: &[u8], to: Option<WallMs>, fields: Vec<&[u8]>) {
+/// What is recorded of fields that have got this deadline (`rule`: on a condition), or have lost theirs.
+fn propagate_deadline(cx: &Cx<'_>, key: &[u8], to: Option<WallMs>, rule: Option<&[u8]>, fields: Vec<&[u8]>) {
     if fields.is_empty() || !cx.is_journaled() {
         return;
+    }
+    if to.is_some_and(|at| at <= cx.keys.now) {
+        return propagate_removals(cx, key, &fields);
     }
     let (mut digits, mut count) = (itoa::Buffer::new(), itoa::Buffer::new());
     let count = count.format(fields.len()).as_bytes();
     let head: Vec<&[u8]> = match to {
-        Some(at) if at <= cx.keys.now => vec![b"HDEL", key],
-        Some(at) => vec![b"HPEXPIREAT", key, digits.format(at.0).as_bytes(), b"FIELDS", count],
-        None => vec![b"HPERSIST", key, b"FIELDS", count],
+        Some(at) => [b"HPEXPIREAT", key, digits.format(at.0).as_bytes()].into_iter().chain(rule).collect(),
+        None => vec![b"HPERSIST", key],
     };
-    cx.propagate(&[head, fields].concat());
+    cx.propagate(&[head, vec![b"FIELDS", count], fields].concat());
+}
+
+/// Fields that have gone because of their deadline are recorded one by one, as in Redis.
+fn propagate_removals(cx: &Cx<'_>, key: &[u8], fields: &[&[u8]]) {
+    fields.iter().for_each(|field| cx.propagate(&[b"HDEL", key, field]));
 }
 
 fn set_deadline(hash: &mut Hash, name: &[u8], rule: Rule, to: WallMs, now: WallMs) -> i64 {
@@ -362,7 +371,7 @@ fn hgetex(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
             names.map(|index| args.get(index)).filter(|name| change_deadline(hash, name, to, now)).collect()
         });
         let changed = fields.len();
-        propagate_deadline(cx, args.get(1), to, fields);
+        propagate_deadline(cx, args.get(1), to, None, fields);
         if changed > 0 {
             let is_past = to.is_some_and(|to| to <= now);
             let event = if to.is_none() { "hpersist" } else { "hexpire" };
@@ -444,7 +453,7 @@ fn propagate_store(cx: &Cx<'_>, args: &Args<'_>, pairs: Range<usize>, to: Option
     let (key, now) = (args.get(1), cx.keys.now);
     let names: Vec<&[u8]> = pairs.clone().step_by(2).map(|at| args.get(at)).collect();
     if to.is_some_and(|to| to <= now) {
-        return cx.propagate(&[vec![b"HDEL", key], names].concat());
+        return propagate_removals(cx, key, &names);
     }
     let words: Vec<&[u8]> = pairs.clone().map(|at| args.get(at)).collect();
     if keeps {
@@ -454,7 +463,7 @@ fn propagate_store(cx: &Cx<'_>, args: &Args<'_>, pairs: Range<usize>, to: Option
     }
     cx.propagate(&[vec![b"HSET", key], words].concat());
     if to.is_some() {
-        propagate_deadline(cx, key, to, names);
+        propagate_deadline(cx, key, to, None, names);
     }
 }
 

@@ -34,7 +34,7 @@ impl Keys<'_> {
     pub fn settle_fields(&self, key: Key<'_>) {
         let Some(table) = self.table() else { return };
         while look(table, key, self.guard, |hash| hash.has_overdue(self.now)) == Some(true) {
-            purge(self.as_run(), table, key, &|hash, gone| hash.purge(self.now, PORTION, gone));
+            purge(self.as_run(), table, key, Origin::Command, &|hash, gone| hash.purge(self.now, PORTION, gone));
         }
     }
     /// Somebody has met the field `name` of the hash at `key` past its deadline: it goes now.
@@ -60,7 +60,7 @@ impl Keys<'_> {
     #[cold]
     fn reap(&self, key: Key<'_>, take: Take<'_>) {
         if let Some(table) = self.table().filter(|_| !self.space.is_expiry_stopped(self.now)) {
-            self.in_order(key, || purge(self.as_run(), table, key, take));
+            self.in_order(key, || purge(self.as_run(), table, key, Origin::Command, take));
         }
     }
     /// What a run works with, for a command.
@@ -104,14 +104,22 @@ pub(super) fn settle(run: Run<'_>, table: &Table, key: Key<'_>) -> Option<WallMs
     if earliest > run.now {
         return Some(earliest);
     }
-    run.in_order(table, key, || purge(run, table, key, &|hash, gone| hash.purge(run.now, PORTION, gone)))
+    let take: Take<'_> = &|hash, gone| hash.purge(run.now, PORTION, gone);
+    run.in_order(table, key, || purge(run, table, key, Origin::Wheel, take))
+}
+
+/// Who removes fields. Each removal is recorded by itself, as in Redis; those that a command makes are one group.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Command,
+    Wheel,
 }
 
 /// Removes fields that are past their deadline, tells their names, and returns how many.
 type Take<'f> = &'f dyn Fn(&mut Hash, &mut dyn FnMut(&[u8])) -> usize;
 
 /// A portion of `settle`'s work, under the stripe of the key if an order is kept.
-fn purge(run: Run<'_>, table: &Table, key: Key<'_>, take: Take<'_>) -> Option<WallMs> {
+fn purge(run: Run<'_>, table: &Table, key: Key<'_>, origin: Origin, take: Take<'_>) -> Option<WallMs> {
     loop {
         let entry = table.get(key, run.guard)?;
         let Some(mut lock) = entry.object()?.write() else { continue };
@@ -124,9 +132,11 @@ fn purge(run: Run<'_>, table: &Table, key: Key<'_>, take: Take<'_>) -> Option<Wa
         if is_gone {
             table.detach(key, entry, lock, run.guard);
         }
-        if !names.is_empty() {
-            let words: Vec<&[u8]> = [b"HDEL", key.bytes].into_iter().chain(names.iter().map(Vec::as_slice)).collect();
-            run.record(table, words.into_iter());
+        for name in &names {
+            run.record(table, [b"HDEL", key.bytes, name].into_iter());
+            if origin == Origin::Wheel && run.ledger.is_open() {
+                run.ledger.part(&run.space.order);
+            }
         }
         if purged > 0 {
             run.note(table, key.bytes, Class::HASH, "hexpired", true);

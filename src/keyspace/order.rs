@@ -236,17 +236,21 @@ impl Ledger {
     pub fn record<'w>(&self, db: DbIndex, words: impl ExactSizeIterator<Item = &'w [u8]>) {
         self.batch.borrow_mut().push(db, words);
     }
-    /// The change is made: takes its number, if there is anything to keep of it, and gives the stripes back.
-    pub fn close(&self, order: &Order) -> Option<u64> {
+    /// What was recorded since the change began, if anything was, is a group of its own; more of the change follows.
+    pub fn part(&self, order: &Order) -> Option<u64> {
         debug_assert!(self.is_open(), "nothing was begun");
         let mut batch = self.batch.borrow_mut();
         let count = batch.records.len() - self.grouped.get();
-        let number = (count > 0).then(|| {
+        (count > 0).then(|| {
             let number = order.take_number();
             batch.groups.push(Group { number, count });
             self.grouped.set(batch.records.len());
             number
-        });
+        })
+    }
+    /// The change is made: takes its number, if there is anything to keep of it, and gives the stripes back.
+    pub fn close(&self, order: &Order) -> Option<u64> {
+        let number = self.part(order);
         let mut held = self.held.borrow_mut();
         held.iter().for_each(|&index| order.unlock(index));
         held.clear();
@@ -336,10 +340,12 @@ mod tests {
         assert_eq!(ledger.close(&order), None);
         ledger.open_alone();
         record("c");
-        assert_eq!(ledger.close(&order), Some(2));
+        assert_eq!((ledger.part(&order), ledger.part(&order)), (Some(2), None));
+        record("d");
+        assert_eq!(ledger.close(&order), Some(3));
         let batch = ledger.take();
-        assert_eq!(shown(&batch), [(1, 2), (2, 1)]);
-        assert_eq!(batch.bytes, b"*1\r\n$1\r\na\r\n*1\r\n$1\r\nb\r\n*1\r\n$1\r\nc\r\n");
+        assert_eq!(shown(&batch), [(1, 2), (2, 1), (3, 1)]);
+        assert_eq!(batch.bytes, b"*1\r\n$1\r\na\r\n*1\r\n$1\r\nb\r\n*1\r\n$1\r\nc\r\n*1\r\n$1\r\nd\r\n");
         assert!(ledger.take().is_empty() && ledger.is_empty());
     }
 

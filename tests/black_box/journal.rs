@@ -255,7 +255,14 @@ fn what_is_recorded_does_the_same_again() {
         HSET h f 1                   => HSET h f 1
         HINCRBYFLOAT h f 0.5         => HSET h f 1.5
         HEXPIRE h 100 FIELDS 1 f     => HPEXPIREAT h T FIELDS 1 f
+        HEXPIRE h 100 NX FIELDS 1 f  =>
         HGETDEL h FIELDS 1 f         => HDEL h f
+        HSET h a 1 b 2 c 3 d 4       => HSET h a 1 b 2 c 3 d 4
+        HPEXPIRE h 99999 NX FIELDS 2 a no => HPEXPIREAT h T NX FIELDS 1 a
+        HEXPIRE h 100 LT FIELDS 2 a b => HPEXPIREAT h T LT FIELDS 1 b
+        HEXPIREAT h 1 FIELDS 1 a     => HDEL h a
+        HEXPIREAT h 1 FIELDS 2 b c   => MULTI; HDEL h b; HDEL h c; EXEC
+        HGETEX h PXAT 1 FIELDS 1 d   => HDEL h d
         XADD x 1-1 f v               => XADD x 1-1 f v
         XADD x MAXLEN ~ 0 LIMIT 0 1-* f v => *
         PUBLISH c m                  =>
