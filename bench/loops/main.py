@@ -1,10 +1,11 @@
 """Do two loops hinder each other on one key? Rate and CPU per command of one loop and of two, in turns.
 
-    python3 bench/loops/main.py --server target/release/ringdb [--rows lpush,get,evalsha] [--turns 6]
+    python3 bench/loops/main.py --server target/release/ringdb [--rows lpush,get,evalsha] [--turns 6] [--nice -15]
+                                [--options "--server-cpulist 0,1"]
 
 The generator is `redis-benchmark`, one thread that needs most of a core. On a machine of two cores two loops and the
-generator are three that run on two, and an even share gives the generator two thirds of a core: then it is the generator
-that is measured. So it gets priority (nice -15, which needs root), as if it had a core of its own, and the loops share what is left.
+generator are three that run on two. `--nice -15` (which needs root) gives the generator priority, as if it had a core of its
+own; `--options` are those of the server of two loops.
 """
 
 import argparse
@@ -27,6 +28,9 @@ FILLS = {
 }
 
 
+NICE = "0"
+
+
 def cpu_ns(pid):
     return sum(int(open(path).read().split()[0]) for path in glob.glob(f"/proc/{pid}/task/*/schedstat"))
 
@@ -36,7 +40,7 @@ def ask(port, *words):
 
 
 def load(port, count, words):
-    command = ["nice", "-n", "-15", "redis-benchmark", "-p", str(port), "-q", "-P", "64", "-c", "50", "-n", str(count)]
+    command = ["nice", "-n", NICE, "redis-benchmark", "-p", str(port), "-q", "-P", "64", "-c", "50", "-n", str(count)]
     subprocess.run([*command, *shlex.split(words)], stdout=subprocess.DEVNULL, check=True)
 
 
@@ -58,11 +62,15 @@ def main():
     parser.add_argument("--rows", default=",".join(ROWS))
     parser.add_argument("--count", type=int, default=2_000_000)
     parser.add_argument("--turns", type=int, default=6)
+    parser.add_argument("--nice", default=NICE)
+    parser.add_argument("--options", default="")
     options = parser.parse_args()
+    globals()["NICE"] = options.nice
     servers = {}
     for loops in (1, 2):
         port = options.port + loops
-        command = [options.server, "--port", str(port), "--threads", str(loops)]
+        more = shlex.split(options.options) if loops == 2 else []
+        command = [options.server, "--port", str(port), "--threads", str(loops), *more]
         servers[loops] = (subprocess.Popen(command, stdout=subprocess.DEVNULL), port)
         while ask(port, "PING") != "PONG":
             time.sleep(0.05)

@@ -357,7 +357,11 @@ pub const PARAMS: &[Param] = &[
     param("replica-read-only", Bool, "yes").alias("slave-read-only"),
     param("replica-serve-stale-data", Bool, "yes").alias("slave-serve-stale-data"),
     param("sanitize-dump-payload", Enum(&["no", "yes", "clients"]), "no"),
-    param("server-cpulist", Text, "").alias("server_cpulist").at_start_own(),
+    param("server-cpulist", Text, "")
+        .alias("server_cpulist")
+        .at_start_own()
+        .works()
+        .help("CORES", "Cores for the loops, such as 0-3,8: each its own if there are as many"),
     param("set-max-intset-entries", LONG, "512").works(),
     param("set-max-listpack-entries", LONG, "128").works(),
     param("set-max-listpack-value", LONG, "64").works(),
@@ -433,6 +437,7 @@ pub struct Id(pub(super) usize);
 
 impl Id {
     pub const APPENDONLY: Id = id("appendonly");
+    pub const SERVER_CPULIST: Id = id("server-cpulist");
     pub const APPENDFSYNC: Id = id("appendfsync");
     pub const APPENDDIRNAME: Id = id("appenddirname");
     pub const APPENDFILENAME: Id = id("appendfilename");

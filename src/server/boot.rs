@@ -5,6 +5,7 @@ use super::error::StartError;
 use super::listen::Listeners;
 use super::oom::OomScore;
 use super::options::Settings;
+use super::threads::Homes;
 use super::{cores, courier, crash, journal, limits, recover, screen, signals, threads, users, watchdog};
 use crate::admin::config::Config;
 use crate::admin::log;
@@ -30,9 +31,9 @@ pub fn serve(settings: Settings) -> Result<(), StartError> {
     let config = settings.config;
     open_files(&config)?;
     settings.warnings.iter().for_each(|warning| log::warning(format_args!("{warning}")));
-    let allowed = cores::allowed();
+    let listed = listed_cores(&config);
     let loops = match config.number(Id::THREADS) {
-        0 => cores::usable(allowed.len()),
+        0 => listed.as_ref().map_or_else(|| cores::usable(cores::allowed().len()), Vec::len),
         count => count as usize,
     };
     config.set_number(Id::THREADS, loops as i64);
@@ -43,11 +44,10 @@ pub fn serve(settings: Settings) -> Result<(), StartError> {
     let listeners = Listeners::open(&config, loops).inspect_err(|_| {
         log::warning(format_args!("Failed listening on port {} (tcp), aborting.", config.number(Id::PORT)));
     })?;
-    // A loop per core stays on its core; otherwise the scheduler knows better who else runs here.
-    let pinned = (loops == allowed.len()).then_some(allowed.as_slice());
+    let homes = Homes::of(loops, listed);
     let seats = match kind {
-        Kind::Uring => threads::seats::<uring::Uring>(loops, pinned),
-        Kind::Epoll => threads::seats::<epoll::Epoll>(loops, pinned),
+        Kind::Uring => threads::seats::<uring::Uring>(loops, &homes),
+        Kind::Epoll => threads::seats::<epoll::Epoll>(loops, &homes),
     };
     let seats = seats.map_err(|error| {
         StartError(format!(
@@ -76,7 +76,7 @@ pub fn serve(settings: Settings) -> Result<(), StartError> {
     let fleet: &'static Fleet = Box::leak(Box::new(fleet));
     signals::watch(&world.ending, || fleet.mailbox(LoopId(0)).send(Mail::Terminate), snapshot::forget_beside)
         .map_err(|error| StartError(format!("A thread for signals cannot be made: {error}. Raise `ulimit -u`.")))?;
-    screen::show(world, kind, &listeners, pinned);
+    screen::show(world, kind, &listeners, &homes);
     let Listeners { per_loop, tcp, unix, .. } = listeners;
     let next = tcp.len() as u16 + unix.is_some() as u16;
     let tcp = (0..).zip(tcp).map(|(listener, address)| OpenAddress::of(listener, address, &per_loop)).collect();
@@ -137,6 +137,18 @@ fn open_files(config: &Config) -> Result<(), StartError> {
 fn path_of(config: &Config, id: Id) -> Option<PathBuf> {
     let text = config.text(id);
     (!text.is_empty()).then(|| Path::new(OsStr::from_bytes(&text)).to_path_buf())
+}
+
+/// What `server-cpulist` names. A list that is none is a nuisance, as in Redis.
+fn listed_cores(config: &Config) -> Option<Vec<usize>> {
+    let text = String::from_utf8_lossy(&config.text(Id::SERVER_CPULIST)).into_owned();
+    let cores = cores::listed(&text);
+    if cores.is_none() && !text.is_empty() {
+        log::warning(format_args!(
+            "server-cpulist '{text}' is not a list of cores such as 0-3,8: the loops run anywhere"
+        ));
+    }
+    cores
 }
 
 fn requested(config: &Config) -> probe::Requested {

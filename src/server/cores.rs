@@ -1,4 +1,5 @@
-//! How many cores this process may use: what its affinity allows, and what the quota of its control group pays for.
+//! Which cores this process may use, and how many: what its affinity allows, what the quota of its control group pays for, and
+//! what `server-cpulist` says.
 
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
@@ -11,6 +12,21 @@ pub fn allowed() -> Vec<usize> {
         Ok(set) => (0..CpuSet::count()).filter(|&core| set.is_set(core).unwrap_or(false)).collect(),
         Err(_) => vec![0], // One loop runs anywhere.
     }
+}
+
+/// What a list like that of `taskset -c` names, in its order.
+/// Shape:  parts like `2`, `0-3` or `0-15:2` (every second), separated by commas
+/// Errors: None: no such list, or a number no core can have. Source: Redis, `server-cpulist`.
+pub fn listed(text: &str) -> Option<Vec<usize>> {
+    let number = |text: &str| text.parse().ok().filter(|&core| core < CpuSet::count());
+    let mut cores = Vec::new();
+    for part in text.split(',') {
+        let (range, stride) = part.split_once(':').unwrap_or((part, "1"));
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let stride = number(stride).filter(|&stride| stride > 0)?;
+        cores.extend((number(first)?..=number(last)?).step_by(stride));
+    }
+    (!cores.is_empty()).then_some(cores)
 }
 
 /// The number of loops by default: the allowed cores, or fewer if a quota pays for fewer.
@@ -65,6 +81,16 @@ mod tests {
         assert_eq!(parse_max("-1 100000"), None);
         assert_eq!(parse_max("50000 100000"), Some(1));
         assert_eq!(parse_max("250000 100000\n"), Some(3));
+    }
+
+    #[test]
+    fn a_list_names_cores() {
+        assert_eq!(listed("3"), Some(vec![3]));
+        assert_eq!(listed("0-2,7"), Some(vec![0, 1, 2, 7]));
+        assert_eq!(listed("4,0-6:3"), Some(vec![4, 0, 3, 6]));
+        for bad in ["", ",", "1,", "a", "-1", "1-", "2-1", "0-4:0", "0-4:", "99999999", "1 2"] {
+            assert_eq!(listed(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The start screen: what runs here, on what, and how to reach it, for a person at a terminal; then the log's usual lines.
 
 use super::listen::Listeners;
+use super::threads::Homes;
 use crate::admin::log;
 use crate::admin::params::Id;
 use crate::cmd::world::{REDIS_VERSION, VERSION, World};
@@ -10,9 +11,9 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 
 /// Prints the screen (unless the log goes to a file) and logs that the server is ready.
-pub fn show(world: &World, kind: Kind, listeners: &Listeners, pinned: Option<&[usize]>) {
+pub fn show(world: &World, kind: Kind, listeners: &Listeners, homes: &Homes) {
     if world.config.text(Id::LOGFILE).is_empty() {
-        let text = screen(world, kind, listeners, pinned);
+        let text = screen(world, kind, listeners, homes);
         let _ = std::io::stdout().write_all(text.as_bytes()); // Nobody may be looking.
     }
     let (loops, reason) = (world.boot.loops, &world.boot.engine_reason);
@@ -28,15 +29,16 @@ pub fn show(world: &World, kind: Kind, listeners: &Listeners, pinned: Option<&[u
     }
 }
 
-fn screen(world: &World, kind: Kind, listeners: &Listeners, pinned: Option<&[usize]>) -> String {
+fn screen(world: &World, kind: Kind, listeners: &Listeners, homes: &Homes) -> String {
     let mut text = String::new();
     let mut line = |head: &str, rest: String| {
         let _ = writeln!(text, "  {head:<9}{rest}"); // Writing to a String cannot fail.
     };
     let loops = world.boot.loops;
-    let where_to = match pinned {
-        Some(_) => "one per core, each pinned to its own",
-        None => "not pinned",
+    let where_to = match homes {
+        Homes::Anywhere => "not pinned".into(),
+        Homes::Shared(cores) => format!("on cores {cores:?}"),
+        Homes::Own(cores) => format!("each on a core of its own: {cores:?}"),
     };
     line("engine", format!("{kind}: {}", world.boot.engine_reason));
     line("loops", format!("{loops}, {where_to}"));

@@ -27,19 +27,48 @@ pub struct Seat {
     thread: JoinHandle<io::Result<()>>,
 }
 
-/// Makes the threads and their engines. `cores` tells where each shall stay, if anywhere.
-/// Errors: an engine could not be made.
-pub fn seats<E: Engine + 'static>(count: usize, cores: Option<&[usize]>) -> io::Result<Vec<Seat>> {
-    (0..count).map(|index| seat::<E>(index, cores.map(|cores| cores[index]))).collect()
+/// On which cores the loops run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Homes {
+    /// Where the scheduler puts them. It knows who else runs here: a loop that is kept on the core of a busy client waits for
+    /// it while another core idles (kernel-notes/43).
+    Anywhere,
+    /// Where the scheduler puts them, on these.
+    Shared(Vec<usize>),
+    /// Each on its own, for machines that nobody else uses.
+    Own(Vec<usize>),
 }
 
-fn seat<E: Engine + 'static>(index: usize, core: Option<usize>) -> io::Result<Seat> {
+impl Homes {
+    /// As `server-cpulist` says, if it says anything: to each loop its own if it names as many cores as there are loops.
+    pub fn of(loops: usize, listed: Option<Vec<usize>>) -> Self {
+        match listed {
+            None => Homes::Anywhere,
+            Some(cores) if cores.len() == loops => Homes::Own(cores),
+            Some(cores) => Homes::Shared(cores),
+        }
+    }
+    /// The cores of one loop; none: all.
+    fn of_loop(&self, index: usize) -> Vec<usize> {
+        match self {
+            Homes::Anywhere => Vec::new(),
+            Homes::Shared(cores) => cores.clone(),
+            Homes::Own(cores) => vec![cores[index]],
+        }
+    }
+}
+
+/// Makes the threads and their engines.
+/// Errors: an engine could not be made.
+pub fn seats<E: Engine + 'static>(count: usize, homes: &Homes) -> io::Result<Vec<Seat>> {
+    (0..count).map(|index| seat::<E>(index, homes.of_loop(index))).collect()
+}
+
+fn seat<E: Engine + 'static>(index: usize, cores: Vec<usize>) -> io::Result<Seat> {
     let (tell, told) = channel::<io::Result<Waker>>();
     let (start, started) = channel::<Start>();
     let thread = thread::Builder::new().name(format!("loop-{index}")).spawn(move || {
-        if let Some(core) = core {
-            stay_on(core);
-        }
+        stay_on(&cores);
         crash::prepare_thread();
         let engine = match E::new(&Sizes::default()) {
             Ok(engine) => engine,
@@ -87,10 +116,11 @@ pub fn start(
     threads
 }
 
-/// Keeps the calling thread on one core. A wish: where it is refused the scheduler decides.
-fn stay_on(core: usize) {
+/// Keeps the calling thread on these cores; none: on all that it has. A wish: where it is refused the scheduler decides.
+fn stay_on(cores: &[usize]) {
     let mut set = nix::sched::CpuSet::new();
-    if set.set(core).is_ok() {
+    let known = cores.iter().filter(|&&core| set.set(core).is_ok()).count();
+    if known > 0 {
         let _ = nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set);
     }
 }
