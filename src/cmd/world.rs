@@ -91,6 +91,8 @@ pub struct World {
     pub active_expire: AtomicU32,
     /// DEBUG's switch for checksums of payloads: not 0, and RESTORE takes any.
     pub skips_checksums: AtomicU32,
+    /// When the log last told of a request of HTTP, in milliseconds since the start; 0: never.
+    pub http_told_ms: AtomicU64,
     /// DEBUG's length from which an element of a list stands alone; 0: as the size of chunks says.
     pub list_alone_len: AtomicU32,
     /// Highest `used_memory` that anyone measured.
@@ -156,6 +158,7 @@ impl World {
             started_mono: MonoNs::now(),
             active_expire: AtomicU32::new(1),
             skips_checksums: AtomicU32::new(0),
+            http_told_ms: AtomicU64::new(0),
             list_alone_len: AtomicU32::new(0),
             used_memory_peak: AtomicU64::new(0),
             startup_memory: memory::used(),

@@ -84,6 +84,10 @@ impl Turn<'_> {
                 let instead = if self.is_plain(session) { None } else { self.instead(row, session, reply, args) };
                 instead.unwrap_or_else(|| self.call(row, session, reply, args, mark))
             }
+            Err(_) if row.is_none() && gate::is_http(&args) => {
+                gate::report_http(self.world, session);
+                return Flow::Close;
+            }
             Err(error) => {
                 self.reject(table::find(&args), session, reply, error);
                 Flow::Done
@@ -275,8 +279,8 @@ impl Turn<'_> {
         session.traffic.commands += 1;
         if !is_done && matches!(result, Ok(Flow::Resume)) {
             let tale = started.map(|started| self.watch.put_off(started, row, args));
-            let announced_len = reply.announced_len(mark);
-            let long = |job| Long::new(row, job, tale.unwrap_or_default(), announced_len);
+            let (announced_len, said_len) = (reply.announced_len(mark), reply.len_since(mark));
+            let long = |job| Long::new(row, job, tale.unwrap_or_default(), announced_len, said_len);
             self.long = self.effects.job.take().map(long);
             return Flow::Resume; // It is counted at its end.
         }

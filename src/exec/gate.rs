@@ -1,5 +1,8 @@
 //! The gate: may this command run for this client now? One list of checks, in the order in which Redis makes them.
 
+use crate::admin::log;
+use crate::base::clock::MonoNs;
+use crate::base::sync::Ordering;
 use crate::cmd::command::{Command, flag};
 use crate::cmd::permission;
 use crate::cmd::session::{Session, Standing};
@@ -10,6 +13,30 @@ use crate::resp::error::ReplyError;
 
 const NOT_AUTHENTICATED: ReplyError = ReplyError::text("NOAUTH Authentication required.");
 const NOT_IN_MULTI: ReplyError = ReplyError::text("ERR Command not allowed inside a transaction");
+
+/// Is this the head of a request that a browser was tricked into sending? No command is called so, and the request's body, which
+/// somebody else wrote, must not run: the client is cut off. Source: Redis, "cross protocol scripting".
+#[cold]
+pub fn is_http(args: &Args<'_>) -> bool {
+    [&b"post"[..], b"host:"].iter().any(|head| args.get(0).eq_ignore_ascii_case(head))
+}
+
+/// Tells the operator of such a request, once a minute at most.
+#[cold]
+pub fn report_http(world: &World, session: &Session) {
+    let (now, told) = (MonoNs::now().since(world.started_mono).as_millis() as u64 + 1, &world.http_told_ms);
+    let last = told.load(Ordering::Relaxed);
+    let is_due = last == 0 || now - last > 60_000;
+    // Two that come at once are told once. Relaxed: nothing hangs on it but the line.
+    if is_due && told.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        log::warning(format_args!(
+            "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands to Redis. This is \
+             likely due to an attacker attempting to use Cross Protocol Scripting to compromise your Redis instance. \
+             Connection from {} aborted.",
+            session.info.endpoints.peer()
+        ));
+    }
+}
 
 /// The row that shall run: `row` (what `look` found for the first word), or one of its subcommands.
 /// Errors: unknown command or subcommand, arity, authentication, MULTI, permissions, not while subscribed.

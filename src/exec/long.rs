@@ -26,13 +26,21 @@ pub struct Long {
 }
 
 impl Long {
-    /// What `row`'s handler has left to later turns. Its reply will have `announced_len` bytes at least.
-    pub fn new(row: &'static Command, job: Box<dyn Resumable>, tale: Tale, announced_len: usize) -> Self {
-        Long { row, job, is_silent: false, tale, announced_len, said_len: 0, kept_len: 0 }
+    /// What `row`'s handler has left to later turns. Its reply will have `announced_len` bytes at least; `said_len` of them
+    /// the handler has written itself.
+    pub fn new(
+        row: &'static Command,
+        job: Box<dyn Resumable>,
+        tale: Tale,
+        announced_len: usize,
+        said_len: usize,
+    ) -> Self {
+        Long { row, job, is_silent: false, tale, announced_len, said_len, kept_len: 0 }
     }
-    /// Its reply is dropped.
+    /// Its reply is dropped, also what has been written of it.
     pub fn silence(&mut self) {
         self.is_silent = true;
+        self.said_len = 0;
     }
     /// It has allocated so much.
     pub fn keep(&mut self, len: usize) {
@@ -46,7 +54,7 @@ impl Long {
     pub fn held_len(&self) -> usize {
         self.job.held_len()
     }
-    /// Bytes of the reply that its slices have written, whether the client has taken them or not, or that are to come for
+    /// Bytes of the reply that have been written, whether the client has taken them or not, or that are to come for
     /// certain: a client that would be cut off in the midst of it is not told its beginning.
     pub fn said_len(&self) -> usize {
         self.said_len.max(self.announced_len)

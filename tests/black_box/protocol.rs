@@ -329,3 +329,20 @@ fn an_idle_client_is_let_go_after_the_timeout() {
         assert_eq!(client.until_closed(), b"");
     }
 }
+
+#[test]
+fn a_request_of_http_is_cut_off_before_its_body_runs() {
+    on_each_engine(|server, client| {
+        for head in ["POST / HTTP/1.1\r\n", "pOsT\r\n", "Host: localhost\r\n", "HOST:\r\n"] {
+            let mut page = server.client();
+            page.send(format!("{head}\r\nSET attack 1\r\nPING\r\n").as_bytes());
+            assert_eq!(page.until_closed(), b"", "{head:?}");
+        }
+        let mut page = server.client();
+        page.send(b"MULTI\r\nGET / HTTP/1.1\r\nPOST x\r\nSET attack 1\r\nEXEC\r\n");
+        assert!(page.until_closed().starts_with(b"+OK\r\n-ERR"));
+        assert_eq!(client.run("EXISTS attack").int(), 0);
+        let in_a_script = client.run("EVAL \"return redis.pcall('post').err\" 0");
+        assert_eq!(in_a_script.text(), "ERR Unknown Redis command called from script");
+    });
+}
