@@ -64,6 +64,8 @@ pub struct Conn {
     pub parser: Parser,
     /// The command that is under way. While there is one, no other of this client runs.
     pub long: Option<Box<Long>>,
+    /// Length of the reply of one that has ended since the output was last looked at.
+    pub ended_len: usize,
     /// Messages that came while the client is in the middle of a long reply.
     pub pushed: Option<Box<Output>>,
     /// The command at hand waits for this. While it does, the client is not visited.
@@ -101,6 +103,7 @@ impl Conn {
             input: Input::new(),
             parser: Parser::default(),
             long: None,
+            ended_len: 0,
             pushed: None,
             wait: None,
             patience_until: None,
@@ -127,6 +130,7 @@ impl Conn {
         let Some(long) = &mut self.long else { return };
         let is_forgotten = self.life == Life::Broken && long.is_idle_talk();
         if is_forgotten || turn.go_on(long, &mut self.session, &mut self.reply) == Flow::Done {
+            self.ended_len = long.said_len();
             self.long = None;
             if let Some(pushed) = self.pushed.take() {
                 self.reply.append(*pushed);

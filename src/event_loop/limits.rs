@@ -65,13 +65,14 @@ impl<E: Engine> EventLoop<E> {
     #[inline]
     pub(super) fn is_within_limits(&mut self, token: Token, limits: &OutputLimits, now: WallMs) -> bool {
         let Some(conn) = self.conns.get(token) else { return false };
+        let ended_len = std::mem::take(&mut conn.ended_len);
         let limit = limits.for_client(&conn.session);
         let is_limited = limit.hard != 0 || limit.soft != 0;
         if !is_limited && conn.patience_until.is_none() || conn.life >= Life::Draining {
             return true;
         }
         let output_len = conn.output_len() + conn.held_len();
-        let said_len = conn.long.as_ref().map_or(0, |long| long.said_len());
+        let said_len = conn.long.as_ref().map_or(ended_len, |long| long.said_len());
         let large_len = conn.reply.out.refs.iter().map(|(_, bytes)| bytes.len()).sum();
         if limit.hard != 0 && counted(output_len, large_len).max(counted(said_len, 0)) >= limit.hard {
             self.close_for_output(token, now);
