@@ -105,6 +105,11 @@ impl Selector {
         }
         Ok(())
     }
+    /// May this command run with this key as its only one, and without channels? False also where only `check` can tell.
+    #[inline]
+    pub fn allows_plainly(&self, command: u16, key: &[u8], access: Access) -> bool {
+        (self.all_commands || self.has(command)) && (self.all_keys || self.keys.allow(key, access))
+    }
     #[cold]
     fn allows_first_arg(&self, call: &Call<'_>) -> bool {
         let Some(given) = call.first_arg else { return false };
