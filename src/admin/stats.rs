@@ -78,6 +78,8 @@ pub struct LoopStats {
     /// Keys removed to make room, and clients closed to make room.
     pub evicted: Counter,
     pub evicted_clients: Counter,
+    /// Entries that were moved off pages that were mostly free.
+    pub moved: Counter,
     pub dirty: Counter,
     /// Connections accepted.
     pub connections: Counter,
@@ -205,6 +207,7 @@ impl LoopStats {
             &self.expired_fields,
             &self.evicted,
             &self.evicted_clients,
+            &self.moved,
             &self.connections,
             &self.rejected_connections,
             &self.bytes_in,

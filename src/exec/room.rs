@@ -202,6 +202,7 @@ impl Turn<'_> {
             }
         };
         local.quota.note_evicted(self.limit, loops, freed);
+        local.compactor.advance(&keys, quota::rounds(self.limit, freed));
         world.keyspace.excess.note(room != Room::Made);
         tell::tell(world, &local.events, self.effects, None);
         slow::note_eviction(world, MonoNs::now().since(started), self.now);

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod compact;
 pub mod events;
 pub mod evict;
 #[cfg(all(test, not(loom)))]
@@ -35,6 +36,7 @@ use crate::base::prng::Prng;
 use crate::base::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::table::roots::{OldTable, Roots};
 use crate::table::{Change, Entry, Guard, Table, Txn, Walk, Walked, section, snapshot, transact};
+use compact::Compactor;
 use events::{Events, Listeners};
 use evict::Evictor;
 use expire::Expiry;
@@ -76,6 +78,7 @@ pub struct Local {
     pub expiry: Expiry,
     pub recency: Recency,
     pub evictor: Evictor,
+    pub compactor: Compactor,
     pub quota: Quota,
     /// What has happened to keys and was not told yet.
     pub events: Events,
@@ -90,6 +93,7 @@ impl Local {
             expiry: Expiry::default(),
             recency: Recency::new(seed),
             evictor: Evictor::new(seed.rotate_left(17)),
+            compactor: Compactor::default(),
             quota: Quota::default(),
             events: Events::default(),
             ledger: Ledger::default(),

@@ -8,8 +8,8 @@
 //!          readers. An eighth of the limit may be taken beside it. What is more closes the clients that have most to take
 //!          (`event_loop::charge`); under a small limit, which some replies would fill, it counts, as in Redis
 //! reserve  what the process takes beyond what it uses, less a fiftieth of the limit: pages that are partly filled, above all
-//!          after values have changed their sizes. It is kept free, so that the limit is one of resident memory, too. A part
-//!          of the limit at most, and nothing under a small limit, which the program alone would fill
+//!          after values have changed their sizes (`keyspace::compact`). It is kept free, so that the limit is one of resident
+//!          memory, too. A part of the limit at most, and nothing under a small limit, which the program alone would fill
 //! excess   used − exempt + reserve − limit
 //! ```
 //! A loop adds up everybody's figures (`measure`) and learns how far below the limit all of them are together. It takes a fair
@@ -65,9 +65,19 @@ const TOLERANCE_SHARE: u64 = 50;
 const RISE_SHARE: u64 = 4;
 /// What is evicted between two looks at it: a part of the limit.
 const WEIGHING_SHARE: u64 = 128;
+/// The part of the limit that dirty pages may take while keys are evicted.
+const DIRTY_SHARE: u64 = 64;
+/// The part of the limit that may lie idle in pages before entries are moved off them, and from which on they are moved with
+/// all zeal: so often round the table per limit that is evicted. In a round about all that is idle comes back, so no more than
+/// a sixteenth is added to it.
+const IDLE_MIN: f64 = 1.0 / 16.0;
+const IDLE_MAX: f64 = 1.0 / 8.0;
+const ROUNDS: f64 = 16.0;
 /// Replies that take less than this part of the limit are few.
 const CALM_SHARE: u64 = 64;
 
+/// What pages that hold live blocks have free.
+static IDLE: AtomicI64 = AtomicI64::new(0);
 static RESERVE: AtomicI64 = AtomicI64::new(0);
 /// What the process takes beside the allocator's pages: the last findings, and which of them is the oldest. None: never.
 static OUTSIDE: Mutex<Option<([u64; FINDINGS], usize)>> = Mutex::new(None);
@@ -172,8 +182,7 @@ impl Quota {
     /// Cost: a line per loop.
     pub fn measure(&self, limit: u64, loops: usize, adds: bool, guard: &Guard<'_>) -> u64 {
         if self.limit.replace(limit) != limit {
-            let spare = limit / SPARE_SHARE / loops as u64;
-            keep_at_most(if limit == 0 { usize::MAX } else { spare as usize });
+            keep_at_most(spare_max(limit, loops));
             self.is_strict.set(true);
             for _ in 0..accounts::FINDINGS {
                 memory::used(); // From now on the accounts must be right.
@@ -204,6 +213,12 @@ impl Quota {
         self.evicted.set(self.evicted.get() + bytes);
         if self.evicted.get() > limit / WEIGHING_SHARE / loops as u64 {
             weigh(limit, self.evicted.take());
+            // One block at hand keeps its whole page.
+            let spares = rounds(limit, 1) == 0.0;
+            keep_at_most(if spares { spare_max(limit, loops) } else { 0 });
+            if !spares {
+                heap::flush_thread_cache();
+            }
         }
     }
     /// Is it time to look for slow readers? Clients that were told to go take a moment to do so.
@@ -221,6 +236,11 @@ impl Quota {
     }
 }
 
+/// What a loop may keep at hand for its next entries.
+fn spare_max(limit: u64, loops: usize) -> usize {
+    if limit == 0 { usize::MAX } else { (limit / SPARE_SHARE / loops as u64) as usize }
+}
+
 fn quantum(limit: u64) -> u64 {
     (limit / QUANTUM_SHARE).clamp(QUANTUM_MIN, QUANTUM_MAX)
 }
@@ -234,12 +254,27 @@ fn slack(limit: u64) -> u64 {
 /// Cost: some 25 µs.
 pub fn weigh(limit: u64, evicted: u64) -> u64 {
     let used = memory::used();
-    let overhead = heap::active().saturating_sub(used) + outside();
+    let idle = heap::active().saturating_sub(used);
+    IDLE.store(idle as i64, AsHint);
+    let overhead = idle + outside();
+    if evicted > 0 && heap::dirty() > limit / DIRTY_SHARE {
+        heap::purge_dirty(); // What was evicted makes room for other sizes; what replies come and go in is left alone.
+    }
     let wanted = overhead.saturating_sub(limit / TOLERANCE_SHARE).min(limit / RESERVE_SHARE);
     let (present, room) = (RESERVE.load(AsHint), limit as i64 - counted(limit) - slack(limit) as i64);
     let most = present + ((room - present) / 2).max((evicted / RISE_SHARE) as i64);
     RESERVE.store(most.min(wanted as i64), AsHint);
     used
+}
+
+/// How often to go round the table and move entries off sparse pages (`keyspace::compact`), now that so much was evicted.
+pub fn rounds(limit: u64, evicted: u64) -> f64 {
+    let idle = IDLE.load(AsHint) as f64 / limit as f64;
+    if limit < SMALL || idle <= IDLE_MIN {
+        return 0.0;
+    }
+    let zeal = ((idle - IDLE_MIN) / (IDLE_MAX - IDLE_MIN)).min(1.0);
+    evicted as f64 / limit as f64 * ROUNDS * zeal
 }
 
 /// Looks at what the process takes beside the allocator's pages, unless replies that come and go are in the way. Then as `weigh`.

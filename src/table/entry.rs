@@ -24,6 +24,7 @@
 
 use super::recycle;
 use crate::base::clock::WallMs;
+use crate::base::heap::{self, Crowd};
 use crate::base::mutation::{Mutation, mutated, unless};
 use crate::base::plain::Plain;
 use crate::base::prefetch::prefetch_lines;
@@ -389,6 +390,13 @@ impl<'g> Entry<'g> {
     pub(super) fn recyclable_len(self) -> Option<usize> {
         (self.header().payload_kind() < PAYLOAD_BLOB).then(|| self.alloc_len())
     }
+    /// How full the pages are in which it lies; None: it is not to be moved, as it is more than bytes or a counter, or lies where
+    /// its copy would be.
+    /// Cost: see `heap::crowd_around`.
+    pub fn crowd(self) -> Option<Crowd> {
+        let is_plain = self.header().payload_kind() < PAYLOAD_BLOB;
+        is_plain.then(|| heap::crowd_around(self.header.cast())).flatten()
+    }
     /// Bytes that unlinking this entry gives back: the allocation and, for a blob, its bytes. What a collection has on the
     /// heap is not counted: only its lock's holder may look.
     pub fn memory(self) -> usize {
@@ -419,6 +427,28 @@ unsafe impl Send for NewEntry {}
 impl NewEntry {
     /// Allocates an entry. `recency` is the 20-bit starting value.
     pub fn new(kind: Kind, key: &[u8], expires_at: Option<WallMs>, recency: u32, source: Source<'_>) -> Self {
+        Self::new_in(recycle::take, kind, key, expires_at, recency, source)
+    }
+    /// A copy of an entry whose block is known to be the allocator's (`Entry::crowd`), where the allocator's pages are to be
+    /// filled next. None: it is more than bytes or a counter.
+    pub fn moved(old: Entry<'_>) -> Option<Self> {
+        let source = match old.payload() {
+            Payload::Inline(bytes) => Source::Inline(bytes),
+            Payload::Cell(value) => Source::Cell(value),
+            Payload::Blob(_) | Payload::Object(_) => return None,
+        };
+        let (at, recency) = (old.expires_at(), old.recency());
+        Some(Self::new_in(recycle::take_crowded, old.kind(), old.key(), at, recency, source))
+    }
+    #[inline]
+    fn new_in(
+        take: impl FnOnce(usize) -> *mut u8,
+        kind: Kind,
+        key: &[u8],
+        expires_at: Option<WallMs>,
+        recency: u32,
+        source: Source<'_>,
+    ) -> Self {
         let (payload, inline_len) = match &source {
             Source::Inline(bytes) => (PAYLOAD_INLINE, bytes.len()),
             Source::Joined(a, b) => (PAYLOAD_INLINE, a.len() + b.len()),
@@ -426,7 +456,7 @@ impl NewEntry {
             Source::Blob(_) => (PAYLOAD_BLOB, 0),
             Source::Object(_) | Source::Vacant | Source::Heir => (PAYLOAD_OBJECT, 0),
         };
-        let entry = Self::allocate(kind, key, expires_at, recency, payload, inline_len);
+        let entry = Self::allocate(take, (kind, payload), key, expires_at, recency, inline_len);
         let view = entry.view();
         let at = view.header().shape();
         match source {
@@ -479,7 +509,7 @@ impl NewEntry {
         len: usize,
         fill: impl FnOnce(&mut [u8]),
     ) -> Self {
-        let entry = Self::allocate(kind, key, expires_at, recency, PAYLOAD_INLINE, len);
+        let entry = Self::allocate(recycle::take, (kind, PAYLOAD_INLINE), key, expires_at, recency, len);
         let start = entry.view().at::<u8>(entry.view().header().shape().key + key.len()).cast_mut();
         // SAFETY: `len` bytes of room, owned here alone.
         unsafe { start.write_bytes(0, len) };
@@ -489,11 +519,11 @@ impl NewEntry {
     }
 
     fn allocate(
-        kind: Kind,
+        take: impl FnOnce(usize) -> *mut u8,
+        (kind, payload): (Kind, u32),
         key: &[u8],
         expires_at: Option<WallMs>,
         recency: u32,
-        payload: u32,
         inline_len: usize,
     ) -> Self {
         assert!(inline_len <= u16::MAX as usize, "larger values are blobs");
@@ -507,7 +537,7 @@ impl NewEntry {
         };
         let at = header.shape();
         let len = at.key + key.len() + inline_len; // Never 0: there is a header.
-        let Some(block) = NonNull::new(recycle::take(len).cast::<Header>()) else {
+        let Some(block) = NonNull::new(take(len).cast::<Header>()) else {
             unreachable!("a failed allocation does not return")
         };
         // SAFETY: fresh, 8-aligned, large enough.

@@ -7,6 +7,7 @@
 //! What is kept is memory that nobody uses: `kept_len` says how much it is, and where memory is limited, `keep_at_most` says
 //! how much it may be.
 
+use crate::base::heap;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::RefCell;
 
@@ -25,14 +26,21 @@ struct Stock {
     len_max: usize,
 }
 
-impl Drop for Stock {
-    fn drop(&mut self) {
-        for (class, stack) in self.stacks.iter().enumerate() {
-            for &block in stack {
+impl Stock {
+    fn give_back(&mut self) {
+        for (class, stack) in self.stacks.iter_mut().enumerate() {
+            for block in stack.drain(..) {
                 // SAFETY: `give` put it here with this class.
                 unsafe { dealloc(block, layout(class * STEP)) };
             }
         }
+        self.len = 0;
+    }
+}
+
+impl Drop for Stock {
+    fn drop(&mut self) {
+        self.give_back();
     }
 }
 
@@ -56,9 +64,15 @@ pub fn kept_len() -> usize {
     STOCK.try_with(|stock| stock.try_borrow().map_or(0, |stock| stock.len)).unwrap_or(0)
 }
 
-/// From now on the calling thread keeps no more bytes than that. What it has beyond is used up first.
+/// From now on the calling thread keeps no more bytes than that. If it has more, it gives all of them back.
 pub fn keep_at_most(len: usize) {
-    let _ = STOCK.try_with(|stock| stock.try_borrow_mut().map(|mut stock| stock.len_max = len)); // The thread is ending.
+    let _ = STOCK.try_with(|stock| {
+        let Ok(mut stock) = stock.try_borrow_mut() else { return };
+        stock.len_max = len;
+        if stock.len > len {
+            stock.give_back();
+        }
+    }); // The thread is ending.
 }
 
 /// A block of `len` bytes (not 0), 8-aligned, its content undefined.
@@ -78,6 +92,17 @@ pub(super) fn take(len: usize) -> *mut u8 {
     let layout = layout(len);
     // SAFETY: the layout is not empty.
     let block = unsafe { alloc(layout) };
+    if block.is_null() {
+        handle_alloc_error(layout);
+    }
+    block
+}
+
+/// The same, where the allocator's pages are to be filled next. Only for an entry whose block is known to be the allocator's
+/// (`heap::crowd_around`): in tests of the library blocks come from elsewhere.
+pub(super) fn take_crowded(len: usize) -> *mut u8 {
+    let layout = layout(len);
+    let block = heap::alloc_crowded(layout.size());
     if block.is_null() {
         handle_alloc_error(layout);
     }

@@ -1,6 +1,6 @@
 //! Memory: limits that hold, who pays when it is short, and what refusals say.
 
-use crate::harness::{Client, Server, engines};
+use crate::harness::{Client, Server, Value, engines};
 use std::time::{Duration, Instant};
 
 const MIB: i64 = 1 << 20;
@@ -285,6 +285,54 @@ fn the_limit_is_one_of_resident_memory_too() {
     let bound = LIMIT + LIMIT / 10;
     eventually(|| info(&mut client, "used_memory_rss") < bound, "what was evicted goes back to the kernel");
     assert!(info(&mut client, "used_memory") > LIMIT / 2 && info(&mut client, "maxmemory_reserve") > 0);
+}
+
+#[test]
+fn entries_that_are_moved_when_values_change_their_sizes_stay_what_they_are() {
+    const LIMIT: i64 = 64 * MIB;
+    for &engine in engines() {
+        let server = Server::start_on(engine, &["--threads", "2"]);
+        let mut clients: Vec<Client> = (0..2).map(|_| server.client()).collect();
+        set_config(&mut clients[0], "maxmemory-policy", "allkeys-random");
+        set_config(&mut clients[0], "maxmemory", &LIMIT.to_string());
+        // A key's value tells its name and its length; every fourth one has a deadline.
+        let value = |key: usize, len: usize| format!("{key}:{len}:{}", "v".repeat(len));
+        let keys = 400_000;
+        for len in [16, 900, 100] {
+            for first in (0..keys / len.clamp(100, 900) * 100).step_by(500) {
+                for (index, client) in clients.iter_mut().enumerate() {
+                    let line = |key: usize| {
+                        let ttl = if key.is_multiple_of(4) { " EX 10000" } else { "" };
+                        format!("SET k:{key} {}{ttl}\r\n", value(key, len))
+                    };
+                    let lines: String = (first..first + 500).filter(|key| key % 2 == index).map(line).collect();
+                    client.send(lines.as_bytes());
+                }
+                clients.iter_mut().for_each(|client| drop(client.replies(250)));
+            }
+        }
+        let client = &mut clients[0];
+        let field = |client: &mut Client, name: &str| -> i64 {
+            let text = client.run("INFO everything").text();
+            text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.parse().ok()).expect("a number")
+        };
+        assert!(field(client, "moved_entries") > 10_000, "{} were moved", field(client, "moved_entries"));
+        let mut seen = 0;
+        for first in (0..keys).step_by(500) {
+            let lines: String = (first..first + 500).map(|key| format!("GET k:{key}\r\nTTL k:{key}\r\n")).collect();
+            client.send(lines.as_bytes());
+            for (key, replies) in (first..).zip(client.replies(1000).chunks_exact(2)) {
+                if replies[0] == Value::Nil {
+                    continue;
+                }
+                seen += 1;
+                let (text, ttl) = (replies[0].text(), replies[1].int());
+                let is_right = [16, 900, 100].iter().any(|&len| text == value(key, len));
+                assert!(is_right && (ttl > 0) == key.is_multiple_of(4), "{key}: {text:?}, {ttl}");
+            }
+        }
+        assert_eq!(seen, client.run("DBSIZE").int());
+    }
 }
 
 #[test]

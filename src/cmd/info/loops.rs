@@ -25,6 +25,7 @@ pub fn ringdb(text: &mut Text, cx: &Cx<'_>) {
         ("expire_lag_max_ms", lag.max),
         ("expire_wheel_items", world.stats.iter().map(|stats| stats.expire_items.get()).sum()),
         ("epoch_garbage_bytes", world.stats.iter().map(|stats| stats.garbage_bytes.get()).sum()),
+        ("moved_entries", world.stats.iter().map(|stats| stats.moved.get()).sum()),
         ("slowlog_entries", world.slowlog.count(usize::MAX) as u64),
     ]);
     let rates = world.rates.per_second(cx.keys.now.0, &Totals::of(&world.stats));
