@@ -107,7 +107,7 @@ fn command_info(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     for name in args.iter_from(2) {
         match table::lookup_full(name) {
             Some(row) => describe(cx.reply, row),
-            None => cx.reply.null_array(),
+            None => cx.reply.null(),
         }
     }
     Ok(Flow::Done)
