@@ -65,6 +65,7 @@ def load(options, *words, core=1, idle=False):
 
 def start_server(options, loops):
     command = [options.server, "--port", str(options.port), "--threads", str(loops), "--io-engine", options.engine]
+    command += ["--server-cpulist", ",".join(map(str, range(loops)))] if loops > 1 else []
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     for _ in range(100):
         try:
