@@ -7,7 +7,8 @@
 //! next turns  the job looks; when nobody is left to be counted out, it replies
 //! ```
 //! So whoever has read the reply finds these clients in no list and in no count, on whichever loop they were. No loop waits:
-//! the client does, for as long as a mail takes. Where it cannot (inside a transaction) the reply comes first.
+//! the client does, for as long as a mail takes. Where it cannot (inside a transaction) the reply comes first; so it does for a
+//! client that has silenced itself: it reads that, and is closed.
 
 #![forbid(unsafe_code)]
 
@@ -63,6 +64,10 @@ pub fn wait_for_silence(cx: &mut Cx<'_>) -> Result<Flow, ReplyError> {
     if cx.world.pubsub.clients() == 0 || !cx.session.may_wait() {
         cx.reply.ok();
         return Ok(Flow::Done);
+    }
+    if cx.session.is_subscribed() && !cx.session.may_go_on_listening(&cx.world.acl) {
+        cx.reply.ok();
+        return Ok(Flow::Close);
     }
     cx.begin(Waiting { silence })
 }

@@ -151,11 +151,12 @@ impl<E: Engine> EventLoop<E> {
         self.fleet.tell_others(self.id, || Mail::UsersChanged(silence.clone()));
     }
 
-    /// Closes the clients of this loop that may not listen any more to what they listen to.
+    /// Closes the clients of this loop that may not listen any more to what they listen to, except those that only wait for
+    /// their last replies to be sent.
     pub(super) fn silence_the_forbidden(&mut self, silence: &Silence) {
         let acl = &self.world.acl;
         let mut forbidden = Vec::new();
-        for conn in self.conns.iter().filter(|conn| conn.session.is_subscribed()) {
+        for conn in self.conns.iter().filter(|conn| conn.session.is_subscribed() && conn.life < Life::Draining) {
             if !conn.session.may_go_on_listening(acl) {
                 forbidden.push(conn.token);
             }

@@ -447,3 +447,19 @@ fn random_rules_mean_the_same_to_redis() {
         assert_eq!(in_the_words_of_7_0(&got), expected, "round {round}: {line}");
     }
 }
+
+#[test]
+fn who_takes_its_own_channels_away_reads_that_and_is_closed() {
+    for &engine in engines() {
+        let server = Server::start_on(engine, &["--threads", "2"]);
+        let mut boss = server.client();
+        for _ in 0..4 {
+            boss.run("ACL SETUSER eve on nopass +@all resetchannels &a");
+            let mut eve = server.client();
+            eve.send(b"HELLO 3 AUTH eve any\r\nSUBSCRIBE a\r\nACL SETUSER eve resetchannels\r\nPING\r\n");
+            let said = eve.until_closed();
+            assert!(said.ends_with(b":1\r\n+OK\r\n"), "{:?}", String::from_utf8_lossy(&said));
+            assert!(!boss.run("CLIENT LIST").text().contains("user=eve"));
+        }
+    }
+}
