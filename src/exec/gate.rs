@@ -26,7 +26,7 @@ pub fn is_http(args: &Args<'_>) -> bool {
 pub fn report_http(world: &World, session: &Session) {
     let (now, told) = (MonoNs::now().since(world.started_mono).as_millis() as u64 + 1, &world.http_told_ms);
     let last = told.load(Ordering::Relaxed);
-    let is_due = last == 0 || now - last > 60_000;
+    let is_due = last == 0 || now.saturating_sub(last) > 60_000;
     // Two that come at once are told once. Relaxed: nothing hangs on it but the line.
     if is_due && told.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
         log::warning(format_args!(

@@ -134,7 +134,7 @@ fn purge(run: Run<'_>, table: &Table, key: Key<'_>, origin: Origin, take: Take<'
         }
         for name in &names {
             run.record(table, [b"HDEL", key.bytes, name].into_iter());
-            if origin == Origin::Wheel && run.ledger.is_open() {
+            if origin == Origin::Wheel {
                 run.ledger.part(&run.space.order);
             }
         }
