@@ -8,13 +8,15 @@ Each part asks ringdb and redis-server the same, one after the other; a part is 
             the resident set grew by (without Redis's child, whose copies are its own), and GETs of another client before and during it
     large   BGSAVE of one collection per type with --elements elements: the first write to each, and GETs meanwhile
     load    start with what `save` has left: time and processor time until all keys are there
-    log     SET P=16 C=50 without a journal, with everysec and with always: commands per second, processor time each
+    log     SET P=16 C=50 without a journal, with everysec and with always, in turns: medians of commands per second, of
+            processor time each, and of the rates' ratios round by round
 """
 
 import argparse
 import os
 import shutil
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -50,10 +52,10 @@ class Client:
 class Server:
     """One server in a folder, with what the kernel says of it."""
 
-    def __init__(self, options, name, folder, *extra):
+    def __init__(self, options, name, folder, *extra, port=None):
         own = [options.server, "--threads", str(options.loops)] if name == "ringdb" else ["redis-server", "--save", ""]
-        words = [*own, "--port", str(options.port), "--dir", folder, *extra]
-        self.port = options.port
+        self.port = port or options.port
+        words = [*own, "--port", str(self.port), "--dir", folder, *extra]
         self.process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.started = time.monotonic()
 
@@ -187,24 +189,37 @@ def loading(options, name, folder):
     server.stop()
 
 
-def log(options, name, folder):
-    for policy in ("none", "everysec", "always"):
-        extra = () if policy == "none" else ("--appendonly", "yes", "--appendfsync", policy)
-        server = Server(options, name, f"{folder}", *extra)
-        server.client()
-        count = 300_000 if policy != "always" else 60_000
-        bench = ["redis-benchmark", "-p", str(options.port), "-q", "-P", "16", "-c", "50", "-r", "100000", "-d", "32", "-t", "set"]
-        subprocess.run([*bench, "-n", "50000"], stdout=subprocess.DEVNULL, check=True)
-        cpu, started = server.cpu_s(), time.monotonic()
-        subprocess.run([*bench, "-n", str(count)], stdout=subprocess.DEVNULL, check=True)
-        took, cpu = time.monotonic() - started, server.cpu_s() - cpu
-        print(f"  {name:8} {policy:9} {count / took:9.0f} /s   {cpu * 1e9 / count:6.0f} ns each")
+def log(options, names, base):
+    """All servers stand side by side and take turns, there and back: what else the machine does meets all of them."""
+    bench = ["redis-benchmark", "-q", "-P", "16", "-c", "50", "-r", "100000", "-d", "32", "-t", "set", "-n", str(options.sets)]
+    runs = []
+    for name in names:
+        for policy in ("none", "everysec", "always"):
+            # No rewrite: it would fall into some rounds only.
+            extra = ("--appendonly", "yes", "--appendfsync", policy, "--auto-aof-rewrite-percentage", "0")
+            folder = f"{base}/log-{name}-{policy}"
+            os.mkdir(folder)
+            server = Server(options, name, folder, *(() if policy == "none" else extra), port=options.port + len(runs))
+            server.client()
+            runs.append((f"{name} {policy}", server, [], []))
+    for turn in range(options.rounds + 1):
+        for _, server, rates, costs in runs if turn % 2 else runs[::-1]:
+            cpu, started = server.cpu_s(), time.monotonic()
+            subprocess.run([*bench, "-p", str(server.port)], stdout=subprocess.DEVNULL, check=True)
+            if turn > 0:  # The first one warms up.
+                rates.append(options.sets / (time.monotonic() - started))
+                costs.append((server.cpu_s() - cpu) * 1e9 / options.sets)
+    of = {title: rates for title, _, rates, _ in runs}
+    for title, server, rates, costs in runs:
         server.stop()
-        shutil.rmtree(folder)
-        os.mkdir(folder)
+        name, policy = title.split()
+        others = [other for other in (f"{name} none", f"redis {policy}") if other in of and other != title]
+        ratios = [f"{statistics.median(a / b for a, b in zip(rates, of[other])):.2f} of {other}" for other in others]
+        rate, cost = statistics.median(rates), statistics.median(costs)
+        print(f"  {title:16} {rate:9.0f} /s   {cost:6.0f} ns each   {', '.join(ratios)}")
 
 
-PARTS = {"save": save, "large": large, "load": loading, "log": log}
+PARTS = {"save": save, "large": large, "load": loading}
 
 
 def main():
@@ -215,12 +230,17 @@ def main():
     parser.add_argument("--loops", type=int, default=1)
     parser.add_argument("--keys", type=int, default=2_000_000)
     parser.add_argument("--elements", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=12, help="of the part log")
+    parser.add_argument("--sets", type=int, default=300_000, help="of each round")
     parser.add_argument("--parts", default="save,load,large,log")
     parser.add_argument("--servers", default="ringdb,redis")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="saves-") as base:
         for part in options.parts.split(","):
             print(part, flush=True)
+            if part == "log":
+                log(options, options.servers.split(","), base)
+                continue
             for name in options.servers.split(","):
                 folder = f"{base}/{name}" if part in ("save", "load") else f"{base}/{part}-{name}"
                 os.makedirs(folder, exist_ok=True)

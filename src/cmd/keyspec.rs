@@ -145,6 +145,18 @@ pub fn one_key(specs: &[KeySpec]) -> Option<OneKey> {
     }
 }
 
+/// The place of the only key of commands that have one, always there, whatever is done to it. 0: none.
+pub fn only_place(specs: &[KeySpec]) -> u8 {
+    match specs {
+        [KeySpec { begin: Begin::Index(at), find: Find::Range { last: 0, .. }, flags }]
+            if !["not_key", "incomplete"].iter().any(|flag| flags.contains(flag)) =>
+        {
+            u8::try_from(*at).unwrap_or(0)
+        }
+        _ => 0,
+    }
+}
+
 /// Commands of the group `generic` that touch nothing but the keys that they name, in the selected database.
 const PLAIN_GENERIC: [&str; 16] = [
     "del",

@@ -276,7 +276,7 @@ impl<E: Engine> EventLoop<E> {
             if window.stretches.is_empty() {
                 break;
             }
-            window.ahead.prefetch(&self.world.keyspace, guard);
+            window.ahead.prefetch(&self.world.keyspace, self.local.events.is_ordered(), guard);
             let mut watch = Watch::begin(&self.world.config, window.items.len() <= SPARSE_MAX);
             stop |= self.run_window(&window, &mut tour, &mut watch, guard, now);
             guard.quiesce(); // Nothing that this window read is held any more.

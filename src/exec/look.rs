@@ -102,7 +102,8 @@ impl Ahead {
 
     /// Asks for everything that was noted: all groups first, then, when their lines have had time to come, the entries, and
     /// last the entries of those keys that lie outside their home line.
-    pub fn prefetch(&mut self, keyspace: &Keyspace, guard: &Guard<'_>) {
+    /// `is_ordered`: changes are being kept in order, and the stripes of the keys are needed as well.
+    pub fn prefetch(&mut self, keyspace: &Keyspace, is_ordered: bool, guard: &Guard<'_>) {
         if self.keys.len() < 2 && self.insides.len() < 2 {
             return; // One key gains nothing: its command runs at once.
         }
@@ -113,6 +114,9 @@ impl Ahead {
         }
         if keyspace.ghosts.is_on() {
             self.keys.iter().for_each(|&(_, hash)| keyspace.ghosts.prefetch(hash));
+        }
+        if is_ordered {
+            self.keys.iter().for_each(|&(_, hash)| keyspace.order.prefetch(hash));
         }
         self.keys.retain(|&(db, hash)| {
             keyspace.roots.get(db.0 as usize, guard).is_some_and(|table| !table.prefetch_entry(hash, guard))

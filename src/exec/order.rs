@@ -31,8 +31,8 @@ pub(super) fn touched(row: &Command, args: &Args<'_>) -> Touched {
     if row.has(flag::ALONE) {
         return Touched::Nothing;
     }
-    if let Some(one) = row.one_key {
-        return Touched::These(SmallVec::from_slice(&[one.at as usize]));
+    if row.only_place > 0 {
+        return Touched::These(SmallVec::from_slice(&[row.only_place as usize]));
     }
     let are_plain = row.find_keys.is_none() && row.legacy_keys.0 > 0 && !are_movable(row.keys);
     if are_plain {
@@ -64,7 +64,11 @@ impl Turn<'_> {
     #[inline]
     pub(super) fn enter_order(&mut self, row: &Command, session: &Session, args: &Args<'_>) -> bool {
         if self.local.events.is_ordered() {
-            return row.has(flag::WRITE | flag::MAY_REPLICATE) && self.take_place(row, session, args);
+            return match row.only_place {
+                _ if !row.has(flag::WRITE | flag::MAY_REPLICATE) => false,
+                at if at > 0 && !row.has(flag::ALONE) => self.take_place_of(row, session, args, at as usize),
+                _ => self.take_place(row, session, args),
+            };
         }
         row.has(flag::WRITE) && may_stop_others(row) && self.step_in_first(row, session, args)
     }
@@ -76,6 +80,20 @@ impl Turn<'_> {
         }
         self.step_in(session.home, Stay::Short);
         self.local.events.is_ordered() && self.take_place(row, session, args)
+    }
+
+    /// `take_place` of a command with one key, which is argument `at`: most of them.
+    #[inline]
+    fn take_place_of(&mut self, row: &Command, session: &Session, args: &Args<'_>, at: usize) -> bool {
+        let keys = self.keys(session);
+        let key = keys.key(args.get(at), args.hash(at));
+        self.local.ledger.open_one(&self.world.keyspace.order, key.hash);
+        keys.before_write(key);
+        if row.group == "hash" && self.local.events.is_journaled() {
+            keys.settle_fields(key);
+        }
+        self.effects.dirty_before = self.effects.dirty;
+        true
     }
 
     #[cold]
@@ -139,7 +157,10 @@ impl Turn<'_> {
     pub(super) fn note_inside(&mut self, session: &Session, args: &Args<'_>) {
         let ledger = &self.local.ledger;
         if self.local.events.is_journaled() && self.effects.dirty > self.effects.dirty_before && !ledger.is_told() {
-            ledger.record(session.db, (0..args.count()).map(|at| args.get(at)));
+            match args.as_sent() {
+                Some(sent) => ledger.record_sent(session.db, sent),
+                None => ledger.record(session.db, (0..args.count()).map(|at| args.get(at))),
+            }
         }
     }
 

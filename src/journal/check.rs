@@ -329,7 +329,7 @@ mod tests {
             if number % 3 == 0 {
                 framer.note_time(1_700_000_000 + number);
             }
-            framer.push(&Merged { number, records: &records, bytes: &bytes });
+            framer.push(&Merged { number, is_whole: records.len() > 1, records: &records, bytes: &bytes });
             framer.finish(*ends.last().unwrap(), &mut out);
             ends.push(out.len() as u64);
         }

@@ -54,24 +54,24 @@ impl Framer {
             let _ = write!(self.stamp, "#TS:{seconds}"); // Writing to a Vec cannot fail.
         }
     }
-    /// Adds a group.
+    /// Adds a group, or a run of groups.
     pub fn push(&mut self, group: &Merged<'_>) {
-        let is_whole = group.records.len() > 1;
-        if is_whole {
+        if group.is_whole {
             append_command(&mut self.body, [&b"MULTI"[..]].into_iter());
         }
         let mut at = 0;
-        for record in group.records {
-            if self.db != Some(record.db) {
-                self.db = Some(record.db);
+        for side_by_side in group.records.chunk_by(|one, next| one.db == next.db) {
+            let db = side_by_side[0].db;
+            if self.db != Some(db) {
+                self.db = Some(db);
                 let mut digits = itoa::Buffer::new();
-                let number = digits.format(record.db.0).as_bytes();
-                append_command(&mut self.body, [&b"SELECT"[..], number].into_iter());
+                append_command(&mut self.body, [&b"SELECT"[..], digits.format(db.0).as_bytes()].into_iter());
             }
-            self.body.extend_from_slice(&group.bytes[at..at + record.len]);
-            at += record.len;
+            let len: usize = side_by_side.iter().map(|record| record.len).sum();
+            self.body.extend_from_slice(&group.bytes[at..at + len]);
+            at += len;
         }
-        if is_whole {
+        if group.is_whole {
             append_command(&mut self.body, [&b"EXEC"[..]].into_iter());
         }
     }
@@ -143,8 +143,13 @@ mod tests {
         let mut framer = Framer::default();
         let one = b"*1\r\n$1\r\na\r\n";
         let record = |db| Record { db: DbIndex(db), len: one.len() };
-        framer.push(&Merged { number: 1, records: &[record(0)], bytes: one });
-        framer.push(&Merged { number: 2, records: &[record(0), record(2)], bytes: &[&one[..], one].concat() });
+        framer.push(&Merged { number: 1, is_whole: false, records: &[record(0)], bytes: one });
+        framer.push(&Merged {
+            number: 2,
+            is_whole: true,
+            records: &[record(0), record(2)],
+            bytes: &[&one[..], one].concat(),
+        });
         let mut out = Vec::new();
         let len = framer.len();
         framer.finish(7, &mut out);

@@ -58,7 +58,7 @@ fn push(log: &mut Log<Simulated>, number: u64, prng: &mut Prng) {
         append_command(&mut bytes, [b"SET", number.to_string().as_bytes(), &value].into_iter());
         records.push(Record { db: DbIndex(prng.below(2) as u16), len: bytes.len() - begin });
     }
-    log.push(&Merged { number, records: &records, bytes: &bytes });
+    log.push(&Merged { number, is_whole: records.len() > 1, records: &records, bytes: &bytes });
 }
 
 /// A base that says what it holds.

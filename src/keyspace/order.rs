@@ -33,6 +33,7 @@ use crate::base::clock::WallMs;
 use crate::base::hash::Key;
 use crate::base::ids::DbIndex;
 use crate::base::mutation::{Mutation, weakened};
+use crate::base::prefetch::prefetch;
 use crate::base::sync::{AtomicBool, AtomicU64, Ordering, Patience};
 use crate::table::{Guard, Table};
 use smallvec::SmallVec;
@@ -81,6 +82,11 @@ impl Order {
             patience.wait();
         }
     }
+    /// Asks for the stripe of a key with this hash: 64 KiB of them are seldom all near.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        prefetch(&raw const self.stripes[Order::index(hash) as usize]);
+    }
     fn unlock(&self, index: u16) {
         let order = weakened(Mutation::StripeRelaxed, Ordering::Release);
         self.stripes[index as usize].is_taken.store(false, order);
@@ -122,19 +128,26 @@ impl Batch {
     pub fn is_empty(&self) -> bool {
         self.groups.is_empty()
     }
-    /// An empty one with room for as much as this one holds: the next turn is like the last one.
+    /// An empty one with as much room: the next turn is like the last one. Half of it, if little of it was needed.
     fn successor(&self) -> Batch {
-        Batch {
-            groups: Vec::with_capacity(self.groups.len()),
-            records: Vec::with_capacity(self.records.len()),
-            bytes: Vec::with_capacity(self.bytes.len()),
+        fn room<T>(full: &Vec<T>) -> Vec<T> {
+            Vec::with_capacity(if full.len() < full.capacity() / 4 { full.capacity() / 2 } else { full.capacity() })
         }
+        Batch { groups: room(&self.groups), records: room(&self.records), bytes: room(&self.bytes) }
     }
     /// Appends a command.
     pub fn push<'w>(&mut self, db: DbIndex, words: impl ExactSizeIterator<Item = &'w [u8]>) {
         let begin = self.bytes.len();
         append_command(&mut self.bytes, words);
         self.records.push(Record { db, len: self.bytes.len() - begin });
+    }
+    /// The same for one that is there in the protocol's form, but for its last two bytes.
+    #[inline]
+    fn push_sent(&mut self, db: DbIndex, sent: &[u8]) {
+        self.bytes.reserve(sent.len() + 2);
+        self.bytes.extend_from_slice(sent);
+        self.bytes.extend_from_slice(b"\r\n");
+        self.records.push(Record { db, len: sent.len() + 2 });
     }
 }
 
@@ -197,6 +210,16 @@ impl Ledger {
         self.state.set(State::Open);
         self.is_told.set(false);
     }
+    /// The same for one key.
+    #[inline]
+    pub fn open_one(&self, order: &Order, hash: u64) {
+        debug_assert!(!self.is_open(), "a change inside another one is part of it");
+        let index = Order::index(hash);
+        order.lock(index);
+        self.held.borrow_mut().push(index);
+        self.state.set(State::Open);
+        self.is_told.set(false);
+    }
     /// The same for a caller that may hold locks: false if the stripe is not to be had at once.
     pub fn try_open(&self, order: &Order, hash: u64) -> bool {
         debug_assert!(!self.is_open(), "a change inside another one is part of it");
@@ -235,6 +258,11 @@ impl Ledger {
     /// Notes a record of the change at hand.
     pub fn record<'w>(&self, db: DbIndex, words: impl ExactSizeIterator<Item = &'w [u8]>) {
         self.batch.borrow_mut().push(db, words);
+    }
+    /// Notes a command as it came: see `Args::as_sent`.
+    #[inline]
+    pub fn record_sent(&self, db: DbIndex, sent: &[u8]) {
+        self.batch.borrow_mut().push_sent(db, sent);
     }
     /// What was recorded since the change began, if anything was, is a group of its own; more of the change follows.
     pub fn part(&self, order: &Order) -> Option<u64> {
@@ -287,7 +315,9 @@ impl Keys<'_> {
     /// A change of `key` follows, under its stripe: a running snapshot takes what is there.
     #[inline]
     pub fn before_write(&self, key: Key<'_>) {
-        if let Some(table) = self.table() {
+        if self.space.handover.is_on()
+            && let Some(table) = self.table()
+        {
             before_write(self.space, table, key, self.now, self.guard, &self.local.recency);
         }
     }
@@ -347,6 +377,18 @@ mod tests {
         assert_eq!(shown(&batch), [(1, 2), (2, 1), (3, 1)]);
         assert_eq!(batch.bytes, b"*1\r\n$1\r\na\r\n*1\r\n$1\r\nb\r\n*1\r\n$1\r\nc\r\n*1\r\n$1\r\nd\r\n");
         assert!(ledger.take().is_empty() && ledger.is_empty());
+    }
+
+    #[test]
+    fn a_command_as_it_came_is_recorded_like_its_words() {
+        let (order, ledger) = (Order::default(), Ledger::default());
+        ledger.open_one(&order, 9);
+        ledger.record(DbIndex(1), [&b"SET"[..], b"k", b""].into_iter());
+        ledger.record_sent(DbIndex(1), b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$0\r\n");
+        ledger.close(&order);
+        let batch = ledger.take();
+        let (words, sent) = batch.bytes.split_at(batch.records[0].len);
+        assert_eq!((words, batch.records[0]), (sent, batch.records[1]));
     }
 
     #[test]

@@ -90,9 +90,36 @@ impl<'a> Args<'a> {
     pub fn is(&self, index: usize, word: &str) -> bool {
         self.get(index).eq_ignore_ascii_case(word.as_bytes())
     }
+    /// The command as it came, up to the end of its last argument, if that is an array of bulks with headers as one would
+    /// write them, and all of it lies in one piece: what has to tell it to others copies it at once.
+    #[inline]
+    pub fn as_sent(&self) -> Option<&'a [u8]> {
+        let Parts { buf, items, .. } = *self.0;
+        // Where each argument begins tells how long the headers are. Whoever puts words together has none between them.
+        let mut end = 1 + decimal_len(items.len());
+        for item in items {
+            // CRLF, `$`, the length, CRLF. `LARGE` is no offset.
+            if item.offset as usize != end + 5 + decimal_len(item.len as usize) {
+                return None;
+            }
+            end = item.offset as usize + item.len as usize;
+        }
+        buf.get(..end).filter(|sent| sent.first() == Some(&b'*'))
+    }
     /// All arguments from `from` on.
     pub fn iter_from(self, from: usize) -> impl Iterator<Item = &'a [u8]> {
         (from..self.count()).map(move |index| self.get(index))
+    }
+}
+
+/// Digits of a number.
+#[inline]
+fn decimal_len(number: usize) -> usize {
+    match number {
+        0..10 => 1,
+        10..100 => 2,
+        100..1000 => 3,
+        _ => number.ilog10() as usize + 1,
     }
 }
 
@@ -125,5 +152,36 @@ impl OwnedArgs {
     /// Is it a command without any words?
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The command in `buf` whose arguments lie there.
+    fn as_sent<'a>(buf: &'a [u8], places: &[(u32, u32)]) -> Option<&'a [u8]> {
+        let items: Vec<Arg> = places.iter().map(|&(offset, len)| Arg { offset, len, hash: 0 }).collect();
+        let parts = Parts { buf, items: &items, large: &[] };
+        // The items are this function's, the bytes are not.
+        Args::of(&parts).as_sent().map(|sent| &buf[..sent.len()])
+    }
+
+    #[test]
+    fn what_came_as_one_would_write_it_is_there_as_it_was_sent() {
+        let get = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n*1\r\n";
+        assert_eq!(as_sent(get, &[(8, 3), (17, 1)]), Some(&get[..18]));
+        let long = [&b"*2\r\n$4\r\nECHO\r\n$100\r\n"[..], &[b'x'; 100]].concat();
+        assert_eq!(as_sent(&long, &[(8, 4), (20, 100)]), Some(&long[..]));
+    }
+
+    #[test]
+    fn other_forms_are_not() {
+        assert_eq!(as_sent(b"GET k\r\n", &[(0, 3), (4, 1)]), None, "a line");
+        assert_eq!(as_sent(b"        GET      k", &[(8, 3), (17, 1)]), None, "a line with spaces");
+        assert_eq!(as_sent(b"*02\r\n$3\r\nGET\r\n$1\r\nk\r\n", &[(9, 3), (18, 1)]), None, "a zero in front");
+        assert_eq!(as_sent(b"*2\r\n$3\r\nGET\r\n$01\r\nk\r\n", &[(8, 3), (18, 1)]), None, "and there");
+        assert_eq!(as_sent(b"*2\r\n$3\r\nGET\r\n", &[(8, 3), (LARGE, 0)]), None, "a bulk of its own");
+        assert_eq!(as_sent(b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n", &[(17, 1)]), None, "part of a command");
     }
 }
