@@ -1,5 +1,5 @@
-//! Overflow bundles: what a group does when its 21 slots are full and growing would not help (colliding hashes, an exhausted
-//! arena). It happens to one group in about 10^9 with a keyed hash, but it must be right.
+//! Overflow bundles: what a group does when its slots are full and growing would not help, because hashes collide. With a keyed
+//! hash that does not happen, but it must be right. (Where there is no spill line left, the shard grows: `Table::grow`.)
 //!
 //! One home slot of the group becomes **set-valued**, and the group's header says which. The slot then holds EMPTY, one
 //! ordinary word, or a bundle: an immutable array of words. While the header names an overflow slot, every insert into the

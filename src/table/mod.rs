@@ -68,6 +68,8 @@ use word::Word;
 const SHARDS: usize = 1024;
 #[cfg(loom)]
 const SHARDS: usize = 1;
+/// A shard that is full grows to so many groups at least, however few keys are counted: those that a command holds are not.
+const CROWD_MIN: i64 = 32;
 /// Units that an insert or remove moves while its shard is being resized.
 const UNITS_PER_WRITE: usize = 2;
 
@@ -257,13 +259,42 @@ impl Table {
         }
         let now = counts.keys.fetch_add(keys, Ordering::Relaxed) + keys;
         let grows = now > counts.grow_at.load(Ordering::Relaxed);
-        let shrinks = now < counts.shrink_at.load(Ordering::Relaxed);
+        // Not when a key comes: many others may be about to be counted.
+        let shrinks = keys < 0 && now < counts.shrink_at.load(Ordering::Relaxed);
         if grows || shrinks || counts.resizing.load(Ordering::Relaxed) {
-            self.resize_step(&shard, now, guard);
+            self.resize_step(&shard, now, shrinks, guard);
         }
     }
+    /// `guests` words stand in the shard of this hash for as long as a command holds absent keys, beside those that count: it
+    /// grows if they are too many together.
+    fn make_room_for(&self, hash: u64, guests: i64, guard: &Guard<'_>) {
+        let shard = self.shard(hash);
+        let words = shard.counts.keys.load(Ordering::Relaxed) + guests;
+        if words > shard.counts.grow_at.load(Ordering::Relaxed) || shard.counts.resizing.load(Ordering::Relaxed) {
+            self.resize_step(&shard, words, false, guard);
+        }
+    }
+    /// Would more groups help one that is full? Not if there are as many of them as keys: their hashes collide.
+    #[inline]
+    fn may_grow(&self, hash: u64, generation: Generation) -> bool {
+        let keys = self.shard(hash).counts.keys.load(Ordering::Relaxed).max(CROWD_MIN);
+        !cfg!(loom) && (generation.group_count() as i64) < keys // Models resize when they say so.
+    }
+    /// A group of this shard is full, and no line is left to extend it by: the shard grows, and the group of this hash is moved
+    /// at once.
     #[cold]
-    fn resize_step(&self, shard: &Shard<'_>, keys: i64, guard: &Guard<'_>) {
+    fn grow(&self, hash: u64, generation: Generation, guard: &Guard<'_>) {
+        let shard = self.shard(hash);
+        let current = shard.generation();
+        if current.next().is_some_and(|next| next.pack() == generation.pack()) {
+            let Some(next) = current.next() else { return };
+            resize::finish(&shard, current, next, &self.hasher, guard); // It must be the current one to grow.
+        }
+        resize::start(&shard, generation, generation.log2() + 1);
+        self.help(hash, generation, guard);
+    }
+    #[cold]
+    fn resize_step(&self, shard: &Shard<'_>, keys: i64, shrinks: bool, guard: &Guard<'_>) {
         let generation = shard.generation();
         if let Some(next) = generation.next() {
             return resize::drive(shard, generation, next, UNITS_PER_WRITE, &self.hasher, guard);
@@ -272,7 +303,7 @@ impl Table {
         let (grow_at, shrink_at) = shard.counts.limits(generation.log2());
         if keys > grow_at {
             resize::start(shard, generation, generation.log2() + 1);
-        } else if keys < shrink_at {
+        } else if shrinks && keys < shrink_at {
             resize::start(shard, generation, generation.log2() - 1);
         }
     }
@@ -402,7 +433,7 @@ impl Table {
         let block = entry.into_raw();
         let word = Word::entry(block, key.hash);
         loop {
-            match insert(generation, key, word, guard) {
+            match insert(generation, key, word, !self.may_grow(key.hash, generation), guard) {
                 Insert::Done => {
                     self.counted(key.hash, 1, volatile, guard);
                     return true;
@@ -411,6 +442,10 @@ impl Table {
                     // SAFETY: never committed, so nobody can find it any more; readers that met it hold guards.
                     unsafe { guard.retire(word.as_entry()) };
                     return false;
+                }
+                Insert::Full => {
+                    self.grow(key.hash, generation, guard);
+                    generation = self.look(key, guard).0;
                 }
                 Insert::Again => {
                     self.help(key.hash, generation, guard);

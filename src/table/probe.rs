@@ -193,13 +193,22 @@ pub(super) enum Insert {
     Done,
     /// The key is there: somebody else inserted it. The word may have been seen; retire what it points to.
     Exists,
+    /// The group is full, and there is no line left to extend it by: the shard is to grow.
+    Full,
     /// The group is being moved, or inserts into it now go through its overflow slot: locate again. The word may have been
     /// seen by readers, but it never counted: it may be inserted again, not freed.
     Again,
 }
 
-/// Inserts `word` for `key`, which the caller has just not found.
-pub(super) fn insert(generation: Generation, key: Key<'_>, word: Word, guard: &Guard<'_>) -> Insert {
+/// Inserts `word` for `key`, which the caller has just not found. `may_overflow`: a group that is full for lack of lines gets an
+/// overflow slot.
+pub(super) fn insert(
+    generation: Generation,
+    key: Key<'_>,
+    word: Word,
+    may_overflow: bool,
+    guard: &Guard<'_>,
+) -> Insert {
     let home = generation.line(generation.group_of(key.hash));
     loop {
         let head = match find(generation, key, guard) {
@@ -216,7 +225,9 @@ pub(super) fn insert(generation: Generation, key: Key<'_>, word: Word, guard: &G
             continue;
         }
         let Some((slot, number)) = free_slot(generation, home, head) else {
-            extend(generation, home, head);
+            if !extend(generation, home, head, may_overflow) {
+                return Insert::Full;
+            }
             continue;
         };
         let reserved = head.with_try(number);
@@ -299,19 +310,23 @@ fn free_slot<'g>(generation: Generation, home: &'g Line, head: GroupHead) -> Opt
         .or_else(|| (1..GROUP_LINES).find_map(|number| free(generation.spill_line(head, number)?, number * LINE_SLOTS)))
 }
 
-/// Makes room in a full group: claims another spill line, or names an overflow slot.
+/// Makes room in a full group: claims another spill line, or names an overflow slot. False: there is no line left.
 #[cold]
-fn extend(generation: Generation, home: &Line, head: GroupHead) {
+fn extend(generation: Generation, home: &Line, head: GroupHead, may_overflow: bool) -> bool {
     let claimed = (1..GROUP_LINES).take_while(|&number| generation.spill_line(head, number).is_some()).count();
     let fresh = if claimed + 1 < GROUP_LINES { generation.take_arena_line() } else { None };
     let Some(fresh) = fresh else {
+        if !may_overflow {
+            return false;
+        }
         // A slot that an inserter owns cannot become set-valued; with all of them owned, one owner will move on first.
         if let Some(slot) = (0..LINE_SLOTS).find(|&i| !head.is_tried(i)) {
             let next = head.with_overflow(slot);
             // AcqRel: from here on commits of ordinary inserts fail (the head changed).
             let _ = home.head.compare_exchange(head.0, next.0, Ordering::AcqRel, Ordering::Relaxed);
         }
-        return spin();
+        spin();
+        return true;
     };
     for slot in &generation.arena_line(fresh).slots {
         slot.store(Word::EMPTY.0, Ordering::Relaxed); // Published by the Release below.
@@ -323,6 +338,7 @@ fn extend(generation: Generation, home: &Line, head: GroupHead) {
         // Release: likewise, through the link.
         let _ = last.head.compare_exchange(0, fresh as u64 + 1, Ordering::AcqRel, Ordering::Relaxed);
     }
+    true
 }
 
 /// An insert into a group with a set-valued slot. None: look again.

@@ -361,22 +361,46 @@ pub fn transact<'g, R>(keys: &[(&Table, Key<'_>)], guard: &'g Guard<'_>, mut f: 
     }
 }
 
-/// Finishes all keys of a settled block, and retires it.
+/// Finishes all keys of a settled block, and retires it. Of many keys those that were absent come first: a shard that shrinks
+/// because the others are removed must not take them along.
 fn put_away(keys: &[(&Table, Key<'_>)], txn: &mut Txn<'_>, block: Box<Block>, guard: &Guard<'_>) {
+    let was_absent = |held: &Held<'_>| held.old.is_none();
+    match txn.held.len() > GUESTS_MIN {
+        true => {
+            finish_those(keys, txn, &block, was_absent, guard);
+            finish_those(keys, txn, &block, |held| !was_absent(held), guard);
+        }
+        false => finish_those(keys, txn, &block, |_| true, guard),
+    }
+    for held in &mut txn.held {
+        (held.old, held.lock, held.change, held.heir_of) = (None, None, Change::Keep, None);
+    }
+    let bytes = block.records.len() * size_of::<Record>();
+    guard.retire_boxed(block, bytes);
+}
+
+#[inline]
+fn finish_those(
+    keys: &[(&Table, Key<'_>)],
+    txn: &mut Txn<'_>,
+    block: &Block,
+    are_meant: impl Fn(&Held<'_>) -> bool,
+    guard: &Guard<'_>,
+) {
     for n in 0..txn.held.len() {
         if let Some(later) = txn.held.get(n + AHEAD) {
             later.ask();
         }
         let held = &mut txn.held[n];
+        if !are_meant(held) {
+            continue;
+        }
         let (table, key) = keys[held.index as usize];
         let place = held.place.take();
         if !place.is_some_and(|place| table.finish_at(place, key, block.word(n), guard)) {
             table.finish(key, block.word(n), guard);
         }
-        (held.old, held.lock, held.change, held.heir_of) = (None, None, Change::Keep, None);
     }
-    let bytes = block.records.len() * size_of::<Record>();
-    guard.retire_boxed(block, bytes);
 }
 
 impl Block {
@@ -404,24 +428,66 @@ impl Block {
 
 /// Locks all keys, in the global order. False if the block was aborted meanwhile.
 fn lock_all<'g>(keys: &[(&Table, Key<'_>)], held: &mut [Held<'g>], block: &Block, guard: &'g Guard<'_>) -> bool {
+    let mut guests = Guests::default();
     (0..held.len()).all(|n| {
         let key_at = |n: usize| {
             let (table, key) = keys[held[n].index as usize];
             (table, key.hash)
         };
         ask_ahead(n, held.len(), key_at, guard);
-        lock(keys, &mut held[n], &block.records[n], guard)
+        match lock(keys, &mut held[n], &block.records[n], guard) {
+            Locked::Aborted => return false,
+            Locked::Present => {}
+            Locked::Absent if held.len() > GUESTS_MIN => {
+                let (table, key) = keys[held[n].index as usize];
+                guests.note(table, key.hash, guard);
+            }
+            Locked::Absent => {}
+        }
+        true
     })
 }
 
-/// Puts `record` in the place of its key's word. False if the block was aborted meanwhile.
-fn lock<'g>(keys: &[(&Table, Key<'_>)], held: &mut Held<'g>, record: &Record, guard: &'g Guard<'_>) -> bool {
+/// Absent keys that a command holds take slots, and nobody counts them as keys. Commands on more keys than this make their
+/// shards grow for them, as if they were keys: a shard that is made for few would be full for good otherwise. 4 to a shard:
+/// that many find room in any.
+const GUESTS_MIN: usize = 4 * super::SHARDS;
+
+/// How many absent keys of a table a command holds, by shard.
+#[derive(Default)]
+struct Guests<'t> {
+    table: Option<&'t Table>,
+    counts: Vec<u32>,
+}
+
+impl<'t> Guests<'t> {
+    fn note(&mut self, table: &'t Table, hash: u64, guard: &Guard<'_>) {
+        if !self.table.is_some_and(|last| std::ptr::eq(last, table)) {
+            (self.table, self.counts) = (Some(table), vec![0; super::SHARDS]); // The order of locking goes table by table.
+        }
+        let count = &mut self.counts[Table::shard_index(hash)];
+        *count += 1;
+        table.make_room_for(hash, *count as i64, guard);
+    }
+}
+
+/// What stood in the place of a key that is held now.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Locked {
+    Present,
+    Absent,
+    /// It is not held: the block was aborted meanwhile.
+    Aborted,
+}
+
+/// Puts `record` in the place of its key's word.
+fn lock<'g>(keys: &[(&Table, Key<'_>)], held: &mut Held<'g>, record: &Record, guard: &'g Guard<'_>) -> Locked {
     let (table, key) = keys[held.index as usize];
     let pointer: *const Record = record;
     let word = Word::record(pointer.cast_mut(), key.hash);
     loop {
         if record.status().load(Ordering::Acquire) != ACTIVE {
-            return false;
+            return Locked::Aborted;
         }
         super::chaos();
         let (generation, place) = table.look(key, guard);
@@ -438,14 +504,15 @@ fn lock<'g>(keys: &[(&Table, Key<'_>)], held: &mut Held<'g>, record: &Record, gu
                     }
                     held.old = Some(old);
                     held.place = (!place.held.is_bundle()).then_some(place);
-                    return true;
+                    return Locked::Present;
                 }
             }
             None => {
                 record.old.store(Word::EMPTY.0, Ordering::Relaxed);
-                match insert(generation, key, word, guard) {
-                    Insert::Done => return true,
+                match insert(generation, key, word, !table.may_grow(key.hash, generation), guard) {
+                    Insert::Done => return Locked::Absent,
                     Insert::Exists => {}
+                    Insert::Full => table.grow(key.hash, generation, guard),
                     Insert::Again => table.help(key.hash, generation, guard),
                 }
             }

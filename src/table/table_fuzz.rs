@@ -203,3 +203,49 @@ mod tests {
         table.update(key, guard, |old| (cell(key, old.map_or(0, value) + delta), ()));
     }
 }
+
+/// Groups that are full for good.
+fn full_groups(table: &Table) -> usize {
+    let heads = |generation: group::Generation| {
+        let head = move |group| group::GroupHead(generation.line(group).head.load(Ordering::Relaxed));
+        (0..generation.group_count()).map(head)
+    };
+    let generations = |index| std::iter::successors(Some(table.shard_at(index).generation()), |it| it.next());
+    (0..SHARDS).flat_map(generations).flat_map(heads).filter(|head| head.overflow().is_some()).count()
+}
+
+#[test]
+fn groups_are_not_full_for_good_at_any_size() {
+    let hasher = KeyHasher::seeded(7);
+    let table = Table::new(hasher.clone());
+    let seat = Participant::new();
+    for number in 0..300_000_u64 {
+        let (guard, name) = (seat.pin(), number.to_le_bytes());
+        let key = Key::new(&hasher, &name);
+        table.update(key, &guard, |_| (put(key, b"", None), ()));
+        if number % 10_000 == 0 {
+            assert_eq!(full_groups(&table), 0, "{number} keys");
+        }
+    }
+}
+
+#[test]
+fn groups_are_not_full_for_good_when_a_command_holds_many_absent_keys() {
+    let hasher = KeyHasher::seeded(8);
+    let table = Table::new(hasher.clone());
+    let seat = Participant::new();
+    let names: Vec<[u8; 8]> = (0..100_000_u64).map(u64::to_le_bytes).collect();
+    let keys: Vec<(&Table, Key<'_>)> = names.iter().map(|name| (&table, Key::new(&hasher, name))).collect();
+    for (round, count) in [0, 100_000, 50_000, 100_000, 0].into_iter().enumerate() {
+        let guard = seat.pin();
+        transact(&keys, &guard, |txn| {
+            for (index, (_, key)) in keys.iter().enumerate() {
+                txn.decide(index, if index < count { put(*key, b"", None) } else { Change::Remove });
+            }
+        });
+        assert_eq!((table.count(), full_groups(&table)), (count, 0), "round {round}");
+        snapshot(&table, &keys.iter().map(|it| it.1).collect::<Vec<_>>(), &guard, |found| {
+            assert_eq!(found.iter().flatten().count(), count);
+        });
+    }
+}
