@@ -28,6 +28,7 @@ const UNSAFE_ROOMS: &[&str] = &[
     "base/argv.rs",
     "base/sync.rs",
     "base/crash.rs",
+    "base/fold.rs",
     "base/heap.rs",
     "base/prefetch.rs",
     "base/zone.rs",

@@ -6,6 +6,7 @@ pub mod bell;
 pub mod clock;
 pub mod crash;
 pub mod crc64;
+pub mod fold;
 pub mod glob;
 pub mod hash;
 pub mod heap;
