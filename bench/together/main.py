@@ -38,7 +38,7 @@ class Server:
         line = self.stream.readline()
         for _ in range(int(line[1:]) if line[:1] == b"*" else 0):
             bulk = int(self.stream.readline()[1:])
-            self.stream.read(max(bulk + 2, 0))
+            self.stream.read(bulk + 2 if bulk >= 0 else 0)
 
     def ns_per_key(self, name, count, times, key_count, prng):
         costs = []
@@ -71,19 +71,21 @@ def main():
             costs.append(server.ns_per_key(name, count, times, options.keys, prng))
         print(f"{title:8} {name.decode():6} {count:6}   {costs[0]:5.0f} {costs[1]:5.0f}   {costs[0] / costs[1]:.2f}", flush=True)
 
-    print("state    command  keys   ringdb redis  ratio, ns per key")
-    row("empty", b"MSET", 100_000, turns)
-    for name in (b"MSET", b"MGET", b"EXISTS"):
+    try:
+        print("state    command  keys   ringdb redis  ratio, ns per key")
+        row("empty", b"MSET", 100_000, turns)
+        for name in (b"MSET", b"MGET", b"EXISTS"):
+            for count, times in SIZES.items():
+                row("filled", name, count, times)
         for count, times in SIZES.items():
-            row("filled", name, count, times)
-    for count, times in SIZES.items():
-        row("filled", b"DEL", count, times)
-    row("emptying", b"DEL", 100_000, turns)
-    for name in (b"MGET", b"EXISTS"):
-        for count, times in SIZES.items():
-            row("emptied", name, count, times)
-    for server in servers:
-        server.process.kill()
+            row("filled", b"DEL", count, times)
+        row("emptying", b"DEL", 100_000, turns)
+        for name in (b"MGET", b"EXISTS"):
+            for count, times in SIZES.items():
+                row("emptied", name, count, times)
+    finally:
+        for server in servers:
+            server.process.kill()
 
 
 if __name__ == "__main__":
