@@ -393,8 +393,8 @@ pub struct Command {
     pub channels: Option<Channels>,
     /// The only key, if the arguments cannot change where it is and how it is accessed.
     pub one_key: Option<OneKey>,
-    /// Where the key of a command with one key stands, whatever is done to it. 0: it has more, or none, or elsewhere.
-    pub only_place: u8,
+    /// The place of the only key, if it is always there, whatever is done to it.
+    pub only_place: Option<u8>,
     /// First key argument for the prefetcher (0: none), last (as in the legacy triple) and step.
     pub legacy_keys: (i32, i32, i32),
     /// It works inside of a collection: what lies there is prefetched, too.
@@ -429,7 +429,7 @@ pub const fn cmd(name: &'static str, run: Handler) -> Command {
         deprecated: None,
         channels: None,
         one_key: None,
-        only_place: 0,
+        only_place: None,
         legacy_keys: (0, 0, 0),
         is_inside: false,
         keeps_to_its_keys: false,

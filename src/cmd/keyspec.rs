@@ -132,28 +132,23 @@ fn by_specs(row: &Command, args: &Args<'_>) -> Result<Vec<KeyAt>, Invalid> {
     Ok(found)
 }
 
-/// The only key of commands that have one, always at the same place and accessed in the same way: what GET and SET with a
+/// The only key of commands that have one, always at the same place and accessed in the same way: what GET and HSET with a
 /// few others are. Their permissions are checked without a list of keys.
 pub fn one_key(specs: &[KeySpec]) -> Option<OneKey> {
-    match specs {
-        [KeySpec { begin: Begin::Index(at), find: Find::Range { last: 0, .. }, flags }]
-            if !["not_key", "incomplete", "variable_flags"].iter().any(|flag| flags.contains(flag)) =>
-        {
-            Some(OneKey { at: u8::try_from(*at).ok()?, access: access_of(flags) })
-        }
-        _ => None,
-    }
+    let at = only_place(specs)?;
+    let [KeySpec { flags, .. }] = specs else { return None };
+    (!flags.contains(&"variable_flags")).then(|| OneKey { at, access: access_of(flags) })
 }
 
-/// The place of the only key of commands that have one, always there, whatever is done to it. 0: none.
-pub fn only_place(specs: &[KeySpec]) -> u8 {
+/// The place of the only key of commands that have one, always there, whatever is done to it.
+pub fn only_place(specs: &[KeySpec]) -> Option<u8> {
     match specs {
         [KeySpec { begin: Begin::Index(at), find: Find::Range { last: 0, .. }, flags }]
             if !["not_key", "incomplete"].iter().any(|flag| flags.contains(flag)) =>
         {
-            u8::try_from(*at).unwrap_or(0)
+            u8::try_from(*at).ok()
         }
-        _ => 0,
+        _ => None,
     }
 }
 

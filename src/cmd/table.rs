@@ -294,7 +294,7 @@ fn complete(row: &Command, container: Option<&Command>, next_index: &mut u16) ->
     row.legacy_keys = keyspec::legacy_triple(row.keys);
     row.is_inside = matches!(row.group, "list" | "hash" | "set" | "sorted-set" | "stream" | "geo");
     row.one_key = keyspec::one_key(row.keys);
-    row.only_place = if row.find_keys.is_none() { keyspec::only_place(row.keys) } else { 0 };
+    row.only_place = keyspec::only_place(row.keys).filter(|_| row.find_keys.is_none());
     row.keeps_to_its_keys = keyspec::keeps_to_its_keys(&row);
     if keyspec::are_movable(row.keys) {
         row.flags |= flag::MOVABLE_KEYS;

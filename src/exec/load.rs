@@ -278,7 +278,7 @@ mod tests {
             let (mut bytes, word) = (Vec::new(), number.to_string());
             append_command(&mut bytes, [b"SET", format!("key{number}").as_bytes(), word.as_bytes()].into_iter());
             let records = [Record { db: DbIndex(0), len: bytes.len() }];
-            framer.push(&Merged { number, is_whole: records.len() > 1, records: &records, bytes: &bytes });
+            framer.push(&Merged { number, is_whole: false, records: &records, bytes: &bytes });
             framer.finish(*ends.last().expect("the begin"), &mut out);
             ends.push(out.len() as u64);
         }

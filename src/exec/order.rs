@@ -31,8 +31,8 @@ pub(super) fn touched(row: &Command, args: &Args<'_>) -> Touched {
     if row.has(flag::ALONE) {
         return Touched::Nothing;
     }
-    if row.only_place > 0 {
-        return Touched::These(SmallVec::from_slice(&[row.only_place as usize]));
+    if let Some(at) = row.only_place {
+        return Touched::These(SmallVec::from_slice(&[at as usize]));
     }
     let are_plain = row.find_keys.is_none() && row.legacy_keys.0 > 0 && !are_movable(row.keys);
     if are_plain {
@@ -66,7 +66,7 @@ impl Turn<'_> {
         if self.local.events.is_ordered() {
             return match row.only_place {
                 _ if !row.has(flag::WRITE | flag::MAY_REPLICATE) => false,
-                at if at > 0 && !row.has(flag::ALONE) => self.take_place_of(row, session, args, at as usize),
+                Some(at) if !row.has(flag::ALONE) => self.take_place_of(row, session, args, at as usize),
                 _ => self.take_place(row, session, args),
             };
         }
@@ -87,7 +87,7 @@ impl Turn<'_> {
     fn take_place_of(&mut self, row: &Command, session: &Session, args: &Args<'_>, at: usize) -> bool {
         let keys = self.keys(session);
         let key = keys.key(args.get(at), args.hash(at));
-        self.local.ledger.open_one(&self.world.keyspace.order, key.hash);
+        self.local.ledger.open(&self.world.keyspace.order, [key.hash]);
         keys.before_write(key);
         if row.group == "hash" && self.local.events.is_journaled() {
             keys.settle_fields(key);

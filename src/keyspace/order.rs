@@ -210,16 +210,6 @@ impl Ledger {
         self.state.set(State::Open);
         self.is_told.set(false);
     }
-    /// The same for one key.
-    #[inline]
-    pub fn open_one(&self, order: &Order, hash: u64) {
-        debug_assert!(!self.is_open(), "a change inside another one is part of it");
-        let index = Order::index(hash);
-        order.lock(index);
-        self.held.borrow_mut().push(index);
-        self.state.set(State::Open);
-        self.is_told.set(false);
-    }
     /// The same for a caller that may hold locks: false if the stripe is not to be had at once.
     pub fn try_open(&self, order: &Order, hash: u64) -> bool {
         debug_assert!(!self.is_open(), "a change inside another one is part of it");
@@ -382,7 +372,7 @@ mod tests {
     #[test]
     fn a_command_as_it_came_is_recorded_like_its_words() {
         let (order, ledger) = (Order::default(), Ledger::default());
-        ledger.open_one(&order, 9);
+        ledger.open(&order, [9]);
         ledger.record(DbIndex(1), [&b"SET"[..], b"k", b""].into_iter());
         ledger.record_sent(DbIndex(1), b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$0\r\n");
         ledger.close(&order);

@@ -274,24 +274,22 @@ impl Table {
             self.resize_step(&shard, words, false, guard);
         }
     }
-    /// Would more groups help one that is full? Not if there are as many of them as keys: their hashes collide.
-    #[inline]
-    fn may_grow(&self, hash: u64, generation: Generation) -> bool {
-        let keys = self.shard(hash).counts.keys.load(Ordering::Relaxed).max(CROWD_MIN);
-        !cfg!(loom) && (generation.group_count() as i64) < keys // Models resize when they say so.
-    }
     /// A group of this shard is full, and no line is left to extend it by: the shard grows, and the group of this hash is moved
-    /// at once.
+    /// at once. False: it would not help. There are as many groups as keys already: their hashes collide.
     #[cold]
-    fn grow(&self, hash: u64, generation: Generation, guard: &Guard<'_>) {
+    fn grow(&self, hash: u64, generation: Generation, guard: &Guard<'_>) -> bool {
         let shard = self.shard(hash);
+        let keys = shard.counts.keys.load(Ordering::Relaxed).max(CROWD_MIN);
+        if cfg!(loom) || generation.group_count() as i64 >= keys {
+            return false; // Models resize when they say so.
+        }
         let current = shard.generation();
-        if current.next().is_some_and(|next| next.pack() == generation.pack()) {
-            let Some(next) = current.next() else { return };
+        if let Some(next) = current.next().filter(|next| next.pack() == generation.pack()) {
             resize::finish(&shard, current, next, &self.hasher, guard); // It must be the current one to grow.
         }
         resize::start(&shard, generation, generation.log2() + 1);
         self.help(hash, generation, guard);
+        true
     }
     #[cold]
     fn resize_step(&self, shard: &Shard<'_>, keys: i64, shrinks: bool, guard: &Guard<'_>) {
@@ -432,8 +430,9 @@ impl Table {
         let volatile = entry.view().has_deadline() as i64;
         let block = entry.into_raw();
         let word = Word::entry(block, key.hash);
+        let mut may_overflow = false;
         loop {
-            match insert(generation, key, word, !self.may_grow(key.hash, generation), guard) {
+            match insert(generation, key, word, may_overflow, guard) {
                 Insert::Done => {
                     self.counted(key.hash, 1, volatile, guard);
                     return true;
@@ -444,7 +443,7 @@ impl Table {
                     return false;
                 }
                 Insert::Full => {
-                    self.grow(key.hash, generation, guard);
+                    may_overflow = !self.grow(key.hash, generation, guard);
                     generation = self.look(key, guard).0;
                 }
                 Insert::Again => {

@@ -319,7 +319,7 @@ mod tests {
     }
 
     /// Walks in pieces of 50, with `between` now and then; how often each key was shown, and how often a shard began again.
-    fn walk(table: &Table, seat: &Participant, mut between: impl FnMut(usize)) -> (HashMap<Vec<u8>, usize>, usize) {
+    fn walk(table: &Table, seat: &Participant, mut between: impl FnMut()) -> (HashMap<Vec<u8>, usize>, usize) {
         let (mut all, mut shard, mut walk) = (HashMap::new(), Vec::new(), Walk::default());
         let (mut pieces, mut restarts) = (0, 0);
         loop {
@@ -338,7 +338,7 @@ mod tests {
             }
             pieces += 1;
             if pieces % 301 == 0 {
-                between(pieces);
+                between();
             }
         }
     }
@@ -354,7 +354,7 @@ mod tests {
         let mut restarts = 0;
         for round in 0..6 {
             let mut is_first = true;
-            let (shown, again) = walk(&table, &seat, |_| {
+            let (shown, again) = walk(&table, &seat, || {
                 let guard = seat.pin();
                 if std::mem::take(&mut is_first) {
                     match round % 2 {

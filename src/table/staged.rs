@@ -372,13 +372,11 @@ fn put_away(keys: &[(&Table, Key<'_>)], txn: &mut Txn<'_>, block: Box<Block>, gu
         }
         false => finish_those(keys, txn, &block, |_| true, guard),
     }
-    for held in &mut txn.held {
-        (held.old, held.lock, held.change, held.heir_of) = (None, None, Change::Keep, None);
-    }
     let bytes = block.records.len() * size_of::<Record>();
     guard.retire_boxed(block, bytes);
 }
 
+/// Finishes the keys that are meant.
 #[inline]
 fn finish_those(
     keys: &[(&Table, Key<'_>)],
@@ -400,6 +398,7 @@ fn finish_those(
         if !place.is_some_and(|place| table.finish_at(place, key, block.word(n), guard)) {
             table.finish(key, block.word(n), guard);
         }
+        (held.old, held.lock, held.change, held.heir_of) = (None, None, Change::Keep, None);
     }
 }
 
@@ -485,6 +484,7 @@ fn lock<'g>(keys: &[(&Table, Key<'_>)], held: &mut Held<'g>, record: &Record, gu
     let (table, key) = keys[held.index as usize];
     let pointer: *const Record = record;
     let word = Word::record(pointer.cast_mut(), key.hash);
+    let mut may_overflow = false;
     loop {
         if record.status().load(Ordering::Acquire) != ACTIVE {
             return Locked::Aborted;
@@ -509,10 +509,10 @@ fn lock<'g>(keys: &[(&Table, Key<'_>)], held: &mut Held<'g>, record: &Record, gu
             }
             None => {
                 record.old.store(Word::EMPTY.0, Ordering::Relaxed);
-                match insert(generation, key, word, !table.may_grow(key.hash, generation), guard) {
+                match insert(generation, key, word, may_overflow, guard) {
                     Insert::Done => return Locked::Absent,
                     Insert::Exists => {}
-                    Insert::Full => table.grow(key.hash, generation, guard),
+                    Insert::Full => may_overflow = !table.grow(key.hash, generation, guard),
                     Insert::Again => table.help(key.hash, generation, guard),
                 }
             }
