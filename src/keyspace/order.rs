@@ -45,6 +45,9 @@ const STRIPES: usize = 1024;
 #[cfg(loom)]
 const STRIPES: usize = 2;
 
+/// Bytes of room that a batch, its list of groups and its list of records begin with at most.
+const BATCH_ROOM_MAX: usize = 256 << 10;
+
 /// A spin lock on a line of its own.
 #[repr(align(64))]
 struct Stripe {
@@ -128,10 +131,12 @@ impl Batch {
     pub fn is_empty(&self) -> bool {
         self.groups.is_empty()
     }
-    /// An empty one with as much room: the next turn is like the last one. Half of it, if little of it was needed.
+    /// An empty one with as much room: the next turn is like the last one. Half of it, if little of it was needed; and not what
+    /// a single large value took.
     fn successor(&self) -> Batch {
         fn room<T>(full: &Vec<T>) -> Vec<T> {
-            Vec::with_capacity(if full.len() < full.capacity() / 4 { full.capacity() / 2 } else { full.capacity() })
+            let room = if full.len() < full.capacity() / 4 { full.capacity() / 2 } else { full.capacity() };
+            Vec::with_capacity(room.min(BATCH_ROOM_MAX / size_of::<T>()))
         }
         Batch { groups: room(&self.groups), records: room(&self.records), bytes: room(&self.bytes) }
     }
