@@ -158,8 +158,8 @@ fn client_id(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
 }
 
 /// This connection's line of CLIENT LIST.
-fn client_info(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
-    cx.session.publish();
+fn client_info(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
+    publish_asking(cx, args);
     let line = line(&cx.session.info, cx.keys.now);
     cx.reply.verbatim("txt", line.as_bytes());
     Ok(Flow::Done)
@@ -215,6 +215,13 @@ fn switch(value: &[u8], on: &[u8], off: &[u8]) -> Result<bool, ReplyError> {
     }
 }
 
+/// Makes the caller's own line current: as in Redis, its input is this very command.
+fn publish_asking(cx: &mut Cx<'_>, args: Args<'_>) {
+    cx.session.publish();
+    let info = &cx.session.info;
+    info.set_input(args.as_sent().map_or(info.input_len(), |sent| sent.len() + 2), info.input_cap()); // 2: CRLF.
+}
+
 /// One line for each connection, or for each that fits all conditions: those that are named by number in that order.
 /// Shape: `[condition value]…`, see `filter`
 fn client_list(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
@@ -225,7 +232,7 @@ fn client_list(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     };
     let (caller, now) = (cx.session.id, cx.keys.now);
     clients.retain(|client| is_open(client, caller) && filter.accepts(client, caller, now));
-    cx.session.publish();
+    publish_asking(cx, args);
     cx.begin(Listing { clients: clients.into_iter(), lines: String::new() })
 }
 

@@ -19,7 +19,7 @@
 
 use super::conn::Conn;
 use super::input::ROOM_LEN_KEPT;
-use super::{EventLoop, OUTPUT_SOFT_MAX};
+use super::{EventLoop, OUTPUT_SOFT_MAX, SHARED_SOFT_MAX};
 use crate::admin::clients::ClientInfo;
 use crate::admin::config::Config;
 use crate::admin::log;
@@ -83,9 +83,19 @@ impl Charges {
         self.is_on = limit != 0 || self.memory != 0;
         self.is_on && !was_on
     }
-    /// Bytes that may wait for a client before it is neither run nor read. `is_long`: it is in the midst of a long reply.
+    /// Does so much wait for a client that it is not run?
     #[inline]
-    pub fn output_soft_max(&self, is_long: bool) -> usize {
+    pub fn has_enough_to_read(&self, conn: &Conn) -> bool {
+        let output_len = conn.output_len();
+        output_len >= self.output_soft_max(conn.long.is_some()) && self.is_too_much(conn, output_len)
+    }
+    #[cold]
+    fn is_too_much(&self, conn: &Conn, output_len: usize) -> bool {
+        self.memory != 0 || output_len >= SHARED_SOFT_MAX || conn.owned_output() >= OUTPUT_SOFT_MAX
+    }
+    /// Bytes that may wait for a client before it is not run. `is_long`: it is in the midst of a long reply.
+    #[inline]
+    fn output_soft_max(&self, is_long: bool) -> usize {
         match () {
             _ if self.limit != 0 => usize::MAX,
             _ if self.memory != 0 && is_long => REPLY_LEN_MAX,

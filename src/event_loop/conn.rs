@@ -150,6 +150,10 @@ impl Conn {
     pub fn input_seen(&self) -> usize {
         self.parser.held_len() + if self.parser.is_filling() { 0 } else { self.input.len() }
     }
+    /// Room for bytes that have not come.
+    pub fn input_room(&self) -> usize {
+        self.input.room() + self.parser.room()
+    }
     /// Bytes that are kept for the peer although they cannot be sent yet.
     pub fn held_len(&self) -> usize {
         let pushed = self.pushed.as_ref().map_or(0, |pushed| pushed.len());
@@ -158,13 +162,13 @@ impl Conn {
     /// Does it own memory for commands that are not complete?
     #[inline]
     pub fn has_room(&self) -> bool {
-        self.input.room() + self.input.len() > 0 || self.parser.is_filling()
+        self.input_room() + self.input.len() > 0 || self.parser.is_filling()
     }
     /// Gives back what it owns beyond what has arrived.
     pub fn give_room_back(&mut self) {
         self.input.shrink();
         self.parser.shrink();
-        self.session.info.set_input(self.input_seen(), self.input.room());
+        self.session.info.set_input(self.input_seen(), self.input_room());
     }
     /// What waits for the peer, as others see it.
     pub fn output_seen(&self) -> OutputSeen {

@@ -2,11 +2,12 @@
 //! not read.
 //!
 //! ```text
-//! output    ≥ OUTPUT_SOFT_MAX      its commands are not run and it is not read: it waits for itself   (window, settle)
+//! output    ≥ OUTPUT_SOFT_MAX      its commands are not run and it is not read: it waits for itself   (window, settle);
+//!                                  later, if nearly all of it are stored values    (`Charges::has_enough_to_read`)
 //!           ≥ hard limit           closed at once, before anything of this turn is sent; a reply that is made and sent piece
 //!                                  by piece counts as a whole, as if nobody had taken anything of it; one whose head tells
 //!                                  that it will be too long is not begun
-//!           ≥ soft limit           closed when it has been so for the limit's seconds without a break
+//!           ≥ soft limit           closed when it has been so for more than the limit's seconds without a break
 //! input     > query buffer limit   closed at once
 //! draining  last replies unread    closed when nothing of them moved for `DRAIN_PATIENCE_MS`
 //! ```
@@ -38,6 +39,12 @@ fn counted(len: usize, large_len: usize) -> u64 {
     let listed_len = len.saturating_sub(UNCOUNTED_LEN);
     let large_len = large_len.min(listed_len);
     (listed_len - large_len).div_ceil(BLOCK_LEN).saturating_mul(BLOCK_LEN).saturating_add(large_len) as u64
+}
+
+/// When a client's time over its soft limit ends that begins now. Source: Redis, which asks whether more than so many seconds
+/// have passed by a clock of whole ones: whoever measures finer always sees at least `seconds`.
+fn soft_end(now: WallMs, seconds: u64) -> WallMs {
+    WallMs((now.0 / 1000).saturating_add(seconds).saturating_add(1).saturating_mul(1000))
 }
 
 /// How long a connection that is to be closed may leave its last replies unread, without taking any of them.
@@ -79,7 +86,7 @@ impl<E: Engine> EventLoop<E> {
             return false;
         }
         let is_over = limit.soft != 0 && counted(output_len, large_len) >= limit.soft;
-        let until = conn.patience_until.unwrap_or(WallMs(now.0 + limit.soft_seconds * 1000));
+        let until = conn.patience_until.unwrap_or_else(|| soft_end(now, limit.soft_seconds));
         conn.patience_until = is_over.then_some(until);
         self.parked.set_alarm(conn);
         true

@@ -78,6 +78,9 @@ use window::Window;
 
 /// Bytes that may wait for a client before it is not run.
 const OUTPUT_SOFT_MAX: usize = 1 << 20;
+/// The same where less than that is its own and the rest are values that are stored anyway, if memory is not limited. Redis
+/// runs such a client without end; who watches it grow (its own test suite) sees 10 MB.
+const SHARED_SOFT_MAX: usize = 16 << 20;
 /// Bytes of whole commands that may wait before their client is not read any further.
 const BACKLOG_MAX: usize = 64 << 10;
 /// The same while the client is not run for the sake of its output. Many clients write a whole pipeline before they read the
@@ -413,7 +416,7 @@ impl<E: Engine> EventLoop<E> {
                 now,
                 row: conn.session.info.row(),
                 input_len,
-                input_cap: conn.input.room(),
+                input_cap: conn.input_room(),
                 held_len,
                 output: conn.output_seen(),
                 traffic: conn.session.traffic,

@@ -384,7 +384,7 @@ impl<E: Engine> EventLoop<E> {
         if conn.wait.is_some() || conn.is_on_stage {
             return Some(Leave::Idle); // It is made ready when it is woken.
         }
-        if conn.life != Life::Broken && conn.output_len() >= self.charges.output_soft_max(conn.long.is_some()) {
+        if conn.life != Life::Broken && self.charges.has_enough_to_read(conn) {
             return Some(Leave::Stalled);
         }
         if tour.clock > visit.until {

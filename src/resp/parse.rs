@@ -36,6 +36,9 @@ const UNAUTHENTICATED_LEN_MAX: u64 = 16384;
 /// Memory for a large bulk is reserved in advance up to this: values of ordinary size are received without being moved.
 /// What nobody has written to is address space; it is given back when the client falls silent (`Parser::shrink`).
 const ADVANCE_LEN_MAX: usize = 1 << 20;
+/// Behind a large bulk there is room for the next one, up to this: who sends one often sends another. Redis keeps as much as
+/// the last one took, in its query buffer, and gives it up as we do: when something smaller comes, or nothing for two seconds.
+const ROOM_LEN_MAX: usize = 64 << 10;
 /// An unfinished request with fewer arguments than this is read again from its start instead of being remembered.
 const REREAD_COUNT_MAX: usize = 16;
 
@@ -133,7 +136,9 @@ struct Saved {
     /// Arguments with bytes of their own: large bulks, and inline arguments that had quotes.
     own: Vec<Bytes>,
     filling: Option<Filling>,
-    /// The request was handed out; only `own` may still be wanted.
+    /// Room for the next large bulk.
+    room: Vec<u8>,
+    /// The request was handed out; only `own` and `room` may still be wanted.
     done: bool,
 }
 
@@ -167,8 +172,11 @@ impl Parser {
     /// Appends the bytes of arguments that `next` marked LARGE in the command it has just returned, in the order of their marks.
     #[inline]
     pub fn take_large(&mut self, into: &mut Vec<Bytes>) {
-        if self.saved.as_ref().is_some_and(|saved| saved.done) {
-            self.saved.take().into_iter().for_each(|saved| into.extend(saved.own));
+        if let Some(saved) = self.saved.as_mut().filter(|saved| saved.done) {
+            into.append(&mut saved.own);
+            if saved.room.capacity() == 0 {
+                self.saved = None;
+            }
         }
     }
     /// Does what arrives next belong to a large bulk?
@@ -184,6 +192,7 @@ impl Parser {
         if filling.tail == 2 && !filling.is_too_long {
             let bytes = std::mem::take(&mut filling.bytes);
             saved.filling = None;
+            saved.room = Vec::with_capacity(bytes.len().min(ROOM_LEN_MAX));
             saved.items.push(Arg { offset: LARGE, len: saved.own.len() as u32, hash: 0 });
             saved.own.push(Bytes::from(bytes));
             saved.remaining -= 1;
@@ -198,6 +207,11 @@ impl Parser {
             filling + own + saved.items.capacity() * size_of::<Arg>()
         })
     }
+    /// Memory held for the next large bulk.
+    #[inline]
+    pub fn room(&self) -> usize {
+        self.saved.as_ref().map_or(0, |saved| saved.room.capacity())
+    }
     /// Bytes of the request under way that have arrived and lie here.
     pub fn received_len(&self) -> usize {
         self.saved.as_ref().map_or(0, |saved| {
@@ -207,15 +221,18 @@ impl Parser {
     }
     /// Gives back what was reserved for bytes that have not arrived.
     pub fn shrink(&mut self) {
-        if let Some(filling) = self.saved.as_mut().and_then(|saved| saved.filling.as_mut()) {
+        let Some(saved) = &mut self.saved else { return };
+        saved.room = Vec::new();
+        if let Some(filling) = &mut saved.filling {
             filling.bytes.shrink_to(0); // To its length.
         }
     }
     #[cold]
     #[inline(never)]
     fn next_slow(&mut self, buf: &[u8], limits: &Limits, items: &mut Vec<Arg>) -> Result<Step, ProtocolError> {
+        let mut room = Vec::new();
         if self.saved.as_ref().is_some_and(|saved| saved.done) {
-            self.saved = None;
+            room = self.saved.take().map(|saved| saved.room).unwrap_or_default();
         }
         if let Some(saved) = &mut self.saved {
             let outcome = if saved.filling.is_some() {
@@ -231,12 +248,18 @@ impl Parser {
         }
         match buf.first() {
             None => Ok(Step::Incomplete),
-            Some(b'*') => self.multibulk(buf, limits, items),
+            Some(b'*') => self.multibulk(buf, limits, items, room),
             Some(_) => self.inline(buf, items),
         }
     }
-    /// A multibulk request from its first byte.
-    fn multibulk(&mut self, buf: &[u8], limits: &Limits, items: &mut Vec<Arg>) -> Result<Step, ProtocolError> {
+    /// A multibulk request from its first byte; a large bulk in it gets `room`.
+    fn multibulk(
+        &mut self,
+        buf: &[u8],
+        limits: &Limits,
+        items: &mut Vec<Arg>,
+        room: Vec<u8>,
+    ) -> Result<Step, ProtocolError> {
         let Some((count, mut pos)) = header(buf, 0, ProtocolError::CountLineTooLong)? else {
             return Ok(Step::Incomplete);
         };
@@ -260,7 +283,7 @@ impl Parser {
             _ => {}
         }
         let parsed = items.split_off(base);
-        self.saved = Some(Box::new(Saved { pos, remaining, items: parsed, ..Saved::default() }));
+        self.saved = Some(Box::new(Saved { pos, remaining, items: parsed, room, ..Saved::default() }));
         Ok(match outcome {
             Outcome::Large(len) => self.begin_large(buf, len, limits),
             _ => Step::Incomplete,
@@ -270,7 +293,10 @@ impl Parser {
     fn begin_large(&mut self, buf: &[u8], len: usize, limits: &Limits) -> Step {
         let Some(saved) = &mut self.saved else { return Step::Incomplete };
         let keep = saved.pos;
-        let bytes = Vec::with_capacity(len.min(ADVANCE_LEN_MAX));
+        let mut bytes = std::mem::take(&mut saved.room);
+        if bytes.capacity() != len {
+            bytes = Vec::with_capacity(len.min(ADVANCE_LEN_MAX)); // Never more than the value takes: it stays there.
+        }
         saved.filling = Some(Filling { bytes, len, tail: 0, is_too_long: len as u64 + 2 > limits.input_len_max });
         let taken = self.fill(&buf[keep..]);
         assert!(taken == buf.len() - keep && self.is_filling(), "only an unfinished bulk is received on its own");
@@ -536,6 +562,29 @@ mod tests {
         assert_eq!(parser.next(&input, &limits, &mut items), Ok(Step::Incomplete));
         assert_eq!(parser.fill(&[b'd'; 100_000]), 100_000);
         assert!(parser.is_filling() && parser.held_len() < 201_000);
+    }
+
+    #[test]
+    fn behind_a_large_bulk_there_is_room_until_something_smaller_comes() {
+        let (mut parser, limits, mut items) = (Parser::default(), Limits::new(512 << 20, true), Vec::new());
+        let mut large = |parser: &mut Parser, len: usize, room: usize| {
+            let mut input = format!("*2\r\n$4\r\nECHO\r\n${len}\r\n").into_bytes();
+            let Step::Large { keep } = parser.next(&input, &limits, &mut items).unwrap() else { panic!("not large") };
+            input.truncate(keep);
+            assert_eq!(parser.fill(&[&vec![b'd'; len], "\r\n".as_bytes()].concat()), len + 2);
+            assert!(matches!(parser.next(&input, &limits, &mut items), Ok(Step::Command { item_count: 2, .. })));
+            let mut bytes = Vec::new();
+            parser.take_large(&mut bytes);
+            assert_eq!((bytes.len(), bytes[0].len(), parser.room()), (1, len, room));
+        };
+        large(&mut parser, 40_000, 40_000);
+        large(&mut parser, 40_000, 40_000);
+        large(&mut parser, 400_000, ROOM_LEN_MAX);
+        parser.shrink();
+        assert_eq!(parser.room(), 0, "not for one who is silent");
+        large(&mut parser, 50_000, 50_000);
+        let step = parser.next(b"*1\r\n$4\r\nPING\r\n", &limits, &mut Vec::new());
+        assert_eq!((step, parser.room()), (Ok(Step::Command { consumed: 14, item_count: 1 }), 0));
     }
 
     #[test]

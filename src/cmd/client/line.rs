@@ -126,10 +126,12 @@ fn append_rest(out: &mut String, client: &ClientInfo) {
     out.push('\n');
 }
 
-/// Bytes that a connection takes in user space.
+/// Bytes that a connection takes in user space. As in Redis, where each client has that much for itself, replies do not make it
+/// larger before they fill a first buffer: who has just been answered weighs what it weighed before.
 pub fn memory(client: &ClientInfo) -> usize {
     let output = client.output();
-    let buffers = client.input_len() + client.input_cap() + client.held_len() + output.buffer_cap + output.queued_len;
+    let replies = (output.buffer_cap + output.queued_len).saturating_sub(REPLY_BUFFER_MAX);
+    let buffers = client.input_len() + client.input_cap() + client.held_len() + replies;
     let listens: u32 = client.subscriptions().iter().sum();
     let entries = client.watch_count() + listens + client.prefix_count();
     size_of::<ClientInfo>() + size_of::<Session>() + buffers + client.multi().1 + entries as usize * ENTRY_LEN
