@@ -96,6 +96,8 @@ pub struct LoopStats {
     /// Transactions that ran while their keys were held, and those for which everything stood still.
     pub holding_transactions: Counter,
     pub stopping_transactions: Counter,
+    /// Scripts that held their keys.
+    pub holding_scripts: Counter,
     /// Error replies.
     pub errors: Counter,
     /// Turns of the loop, with work or without.
@@ -218,6 +220,7 @@ impl LoopStats {
             &self.output_limit_closes,
             &self.holding_transactions,
             &self.stopping_transactions,
+            &self.holding_scripts,
             &self.errors,
             &self.turns,
             &self.turn_ns,

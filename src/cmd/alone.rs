@@ -3,7 +3,7 @@
 //! ```text
 //! handler   checks everything, leaves its job in `effects.alone`, returns Flow::Alone; nothing has happened yet
 //! exec      enters the safepoint, unless it is inside already, and runs the job: nobody else touches any data. A transaction
-//!           on keys that are known holds just these, if nothing else is in the way (`exec::section`)
+//!           or a plain script on keys that are known holds just these, if nothing else is in the way (`exec::section`)
 //! loop      stays inside for the commands behind it, as long as they are light, and leaves at the window's end; behind
 //!           scripts it goes on over windows, for a millisecond at most (`event_loop::window::end_stay`)
 //! ```

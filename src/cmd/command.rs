@@ -514,6 +514,10 @@ impl Command {
     pub fn accepts(&self, count: usize) -> bool {
         if self.arity >= 0 { count == self.arity as usize } else { count >= self.arity.unsigned_abs() as usize }
     }
+    /// Is the first argument a key, and the only one that it touches?
+    pub fn is_about_its_first_argument(&self) -> bool {
+        self.keeps_to_its_keys && self.only_place == Some(1) && self.subs.is_empty()
+    }
     #[inline]
     pub fn has(&self, flags: u32) -> bool {
         self.flags & flags != 0

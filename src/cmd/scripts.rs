@@ -10,6 +10,8 @@
 //! *Busy.* A script that has run for `busy-reply-threshold` lets everybody go on; all but a few commands are refused then
 //! (`attention` makes every command look). Nobody touches data, so the script is as alone as before.
 
+use super::command::Command;
+use super::table;
 use super::world::REDIS_VERSION;
 use crate::base::clock::MonoNs;
 use crate::base::ids::LoopId;
@@ -17,7 +19,7 @@ use crate::base::sha1::sha1_hex;
 use crate::base::sync::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use crate::resp::error::{ReplyError, escaped};
 use crate::script::shebang::{self, Flags};
-use crate::script::{Chunk, Interp, Options};
+use crate::script::{Chunk, Interp, Options, plain};
 use ahash::RandomState;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,6 +42,8 @@ pub struct Script {
     pub source: Box<[u8]>,
     /// What its first line says; None: it has none, and its commands are judged one by one.
     pub flags: Option<Flags>,
+    /// It touches only the keys that it is given, and ends soon: see `script::plain`.
+    pub is_plain: bool,
     /// Bytes of the first line.
     header_len: usize,
     /// SCRIPT LOAD has brought it.
@@ -58,6 +62,7 @@ impl Script {
             sha,
             source: source.into(),
             flags: header.flags,
+            is_plain: plain::is_plain(&source[header.len..], has_one_key),
             header_len: header.len,
             is_kept: AtomicBool::new(false),
             is_evicted: AtomicBool::new(false),
@@ -71,6 +76,11 @@ impl Script {
     pub fn name(&self) -> &str {
         std::str::from_utf8(&self.sha).unwrap_or_default()
     }
+}
+
+/// Is this a command that touches only the key that is its first argument?
+fn has_one_key(name: &[u8]) -> bool {
+    table::lookup(name).is_some_and(Command::is_about_its_first_argument)
 }
 
 /// What all loops share of scripts.

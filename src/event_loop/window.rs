@@ -599,7 +599,7 @@ impl<E: Engine> EventLoop<E> {
                 if flow == Flow::Alone
                     && let Some(cue) = turn.cue.take()
                 {
-                    if cue.job.may_yield() {
+                    if !turn.is_brief(&cue.job, &conn.session) {
                         (place.stretch, place.item) = (place.stretch - 1, index + 1);
                         return Some(cue);
                     }

@@ -9,11 +9,12 @@
 //! So a window of many small transactions stops the others once. Inside nothing waits: a blocking command replies as after a
 //! timeout, a long one is run to its end, and those who wait for keys are served behind the whole, as in Redis.
 //!
-//! *Transactions on keys that are known* need no stop, unless something else is in the way: see `section`. Once inside, all
-//! transactions of the window run here: it costs them nothing more.
+//! *Transactions and plain scripts on keys that are known* need no stop, unless something else is in the way: see `section`. Once
+//! inside, all those of the window run here: it costs them nothing more.
 
 use super::dispatch::Turn;
 use super::long::run_whole;
+use super::script::Way;
 use super::watch::Place as Ran;
 use crate::admin::clients::client_flag;
 use crate::base::clock::MonoNs;
@@ -97,11 +98,8 @@ impl Turn<'_> {
         if is_script {
             self.show_line(&cue.line);
         }
-        let (flow, args) = match self.exec_held(&cue.job, session, reply) {
-            Some(flow) => {
-                self.put_back(cue.job);
-                (flow, None)
-            }
+        let (flow, args) = match self.play_held(&cue.job, session, reply) {
+            Some(flow) => (flow, self.put_back(cue.job)),
             None => {
                 self.step_in(session.home, if cue.job.may_yield() { Stay::Long } else { Stay::Short });
                 started = started.map(|_| MonoNs::now()); // To wait for others is no work.
@@ -143,12 +141,13 @@ impl Turn<'_> {
         match job {
             Alone::Exec(ref queue) => {
                 self.stats.stopping_transactions.add(1);
-                let flow = self.exec(queue, session, reply, others);
-                self.put_back(job);
-                (flow, None)
+                (self.exec(queue, session, reply, others), self.put_back(job))
             }
-            Alone::Script(job) => (self.run_script(&job, session, reply, others), Some(job.args)),
-            Alone::Function(job) => (self.run_function(&job, session, reply, others), Some(job.args)),
+            Alone::Script(ref script) => {
+                let flow = self.run_script(script, session, reply, others, Way::Alone);
+                (flow, self.put_back(job))
+            }
+            Alone::Function(ref function) => (self.run_function(function, session, reply, others), self.put_back(job)),
             Alone::Reload => {
                 self.reload(session, reply);
                 (Flow::Done, None)
@@ -165,11 +164,15 @@ impl Turn<'_> {
         }
     }
 
-    /// The queue of a transaction that is over serves another one.
-    fn put_back(&mut self, job: Alone) {
-        if let Alone::Exec(queue) = job {
-            self.effects.spares.put(queue);
+    /// What is left of a job: the queue of a transaction serves another one; what a script was called with is returned.
+    fn put_back(&mut self, job: Alone) -> Option<OwnedArgs> {
+        match job {
+            Alone::Exec(queue) => self.effects.spares.put(queue),
+            Alone::Script(job) => return Some(job.args),
+            Alone::Function(job) => return Some(job.args),
+            Alone::Reload => {}
         }
+        None
     }
 
     /// The commands of a transaction, one after the other.

@@ -5,11 +5,14 @@
 //! call       the row exists, takes so many arguments, is for scripts, its user may, it may write ─▶ `Turn::run_inside`
 //! interrupt  too long: the other loops go on in busy mode, this loop's clients get turns in between; killed? stopping?
 //! ```
+//! A script that just holds its keys (`section`) is short, so it is not interrupted.
+//!
 //! The client's own session serves: the script's SELECT and its protocol are undone at the end.
 
 use super::alone::Others;
 use super::dispatch::Turn;
 use super::room::OUT_OF_MEMORY;
+use super::section::FIRST_KEY;
 use crate::admin::acl::log::Context;
 use crate::admin::acl::selector::Denial;
 use crate::admin::log::{self, Level};
@@ -32,6 +35,7 @@ use std::time::Duration;
 const UNKNOWN: ReplyError = ReplyError::text("ERR Unknown Redis command called from script");
 const ARITY: ReplyError = ReplyError::text("ERR Wrong number of args calling Redis command from script");
 const NOT_HERE: ReplyError = ReplyError::text("ERR This Redis command is not allowed from script");
+const NOT_HELD: ReplyError = ReplyError::text("ERR This script may only use the keys that it was given");
 const READ_ONLY: ReplyError = ReplyError::text("ERR Write commands are not allowed from read-only scripts.");
 const NO_MEMORY: ReplyError =
     ReplyError::text("OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'");
@@ -39,12 +43,22 @@ const KILLED: &str = "ERR Script killed by user with SCRIPT KILL...";
 const FUNCTION_KILLED: &str = "ERR Script killed by user with FUNCTION KILL...";
 const STOPPING: &str = "ERR the server is shutting down";
 
+/// How a script runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Everything else stands still.
+    Alone,
+    /// Its keys are held.
+    Held,
+}
+
 /// The host of one run.
 struct Stage<'s, 't> {
     turn: &'s mut Turn<'t>,
     session: &'s mut Session,
     others: &'s mut dyn Others,
     call: &'s Call<'s>,
+    way: Way,
     is_read_only: bool,
     /// Memory is short: no command that may need more may be the first to write.
     is_short: bool,
@@ -63,6 +77,7 @@ impl Turn<'_> {
         session: &mut Session,
         reply: &mut Reply,
         others: &mut dyn Others,
+        way: Way,
     ) -> Flow {
         if self.is_short && job.allows_oom == Some(false) {
             self.refuse(reply, &NO_MEMORY);
@@ -70,12 +85,12 @@ impl Turn<'_> {
         }
         let is_short = self.is_short && job.allows_oom.is_none();
         let parts = job.args.parts();
-        let is_watched = patience_ms(self.world).is_some();
-        let (args, key_count) = (Args::of(&parts), job.key_count);
+        let is_watched = !job.script.is_plain && patience_ms(self.world).is_some();
+        let (args, key_count, first) = (Args::of(&parts), job.key_count, FIRST_KEY);
         let call =
-            Call { chunk: job.chunk, name: job.script.name(), args, first: 3, key_count, is_eval: true, is_watched };
+            Call { chunk: job.chunk, name: job.script.name(), args, first, key_count, is_eval: true, is_watched };
         let mut scripts = std::mem::take(&mut self.effects.scripts);
-        self.host(&call, (job.is_read_only, is_short), session, others, |host| {
+        self.host(&call, way, (job.is_read_only, is_short), session, others, |host| {
             scripts.interp().run(&call, host, reply)
         });
         self.world.scripts.note_interpreter(session.home, scripts.interp().memory());
@@ -98,9 +113,11 @@ impl Turn<'_> {
         let parts = job.args.parts();
         let is_watched = patience_ms(self.world).is_some();
         let (args, key_count) = (Args::of(&parts), job.key_count);
-        let call = Call { chunk: job.chunk, name: &job.name, args, first: 3, key_count, is_eval: false, is_watched };
+        let first = FIRST_KEY;
+        let call = Call { chunk: job.chunk, name: &job.name, args, first, key_count, is_eval: false, is_watched };
         let mut functions = std::mem::take(&mut self.effects.functions);
-        self.host(&call, (job.is_read_only, false), session, others, |host| functions.interp().run(&call, host, reply));
+        let limits = (job.is_read_only, false);
+        self.host(&call, Way::Alone, limits, session, others, |host| functions.interp().run(&call, host, reply));
         self.world.functions.note_interpreter(session.home, functions.interp().memory());
         self.effects.functions = functions;
         Flow::Done
@@ -110,6 +127,7 @@ impl Turn<'_> {
     pub(super) fn host(
         &mut self,
         call: &Call<'_>,
+        way: Way,
         (is_read_only, is_short): (bool, bool),
         session: &mut Session,
         others: &mut dyn Others,
@@ -124,6 +142,7 @@ impl Turn<'_> {
             session,
             others,
             call,
+            way,
             is_read_only,
             is_short,
             has_written: false,
@@ -175,7 +194,16 @@ impl Stage<'_, '_> {
         if self.is_short && !self.has_written && row.has(flag::DENYOOM) {
             return Err(self.reject(row, OUT_OF_MEMORY));
         }
+        if self.way == Way::Held && !self.holds_key(row, args) {
+            return Err(self.reject(row, NOT_HELD));
+        }
         Ok(row)
+    }
+
+    /// Is the command about one of the keys that are held? The script's text says so: this is for the mistakes of its reader.
+    fn holds_key(&self, row: &Command, args: &Args<'_>) -> bool {
+        let mut held = (0..self.call.key_count).map(|index| self.call.args.get(self.call.first + index));
+        row.is_about_its_first_argument() && held.any(|key| key == args.get(1))
     }
 
     fn reject(&self, row: &Command, error: ReplyError) -> ReplyError {
@@ -238,6 +266,9 @@ impl Host for Stage<'_, '_> {
     }
 
     fn interrupt(&mut self) -> Verdict {
+        if self.way == Way::Held {
+            return Verdict::GoOn;
+        }
         if !self.is_busy {
             let is_over = self.patience.is_some_and(|patience| MonoNs::now().since(self.started) >= patience);
             if !is_over {

@@ -1,7 +1,8 @@
-//! Transactions on keys that are known: these are held, and everybody else goes on.
+//! Transactions and scripts on keys that are known: these are held, and everybody else goes on.
 //!
 //! ```text
-//! EXEC ─▶ do all commands keep to the keys that they name?  is nothing else in the way?  ─no▶ everything stands still (`alone`)
+//! EXEC ─▶ do all commands keep to the keys that they name?  ┐
+//! EVAL ─▶ is the script plain (`script::plain`)?            ┴ is nothing else in the way?  ─no▶ everything stands still (`alone`)
 //!           └─yes▶ hold the keys ─▶ run the commands, one after the other ─▶ commit ─▶ tell listeners, serve who waits
 //! ```
 //! How keys are held, and why nobody sees half of it, is the table's business (`table::staged::section`): handlers run as ever.
@@ -13,42 +14,68 @@
 //! - Keys that the client watches: a writer changes a key first and marks its watchers then. Only while everything stands
 //!   still nobody is between the two.
 //! - A client that tracks what it reads: to be told of its own changes behind the end would make forget what it has read since.
-//! - Too many keys: a stop costs less.
+//! - Too many keys: a stop costs less. A script without keys: there is nothing to be held.
 //! - This loop is inside a safepoint already: then everything else is done there, too.
 //! - There are no other loops: then to stop them costs nothing.
 
+use super::alone::NoOthers;
 use super::dispatch::Turn;
 use super::order::{Touched, touched};
+use super::script::Way;
 use crate::base::hash::Key;
 use crate::cmd::alone::Alone;
 use crate::cmd::command::Flow;
 use crate::cmd::queue::Queue;
 use crate::cmd::session::Session;
 use crate::keyspace::{FEW_KEYS, Keys};
-use crate::resp::args::Args;
+use crate::resp::args::{Args, Parts};
 use crate::resp::reply::Reply;
 use smallvec::SmallVec;
 
 /// With more keys a transaction stops everybody: holding so many takes about as long as a stop.
 const KEYS_MAX: usize = 128;
+/// The argument of EVAL and its kin that is the first key.
+pub(super) const FIRST_KEY: usize = 3;
 
-/// The keys of a transaction, those that are named twice twice.
+/// The keys of a transaction or script, those that are named twice twice.
 type Named<'q> = SmallVec<[Key<'q>; FEW_KEYS]>;
 
 impl Turn<'_> {
-    /// Runs the job if it is a transaction that can hold its keys. None: everything has to stand still for it, and nothing has
-    /// happened yet.
-    pub(super) fn exec_held(&mut self, job: &Alone, session: &mut Session, reply: &mut Reply) -> Option<Flow> {
-        let Alone::Exec(queue) = job else { return None };
-        if !queue.keeps_to_its_keys() || !self.may_hold(session) {
+    /// Runs the job if it is a transaction or a script that can hold its keys. None: everything has to stand still for it, and
+    /// nothing has happened yet.
+    pub(super) fn play_held(&mut self, job: &Alone, session: &mut Session, reply: &mut Reply) -> Option<Flow> {
+        if !keeps_to_its_keys(job) || !self.may_hold(session) {
             return None;
         }
         let keys = self.keys(session);
-        let named = named(queue, keys)?;
-        let flow = keys.in_section(&named, || self.exec(queue, session, reply, &mut super::alone::NoOthers))?;
-        self.stats.holding_transactions.add(1);
+        let flow = match job {
+            Alone::Exec(queue) => {
+                let named = named_by_all(queue, keys)?;
+                let flow = keys.in_section(&named, || self.exec(queue, session, reply, &mut NoOthers))?;
+                self.stats.holding_transactions.add(1);
+                flow
+            }
+            Alone::Script(script) => {
+                let parts = script.args.parts();
+                let named = certain((FIRST_KEY..FIRST_KEY + script.key_count).map(|at| key_of(keys, &parts, at)))?;
+                let flow =
+                    keys.in_section(&named, || self.run_script(script, session, reply, &mut NoOthers, Way::Held))?;
+                self.stats.holding_scripts.add(1);
+                flow
+            }
+            Alone::Function(_) | Alone::Reload => return None,
+        };
         self.tell(session);
         Some(flow)
+    }
+
+    /// Does the job run to its end within its window? A plain script does, where nobody has to stand still for it; who has
+    /// stopped the others stays inside over windows (`event_loop::window::end_stay`).
+    pub fn is_brief(&self, job: &Alone, session: &Session) -> bool {
+        match job {
+            Alone::Script(job) if job.script.is_plain => self.may_hold(session) || !self.world.safepoint.has_others(),
+            _ => !job.may_yield(),
+        }
     }
 
     /// Is nothing of this client and this loop in the way?
@@ -61,19 +88,37 @@ impl Turn<'_> {
     }
 }
 
+/// Will this touch no other keys than those that it names?
+fn keeps_to_its_keys(job: &Alone) -> bool {
+    match job {
+        Alone::Exec(queue) => queue.keeps_to_its_keys(),
+        Alone::Script(job) => job.script.is_plain,
+        Alone::Function(_) | Alone::Reload => false,
+    }
+}
+
+fn key_of<'q>(keys: Keys<'_>, parts: &Parts<'q>, at: usize) -> Key<'q> {
+    keys.key(parts.get(at), parts.items[at].hash)
+}
+
+/// Those that are to be held. None: they are too many, or none.
+fn certain<'q>(keys: impl Iterator<Item = Key<'q>>) -> Option<Named<'q>> {
+    let named: Named<'q> = keys.take(KEYS_MAX + 1).collect();
+    (!named.is_empty() && named.len() <= KEYS_MAX).then_some(named)
+}
+
 /// The keys of all commands. None: they are too many, or not certain.
-fn named<'q>(queue: &'q Queue, keys: Keys<'_>) -> Option<Named<'q>> {
+fn named_by_all<'q>(queue: &'q Queue, keys: Keys<'_>) -> Option<Named<'q>> {
     let mut named = Named::new();
     for index in 0..queue.count() {
         let (row, parts) = queue.get(index);
-        let key = |at: usize| keys.key(parts.get(at), parts.items[at].hash);
         match row.one_key {
-            Some(one) => named.push(key(one.at as usize)),
+            Some(one) => named.push(key_of(keys, &parts, one.at as usize)),
             None => match touched(row, &Args::of(&parts)) {
-                Touched::These(places) => named.extend(places.into_iter().map(key)),
+                Touched::These(places) => named.extend(places.into_iter().map(|at| key_of(keys, &parts, at))),
                 Touched::Nothing | Touched::Unknown => return None,
             },
         }
     }
-    (!named.is_empty() && named.len() <= KEYS_MAX).then_some(named)
+    certain(named.into_iter())
 }

@@ -19,6 +19,7 @@
 //! - `run`       what one run of a script has: its host, its buffers
 //! - `api`       `redis.*`; `sandbox`: what scripts may not do, and how their errors look; `builtins`: what of Lua we replace
 //! - `to_lua`, `to_reply`  conversions
+//! - `plain`     which scripts keep to their keys and end soon, by their text
 //! - `shebang`   `#!lua flags=…`; `register`: what libraries of functions tell; `payload`: FUNCTION DUMP's bytes
 //! - `bit`, `cjson`, `cmsgpack`, `structs`  libraries; `native` is how their functions are called, `number` C's numbers
 
@@ -39,6 +40,7 @@ mod libraries_test;
 mod native;
 mod number;
 pub mod payload;
+pub mod plain;
 mod register;
 mod run;
 mod sandbox;

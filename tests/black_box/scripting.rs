@@ -200,6 +200,41 @@ fn a_script_that_has_written_cannot_be_killed_but_the_server_can() {
     }
 }
 
+/// Plain scripts on keys that they are given hold these; whatever else a script does, all loops stand still for it.
+#[test]
+fn a_plain_script_stops_nobody() {
+    check_with(
+        &["--threads", "2"],
+        "
+        SET text old                  => OK
+        EVAL \"redis.call('set', KEYS[1], ARGV[1]) return redis.call('append', KEYS[1], 'er')\" 1 text new => 5
+        GET text                      => 'newer'
+        EVAL \"if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del_', KEYS[1]) end return 0\" 1 text other => 0
+        EVAL \"redis.call('rpush', KEYS[1], 'a') redis.call('sadd', KEYS[2], 'b') redis.call('incr', KEYS[2])\" 2 list set => WRONGTYPE Operation against a key holding the wrong kind of value script: …, on @user_script:1.
+        LRANGE list 0 -1              => ['a']
+        EVAL \"local out = {} for i, key in ipairs(KEYS) do out[i] = redis.call('type', key) end return out\" 3 list set nosuch => [list, set, none]
+        EVAL \"return redis.call('lpop', KEYS[1])\" 1 list => 'a'
+        EXISTS list                   => 0
+        EVAL \"redis.call('expire', KEYS[1], 100) return redis.call('ttl', KEYS[1])\" 1 text => 100
+        EVAL \"return redis.call('get', KEYS[2])\" 1 text => ERR Lua redis lib command arguments must be strings or integers script: …, on @user_script:1.
+        EVAL_RO \"return redis.call('set', KEYS[1], 1)\" 1 text => ERR Write commands are not allowed from read-only scripts. script: …, on @user_script:1.
+        INFO stats                    => '…scripts_holding_keys:7…'
+        EVAL \"return redis.call('get', 'text')\" 0 => 'newer'
+        EVAL \"return redis.call('get', KEYS[1] .. 'xt')\" 1 te => 'newer'
+        EVAL \"return redis.call('get', KEYS[1])\" 0 => ERR Lua redis lib command arguments must be strings or integers script: …, on @user_script:1.
+        EVAL \"return redis.call('dbsize')\" 1 text => 2
+        MULTI                         => OK
+        EVAL \"return redis.call('get', KEYS[1])\" 1 text => QUEUED
+        EXEC                          => ['newer']
+        INFO stats                    => '…scripts_holding_keys:7…'
+        @a BLPOP list queue 0         => (silence)
+        EVAL \"redis.call('rpush', KEYS[1], 'x', 'y') return redis.call('llen', KEYS[1])\" 1 queue => 2
+        @a PING                       => ['queue', 'x']
+        LRANGE queue 0 -1             => ['y']
+    ",
+    );
+}
+
 #[test]
 fn inside_scripts_sets_are_sorted_and_time_stands_still() {
     check(

@@ -112,6 +112,7 @@ pub fn stats(text: &mut Text, cx: &Cx<'_>) {
     text.field("keyspace_misses", sum(cx, |stats| &stats.misses));
     text.field("transactions_holding_keys", sum(cx, |stats| &stats.holding_transactions));
     text.field("transactions_stopping_loops", sum(cx, |stats| &stats.stopping_transactions));
+    text.field("scripts_holding_keys", sum(cx, |stats| &stats.holding_scripts));
     let names = |space| cx.world.pubsub.names_count(space);
     text.field("pubsub_channels", names(Space::Channel));
     text.field("pubsub_patterns", names(Space::Pattern));

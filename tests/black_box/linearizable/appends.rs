@@ -58,7 +58,7 @@ enum Way {
     Multi,
     /// With a command that names no keys, so that all loops stand still for it.
     Stopping,
-    /// A script with the keys as its keys, and per key the element, or nothing to read.
+    /// A script with the keys as its keys, and per key the element, or nothing to read. It is plain, so it holds them.
     Script,
     /// Its one step as a command.
     Alone,
@@ -323,8 +323,8 @@ fn appends_and_reads_in_transactions_are_strictly_serializable() {
             let (history, orders) = record(&server, seed, ops);
             check(&history, &orders).unwrap_or_else(|problem| panic!("APPEND_SEED={seed} {engine:?}\n{problem}"));
             let stats = server.client().run("INFO stats").text();
-            for way in ["holding_keys", "stopping_loops"] {
-                let count = stats.lines().find_map(|line| line.strip_prefix(&format!("transactions_{way}:")));
+            for way in ["transactions_holding_keys", "transactions_stopping_loops", "scripts_holding_keys"] {
+                let count = stats.lines().find_map(|line| line.strip_prefix(&format!("{way}:")));
                 assert!(count.is_some_and(|count| count != "0"), "{way}: {stats}");
             }
         }

@@ -157,8 +157,13 @@ fn a_sum_that_transactions_keep_is_the_same_at_every_look() {
         client.send(format!("MULTI\r\nDECRBY a{from} {amount}\r\nINCRBY a{to} {amount}\r\nEXEC\r\n").as_bytes());
         assert_eq!(client.replies(4)[3].items().len(), 2);
     };
+    const SCRIPT: &str = "redis.call('decrby', KEYS[1], ARGV[1]) return redis.call('incrby', KEYS[2], ARGV[1])";
+    let transfer_by_script = |client: &mut Client, turn: usize| {
+        let (from, to, amount) = (turn % 5, (turn * 3 + 1) % 5, 1 + turn % 7);
+        client.run(&format!("EVAL \"{SCRIPT}\" 2 a{from} a{to} {amount}")).int();
+    };
     while_writing(
-        &[&transfer, &transfer, &transfer],
+        &[&transfer, &transfer_by_script, &transfer],
         |client| drop(client.run("MSET a0 100 a1 100 a2 100 a3 100 a4 100")),
         |client| {
             let sum = |values: &Value| {
