@@ -419,6 +419,10 @@ impl Background {
         self.stop_walking(world, snapshot);
         snapshot.saver.end();
     }
+    /// How many snapshots were begun, for files of their own or for the log.
+    pub fn begun(&self) -> u64 {
+        self.lock().begun
+    }
     /// BGSAVE SCHEDULE while it may not.
     pub fn schedule(&self) {
         self.is_scheduled.store(true, Ordering::Relaxed);

@@ -129,6 +129,7 @@ fn config_set(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
         }
         if id == Id::APPENDONLY {
             cx.effects.journal_switch = Some(cx.world.config.number(id) != 0);
+            tell_of_delay(cx);
         }
         if id == Id::NOTIFY_KEYSPACE_EVENTS {
             cx.world.publish_events();
@@ -146,6 +147,18 @@ fn config_set(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     }
     cx.reply.ok();
     Ok(Flow::Done)
+}
+
+/// `appendonly` was set: if a log is wanted, and cannot be begun before something else has ended, that is told.
+fn tell_of_delay(cx: &Cx<'_>) {
+    let is_wanted = cx.effects.journal_switch == Some(true) && !cx.world.journal.is_on();
+    let reason = match () {
+        _ if !is_wanted => return,
+        _ if cx.world.background.is_writing() => "AOF was enabled but there is already another background operation.",
+        _ if cx.session.denies_blocking => "AOF was enabled during a transaction.",
+        _ => return,
+    };
+    log::notice(format_args!("{reason} An AOF background was scheduled to start when possible."));
 }
 
 #[cfg(test)]

@@ -117,9 +117,9 @@ pub fn stats(text: &mut Text, cx: &Cx<'_>) {
     text.field("pubsub_channels", names(Space::Channel));
     text.field("pubsub_patterns", names(Space::Pattern));
     text.field("pubsubshard_channels", names(Space::Shard));
+    text.field("latest_fork_usec", 0);
+    text.field("total_forks", cx.world.background.begun()); // What Redis forks for.
     text.zeros(&[
-        "latest_fork_usec",
-        "total_forks",
         "migrate_cached_sockets",
         "slave_expires_tracked_keys",
         "active_defrag_hits",
