@@ -83,6 +83,11 @@ fn has_one_key(name: &[u8]) -> bool {
     table::lookup(name).is_some_and(Command::is_about_its_first_argument)
 }
 
+/// A loop's own number on a line of its own: it changes with every script.
+#[derive(Default)]
+#[repr(align(64))]
+struct Padded(AtomicU64);
+
 /// What all loops share of scripts.
 pub struct Scripts {
     cache: Mutex<HashMap<Sha, Arc<Script>>>,
@@ -91,7 +96,7 @@ pub struct Scripts {
     uses: AtomicU64,
     evicted: AtomicU64,
     /// Bytes that each loop's interpreter has allocated.
-    interpreters: Box<[AtomicU64]>,
+    interpreters: Box<[Padded]>,
     pub busy: Busy,
     /// Scripts may call what is not for scripts. For tests (DEBUG SET-DISABLE-DENY-SCRIPTS).
     pub may_call_all: AtomicBool,
@@ -104,7 +109,7 @@ impl Scripts {
             era: AtomicU64::new(1),
             uses: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
-            interpreters: (0..loops.max(1)).map(|_| AtomicU64::new(0)).collect(),
+            interpreters: (0..loops.max(1)).map(|_| Padded::default()).collect(),
             busy: Busy::default(),
             may_call_all: AtomicBool::new(false),
         }
@@ -157,10 +162,10 @@ impl Scripts {
     }
     /// Bytes that all interpreters have allocated.
     pub fn interpreters_len(&self) -> u64 {
-        self.interpreters.iter().map(|len| len.load(Relaxed)).sum()
+        self.interpreters.iter().map(|len| len.0.load(Relaxed)).sum()
     }
     pub fn note_interpreter(&self, home: LoopId, len: usize) {
-        self.interpreters[home.0 as usize].store(len as u64, Relaxed);
+        self.interpreters[home.0 as usize].0.store(len as u64, Relaxed);
     }
 }
 

@@ -252,7 +252,9 @@ impl Host for Stage<'_, '_> {
             Ok(row) => {
                 if row.has(flag::WRITE) && !self.has_written {
                     self.has_written = true;
-                    self.turn.world.scripts.busy.note_write();
+                    if self.way == Way::Alone {
+                        self.turn.world.scripts.busy.note_write(); // Others never ask about one that just holds its keys.
+                    }
                 }
                 self.turn.run_inside(row, args, self.session, reply, self.others);
             }
