@@ -3,7 +3,8 @@
 #![forbid(unsafe_code)]
 
 use super::host::{Host, LogLevel, Verdict};
-use super::{Call, Interp, Options};
+use super::{Call, Interp, Options, plain};
+use crate::base::prng::Prng;
 use crate::resp::args::{Arg, Args, Parts};
 use crate::resp::error::ReplyError;
 use crate::resp::reply::{Proto, Reply};
@@ -433,4 +434,86 @@ fn functions_called_without_arguments_answer_with_errors() {
             "{call}"
         );
     }
+}
+
+/// Pieces of plain scripts.
+const PLAIN: [&str; 12] = [
+    "local key = KEYS[1]",
+    "local b = ARGV[1]",
+    "b = key",
+    "redis.call('echo', KEYS[1])",
+    "redis.call('echo', key)",
+    "redis.pcall('echo', key, 1)",
+    "if redis.call('echo', key) == KEYS[1] then redis.call('echo', key, b) end",
+    "for i, key in ipairs(KEYS) do redis.call('echo', key) end",
+    "for i = 1, #KEYS do redis.call('echo', KEYS[i]) end",
+    "for i, b in ipairs(KEYS) do",
+    "end",
+    "-- ]] key = 'other'\n",
+];
+
+/// What could lead a script to other keys.
+const STRAY: [&str; 32] = [
+    "local key = KEYS[1] .. 'x'",
+    "local key = KEYS[1] or 'x'",
+    "local key, b = KEYS[1], 'other'",
+    "local a, key = KEYS[1], 'other'",
+    "key = 'other'",
+    "key, b = 'other', 1",
+    "b, key = 1, 'other'",
+    "local a = {key = 'other', KEYS[1]}",
+    "key = a.key",
+    "a.key = 'other'",
+    "local a = KEYS",
+    "a[1] = 'other'",
+    "KEYS[1] = 'other'",
+    "KEYS[1], b = 'other', 1",
+    "KEYS = {'other'}",
+    "local KEYS = {'other'}",
+    "table.insert(KEYS, 1, 'other')",
+    "local call = redis.call",
+    "call('echo', 'other')",
+    "local redis = {call = redis.call}",
+    "redis.call('echo', KEYS[b])",
+    "redis.call('echo', key .. 'x')",
+    "redis.call('echo', (key))",
+    "redis.call('echo', a[1])",
+    "redis.call('echo', b)",
+    "redis.call('echo', KEYS[1]:upper())",
+    "for i, b in ipairs(ARGV) do",
+    "return redis.call('echo', ARGV[1])",
+    "local function key() return 'other' end",
+    "string.key = 'other'",
+    "_G.KEYS = {'other'}",
+    "pcall(redis.call, 'echo', 'other')",
+];
+
+#[test]
+fn whatever_is_called_plain_touches_only_the_keys_that_it_was_given() {
+    let (mut rig, mut prng) = (Rig::new(), Prng::seeded(1));
+    let mut pick = |count: usize| (prng.next_u64() % count as u64) as usize;
+    let (mut strays, mut plain_calls) = (0, 0);
+    for _ in 0..60_000 {
+        let (mut source, strays_of_ten) = (String::new(), pick(4));
+        for _ in 0..2 + pick(6) {
+            source.push_str(if pick(10) < strays_of_ten { STRAY[pick(STRAY.len())] } else { PLAIN[pick(PLAIN.len())] });
+            source.push_str([" ", "\n", "; "][pick(3)]);
+        }
+        if pick(4) == 0 {
+            let at = pick(source.len());
+            source.replace_range(at..at + 1, ["", "=", ",", "(", "'", "[", " "][pick(7)]);
+        }
+        let is_plain = plain::is_plain(source.as_bytes(), |name| name == b"echo");
+        rig.host.interrupts = 0;
+        rig.eval(&source);
+        let called: Vec<_> = rig.host.seen.iter().map(|line| line.split(' ').nth(1).unwrap_or_default()).collect();
+        if is_plain {
+            assert!(called.iter().all(|&key| key == "key1"), "{source}\ncalls {called:?}");
+            assert_eq!(rig.host.interrupts, 0, "{source}");
+            plain_calls += called.len();
+        } else {
+            strays += called.iter().filter(|&&key| key != "key1").count();
+        }
+    }
+    assert!(strays > 500 && plain_calls > 1_000, "{strays} strays among others, {plain_calls} calls of plain ones");
 }
