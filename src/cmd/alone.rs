@@ -10,10 +10,10 @@
 //! A job is data, not code: what runs it lives above, where commands are dispatched (`exec::alone`).
 
 use super::queue::Queue;
-use super::scripts::Script;
+use super::scripts::Compiled;
 use crate::resp::args::OwnedArgs;
 use crate::script::Chunk;
-use std::sync::Arc;
+use std::rc::Rc;
 
 /// What a handler that returns `Flow::Alone` wants to be run.
 pub enum Alone {
@@ -30,8 +30,7 @@ pub enum Alone {
 /// A script and what it is called with.
 pub struct ScriptJob {
     /// The script as this loop has compiled it.
-    pub chunk: Chunk,
-    pub script: Arc<Script>,
+    pub script: Rc<Compiled>,
     /// The whole command; the first key is argument 3.
     pub args: OwnedArgs,
     pub key_count: usize,

@@ -6,16 +6,15 @@
 use super::alone::{Alone, ScriptJob};
 use super::command::{Begin, Command, Cx, Find, Flow, Handler, KeySpec, acl, cmd, flag};
 use super::help::help;
-use super::scripts::{NO_SCRIPT, Script};
+use super::scripts::{Compiled, NO_SCRIPT};
 use super::table;
 use super::world::World;
 use crate::admin::params::Id;
 use crate::base::num::parse_i64;
 use crate::resp::args::{Args, OwnedArgs};
 use crate::resp::error::ReplyError;
-use crate::script::Chunk;
 use crate::script::shebang::{self, Flags};
-use std::sync::Arc;
+use std::rc::Rc;
 
 const COUNTED: Find = Find::Count { num: 0, first: 1, step: 1 };
 const CHANGES: &[KeySpec] = &[KeySpec::new(Begin::Index(2), COUNTED, &["RW", "access", "update"])];
@@ -99,7 +98,7 @@ fn key_count(args: &Args<'_>) -> Result<usize, ReplyError> {
 /// Leaves the script to be run when everything else stands still.
 fn start(
     cx: &mut Cx<'_>,
-    (chunk, script): (Chunk, Arc<Script>),
+    script: Rc<Compiled>,
     args: Args<'_>,
     key_count: usize,
     is_read_only: bool,
@@ -111,7 +110,7 @@ fn start(
     let is_read_only = is_read_only || says_no_writes;
     let allows_oom = script.flags.map(|flags| flags.has(Flags::NO_WRITES) || flags.has(Flags::ALLOW_OOM));
     let args = OwnedArgs::of(args);
-    let job = ScriptJob { chunk, script, args, key_count, is_read_only, allows_oom };
+    let job = ScriptJob { script, args, key_count, is_read_only, allows_oom };
     cx.effects.alone = Some(Alone::Script(Box::new(job)));
     Ok(Flow::Alone)
 }
@@ -129,7 +128,7 @@ fn script_exists(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
 /// Brings a script into the cache, to stay there.
 /// Errors: its first line or text.
 fn script_load(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
-    let (_, script) = cx.effects.scripts.define(&cx.world.scripts, args.get(2), true)?;
+    let script = cx.effects.scripts.define(&cx.world.scripts, args.get(2), true)?;
     cx.reply.bulk(&script.sha);
     Ok(Flow::Done)
 }

@@ -22,6 +22,8 @@ use crate::script::shebang::{self, Flags};
 use crate::script::{Chunk, Interp, Options, plain};
 use ahash::RandomState;
 use std::collections::HashMap;
+use std::ops::Deref;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Scripts of EVAL that are kept. Source: Valkey 8.
@@ -141,8 +143,9 @@ impl Scripts {
         }
         script
     }
+    /// Who is used again and again is written down once: loops that run the same script do not take lines from each other.
     fn note_use(&self, script: &Script) {
-        if !script.is_kept.load(Relaxed) {
+        if !script.is_kept.load(Relaxed) && script.used.load(Relaxed) != self.uses.load(Relaxed) {
             script.used.store(self.uses.fetch_add(1, Relaxed) + 1, Relaxed);
         }
     }
@@ -169,11 +172,25 @@ impl Scripts {
     }
 }
 
+/// A script as a loop has compiled it. Counted by the loop alone: all loops share the script, and none changes its line.
+pub struct Compiled {
+    pub chunk: Chunk,
+    script: Arc<Script>,
+}
+
+impl Deref for Compiled {
+    type Target = Script;
+
+    fn deref(&self) -> &Script {
+        &self.script
+    }
+}
+
 /// What a loop has of its own: an interpreter, and what it has compiled.
 #[derive(Default)]
 pub struct LoopScripts {
     interp: Option<Interp>,
-    compiled: HashMap<Sha, (Chunk, Arc<Script>)>,
+    compiled: HashMap<Sha, Rc<Compiled>, RandomState>,
     /// A hash of the source ─▶ its SHA: computing that takes as long as a short script. Compared before it is believed.
     shas: HashMap<u64, Sha, RandomState>,
     era: u64,
@@ -200,14 +217,14 @@ impl LoopScripts {
     }
     /// A script of the cache, compiled. None: there is none.
     /// Cost: a lookup in the loop's own table, if it has run here before.
-    pub fn find(&mut self, scripts: &Scripts, sha: &Sha) -> Option<(Chunk, Arc<Script>)> {
+    pub fn find(&mut self, scripts: &Scripts, sha: &Sha) -> Option<Rc<Compiled>> {
         self.heed(scripts);
-        if let Some((chunk, script)) = self.compiled.get(sha) {
-            if !script.is_evicted.load(Relaxed) {
-                scripts.note_use(script);
-                return Some((*chunk, script.clone()));
+        if let Some(compiled) = self.compiled.get(sha) {
+            if !compiled.is_evicted.load(Relaxed) {
+                scripts.note_use(compiled);
+                return Some(compiled.clone());
             }
-            let chunk = *chunk;
+            let chunk = compiled.chunk;
             self.compiled.remove(sha);
             self.interp().forget(chunk);
         }
@@ -217,7 +234,7 @@ impl LoopScripts {
     }
     /// The script with this source, compiled; it comes into the cache if it is new. `keep`: and stays there.
     /// Errors: its first line; its text.
-    pub fn define(&mut self, scripts: &Scripts, source: &[u8], keep: bool) -> Result<(Chunk, Arc<Script>), ReplyError> {
+    pub fn define(&mut self, scripts: &Scripts, source: &[u8], keep: bool) -> Result<Rc<Compiled>, ReplyError> {
         let sha = self.sha_of(source);
         let found = match self.find(scripts, &sha) {
             Some(found) => found,
@@ -229,14 +246,14 @@ impl LoopScripts {
             }
         };
         if keep {
-            found.1.is_kept.store(true, Relaxed);
+            found.is_kept.store(true, Relaxed);
         }
         Ok(found)
     }
     /// Cost: a look at each byte if the script has been compiled here.
     fn sha_of(&mut self, source: &[u8]) -> Sha {
         let hash = self.shas.hasher().hash_one(source);
-        let is_of_source = |sha: &&Sha| self.compiled.get(*sha).is_some_and(|(_, script)| *script.source == *source);
+        let is_of_source = |sha: &&Sha| self.compiled.get(*sha).is_some_and(|compiled| *compiled.source == *source);
         if let Some(&sha) = self.shas.get(&hash).filter(is_of_source) {
             return sha;
         }
@@ -252,17 +269,15 @@ impl LoopScripts {
             ReplyError::owned(format!("ERR Error compiling script (new function): {}", escaped(message.as_bytes())))
         })
     }
-    fn keep(&mut self, scripts: &Scripts, chunk: Chunk, script: Arc<Script>) -> (Chunk, Arc<Script>) {
+    fn keep(&mut self, scripts: &Scripts, chunk: Chunk, script: Arc<Script>) -> Rc<Compiled> {
         if self.compiled.len() > scripts.size().0 + EVAL_MAX {
-            let gone: Vec<Chunk> = self
-                .compiled
-                .extract_if(|_, (_, script)| script.is_evicted.load(Relaxed))
-                .map(|(_, it)| it.0)
-                .collect();
+            let is_gone = |_: &Sha, compiled: &mut Rc<Compiled>| compiled.is_evicted.load(Relaxed);
+            let gone: Vec<Chunk> = self.compiled.extract_if(is_gone).map(|(_, compiled)| compiled.chunk).collect();
             gone.into_iter().for_each(|chunk| self.interp().forget(chunk));
         }
-        self.compiled.insert(script.sha, (chunk, script.clone()));
-        (chunk, script)
+        let compiled = Rc::new(Compiled { chunk, script });
+        self.compiled.insert(compiled.sha, compiled.clone());
+        compiled
     }
 }
 
@@ -353,7 +368,7 @@ mod tests {
         for round in 0..3 {
             for number in 0..SHAS_MAX + 10 {
                 let source = format!("return {}", number % 700);
-                let (_, script) = own.define(&scripts, source.as_bytes(), false).expect("it compiles");
+                let script = own.define(&scripts, source.as_bytes(), false).expect("it compiles");
                 assert_eq!((script.sha, &*script.source), (sha1_hex(source.as_bytes()), source.as_bytes()));
             }
             if round == 1 {

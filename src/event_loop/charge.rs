@@ -91,7 +91,8 @@ impl Charges {
     }
     #[cold]
     fn is_too_much(&self, conn: &Conn, output_len: usize) -> bool {
-        self.memory != 0 || output_len >= SHARED_SOFT_MAX || conn.owned_output() >= OUTPUT_SOFT_MAX
+        let is_bound_strictly = self.memory != 0 || conn.long.is_some();
+        is_bound_strictly || output_len >= SHARED_SOFT_MAX || conn.owned_output() >= OUTPUT_SOFT_MAX
     }
     /// Bytes that may wait for a client before it is not run. `is_long`: it is in the midst of a long reply.
     #[inline]

@@ -87,8 +87,15 @@ impl Turn<'_> {
         let parts = job.args.parts();
         let is_watched = !job.script.is_plain && patience_ms(self.world).is_some();
         let (args, key_count, first) = (Args::of(&parts), job.key_count, FIRST_KEY);
-        let call =
-            Call { chunk: job.chunk, name: job.script.name(), args, first, key_count, is_eval: true, is_watched };
+        let call = Call {
+            chunk: job.script.chunk,
+            name: job.script.name(),
+            args,
+            first,
+            key_count,
+            is_eval: true,
+            is_watched,
+        };
         let mut scripts = std::mem::take(&mut self.effects.scripts);
         self.host(&call, way, (job.is_read_only, is_short), session, others, |host| {
             scripts.interp().run(&call, host, reply)

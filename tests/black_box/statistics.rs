@@ -204,6 +204,7 @@ const ADDED: &[(&str, &str)] = &[
     ("evicted_scripts", "7.4"),
     ("transactions_holding_keys", "ours: for which nobody had to stop"),
     ("transactions_stopping_loops", "ours"),
+    ("scripts_holding_keys", "ours"),
     ("client_query_buffer_limit_disconnections", "Valkey 8"),
     ("client_output_buffer_limit_disconnections", "Valkey 8"),
     ("eventloop_cycles", "7.2"),
