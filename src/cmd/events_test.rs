@@ -217,3 +217,18 @@ fn streams() {
     ",
     );
 }
+
+#[test]
+fn fields_that_are_met_past_their_deadlines_go_together() {
+    let mut client = Client::new();
+    client.world.keyspace.now.stop();
+    client.listen(b"KEA");
+    client.run_line("HSET h a 1 b 2 c 3");
+    client.run_line("HPEXPIRE h 10 FIELDS 3 a b c");
+    client.world.keyspace.now.advance(20);
+    client.events();
+    client.run_line("HMGET h a b nosuch");
+    assert_eq!(client.events(), "hexpired h", "the others stay until they are met");
+    client.run_line("HGET h c");
+    assert_eq!(client.events(), "hexpired h, del h");
+}

@@ -153,7 +153,7 @@ pub(super) fn look<'a>(cx: &Cx<'a>, args: &Args<'_>) -> Result<Option<Reading<'a
 #[inline]
 fn note_missed(cx: &Cx<'_>, args: &Args<'_>, hash: Option<Reading<'_, Hash>>) {
     if hash.is_some_and(|hash| hash.has_overdue(cx.keys.now)) {
-        args.iter_from(2).for_each(|name| cx.keys.expire_field(cx.key(args, 1), name));
+        cx.keys.expire_met(cx.key(args, 1), || args.iter_from(2));
     }
 }
 
@@ -310,7 +310,7 @@ fn edit_value<R>(
     let mut hash = create(cx, args)?;
     if hash.is_overdue(args.get(2), now) {
         drop(hash);
-        cx.keys.expire_field(cx.key(args, 1), args.get(2));
+        cx.keys.expire_met(cx.key(args, 1), || std::iter::once(args.get(2)));
         hash = create(cx, args)?;
     }
     let (result, text) = edit(hash.get(args.get(2), now))?;

@@ -37,16 +37,19 @@ impl Keys<'_> {
             purge(self.as_run(), table, key, Origin::Command, &|hash, gone| hash.purge(self.now, PORTION, gone));
         }
     }
-    /// Somebody has met the field `name` of the hash at `key` past its deadline: it goes now.
+    /// Somebody has met some of these fields of the hash at `key` past their deadlines: those go now, together.
     #[cold]
-    pub fn expire_field(&self, key: Key<'_>, name: &[u8]) {
+    pub fn expire_met<'n, I: Iterator<Item = &'n [u8]>>(&self, key: Key<'_>, names: impl Fn() -> I) {
         self.reap(key, &|hash, gone| {
-            let is_overdue = hash.is_overdue(name, self.now);
-            if is_overdue {
-                hash.remove(name, self.now);
-                gone(name);
+            let mut count = 0;
+            for name in names() {
+                if hash.is_overdue(name, self.now) {
+                    hash.remove(name, self.now);
+                    gone(name);
+                    count += 1;
+                }
             }
-            is_overdue as usize
+            count
         });
     }
     /// Removes fields of the hash at `key` that are past their deadline, a portion of them.
