@@ -52,8 +52,8 @@
 //! - Several collections (SMOVE, SINTERSTORE): all their locks, taken in one order.
 //! - Several keys (MSET, RENAME, COPY): staged. Each key's slot points to a shared record; one store to the record's status
 //!   commits them all. Readers resolve the record and never wait.
-//! - A transaction on keys that are known: staged as well, and its keys are held while its commands run (a section).
-//! - Everything (FLUSHALL, SWAPDB, scripts, other transactions): the safepoint. All other loops stand still between two commands.
+//! - A transaction or plain script on keys that are known: staged as well, and its keys are held while it runs (a section).
+//! - Everything (FLUSHALL, SWAPDB, other scripts and transactions): the safepoint. All other loops stand still between two commands.
 //!
 //! Every command appears to happen at one instant between its request and its reply, in one order for all clients. The
 //! protocols are written at the heads of `table`'s files; `loom-tests/` has a model of each, with a mutation that must fail.

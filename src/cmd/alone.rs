@@ -1,4 +1,4 @@
-//! Work that needs everything else to stand still: transactions and scripts.
+//! Work that may need everything else to stand still: transactions and scripts.
 //!
 //! ```text
 //! handler   checks everything, leaves its job in `effects.alone`, returns Flow::Alone; nothing has happened yet

@@ -1,7 +1,7 @@
 //! EVAL and its kin, and SCRIPT: what is checked before a script runs, and the cache.
 //!
-//! A script runs while everything else stands still (`alone`); what it may call is decided there, command by command
-//! (`exec::script`).
+//! A script runs while everything else stands still, or while its keys are held (`alone`); what it may call is decided there,
+//! command by command (`exec::script`).
 
 use super::alone::{Alone, ScriptJob};
 use super::command::{Begin, Command, Cx, Find, Flow, Handler, KeySpec, acl, cmd, flag};
@@ -95,7 +95,7 @@ fn key_count(args: &Args<'_>) -> Result<usize, ReplyError> {
     usize::try_from(count).map_err(|_| ReplyError::text("ERR Number of keys can't be negative"))
 }
 
-/// Leaves the script to be run when everything else stands still.
+/// Leaves the script to be run where nobody is in its way.
 fn start(
     cx: &mut Cx<'_>,
     script: Rc<Compiled>,

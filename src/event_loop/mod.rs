@@ -12,8 +12,8 @@
 //!
 //! A turn is bounded. A client's visit ends after 256 commands or 100 µs; what is left of its input waits at the back of
 //! the next turn's list. After 2 ms those who were not visited yet wait for the next turn, as its first. A client that does
-//! not read its replies is not run beyond `OUTPUT_SOFT_MAX`, and not read beyond `BACKLOG_UNREAD_MAX`. Clients that have nothing but messages to get are sent
-//! them in turns, 64 of them in each. A command that takes longer than a slice of
+//! not read its replies is not run beyond `OUTPUT_SOFT_MAX` (`SHARED_SOFT_MAX` for stored values), and not read beyond
+//! `BACKLOG_UNREAD_MAX`. Clients that have nothing but messages to get are sent them in turns, 64 of them in each. A command that takes longer than a slice of
 //! 200 µs and can be interrupted goes on in the next turns (`cmd::resume`). A client is sent 256 KiB per turn. Of thousands that
 //! go at once 64 are closed in each turn (`closing`).
 

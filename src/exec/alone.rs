@@ -1,4 +1,4 @@
-//! Running what needs everything else to stand still: the commands of a transaction, scripts.
+//! Running what may need everything else to stand still: the commands of a transaction, scripts.
 //!
 //! ```text
 //! call       a handler returned Flow::Alone: its job becomes a `Cue`

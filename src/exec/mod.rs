@@ -6,7 +6,7 @@
 //! room      when memory is short: evict, or refuse
 //! dispatch  run the handler; undo the half reply of one that failed; count
 //! alone     run what needs everything else to stand still: transactions, and by `script` scripts and functions
-//! section   run transactions on keys that are known: others go on, and only these keys are held
+//! section   run transactions and plain scripts on keys that are known: others go on, and only these keys are held
 //! serve     run the commands of clients that wait for what a command has filled
 //! order     put what changes data in one order, while somebody keeps it
 //! long      go on with a command that takes more than one turn

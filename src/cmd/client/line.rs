@@ -4,13 +4,13 @@
 //!
 //! ```text
 //! qbuf qbuf-free   the client's own input bytes (an incomplete command, a backlog) and the room behind them; a client that
-//!                  sends whole commands, or has been idle for some seconds, has none
+//!                  sends whole commands, or has been idle for some seconds, has none. The caller's: this very command
 //! argv-mem         commands that wait because the client is parked; others lie in the receive buffer and cost nothing
 //! rbp rbs          the most reply bytes of a turn lately, and the reply buffer that Redis would keep for them; ours is lent
 //!                  by the loop while there is something to send
 //! obl              bytes that wait in the reply buffer
 //! oll omem         what is in flight or sent by reference: pieces, bytes
-//! tot-mem          all of that and the connection itself
+//! tot-mem          all of that, of replies what goes beyond a first buffer, and the connection itself
 //! ```
 //! Others see them as of the end of the last turn in which the client was active.
 
