@@ -3,7 +3,9 @@
 use ringdb::base::clock::WallMs;
 use ringdb::base::hash::{Key, KeyHasher};
 use ringdb::keyspace::types::{copy_as, new_vacant, with_deadline};
-use ringdb::table::{Change, Entry, Guard, Held, Kind, Lost, NewEntry, Participant, Payload, Source, Table, Wanted};
+use ringdb::table::{
+    Change, Entry, Guard, Held, Kind, Lost, NewEntry, Participant, Payload, Section, Source, Table, Wanted,
+};
 use ringdb::value::object::{Collection, Exclusive, Value};
 use ringdb::value::tally::Tally;
 use std::sync::Arc;
@@ -196,7 +198,10 @@ impl Small {
         self.turn(|table, guard| {
             let pairs: Vec<_> = keys.iter().map(|&n| (table, self.key(n))).collect();
             let inside = Inside { small: self, table, guard };
-            ringdb::table::section(&pairs, guard, || commands(&inside))
+            let section = Section::begin(&pairs, guard)?;
+            let result = commands(&inside);
+            drop(section);
+            Some(result)
         })
     }
     /// EXISTS: a key that is being taken away is not there any more.

@@ -101,8 +101,9 @@ struct Stages {
     walking: Option<Arc<Snapshot>>,
     /// The same until the writer has ended.
     writing: Option<Arc<Snapshot>>,
-    /// How many there were.
+    /// How many there were, and how many of them are not counted any more.
     begun: u64,
+    forgotten: u64,
     /// Writers, some of which may have ended.
     threads: Vec<JoinHandle<()>>,
 }
@@ -421,7 +422,13 @@ impl Background {
     }
     /// How many snapshots were begun, for files of their own or for the log.
     pub fn begun(&self) -> u64 {
-        self.lock().begun
+        let stages = self.lock();
+        stages.begun - stages.forgotten
+    }
+    /// Counts them from 0 again (CONFIG RESETSTAT).
+    pub fn reset_begun(&self) {
+        let mut stages = self.lock();
+        stages.forgotten = stages.begun;
     }
     /// BGSAVE SCHEDULE while it may not.
     pub fn schedule(&self) {

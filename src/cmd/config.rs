@@ -67,6 +67,7 @@ fn config_resetstat(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Flow, ReplyError> {
     cx.world.acl.log.reset_counts();
     drain::reset_freed();
     cx.world.keyspace.excess.reset();
+    cx.world.background.reset_begun();
     cx.reply.ok();
     Ok(Flow::Done)
 }

@@ -75,12 +75,14 @@ impl<E: Engine> EventLoop<E> {
             effects: &mut effects,
             long: None,
             cue: None,
+            section: None,
             is_alone: world.safepoint.is_inside(self.id),
             limit: room::limit(&world.config),
             is_short: cue.is_short,
         };
         let mut wings = Wings { event_loop: self, window, place, now };
         let flow = turn.play(cue, &mut session, &mut reply, &mut wings);
+        drop(turn);
         self.effects = effects; // What others did in between was handed over by their turns.
         let Some(conn) = self.conns.get(token) else {
             self.forget_subscriptions(&mut session); // It was closed meanwhile.

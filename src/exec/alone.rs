@@ -74,6 +74,7 @@ impl Turn<'_> {
     /// Stops everybody else, if they are not stopped.
     #[inline]
     pub(super) fn step_in(&mut self, home: LoopId, stay: Stay) {
+        self.section = None; // Others would wait for these keys for ever.
         if !self.is_alone {
             self.world.safepoint.enter(home, stay);
             self.is_alone = true;

@@ -4,6 +4,7 @@ use super::alone::{Cue, flags_in_force};
 use super::gate;
 use super::long::Long;
 use super::room::OUT_OF_MEMORY;
+use super::section::OpenSection;
 use super::watch::{Place, Watch, is_light};
 use crate::admin::stats::LoopStats;
 use crate::base::clock::{MonoNs, WallMs};
@@ -38,6 +39,8 @@ pub struct Turn<'t> {
     pub long: Option<Long>,
     /// What the command that has just returned `Flow::Alone` wants to be run.
     pub cue: Option<Cue>,
+    /// Keys that are held for the scripts at hand (`exec::section`).
+    pub section: Option<OpenSection<'t>>,
     /// This loop is inside a safepoint: all others stand still.
     pub is_alone: bool,
     /// `maxmemory`, as it was at the begin of the window; 0: there is no limit.
@@ -76,6 +79,9 @@ impl Turn<'_> {
         reply: &mut Reply,
         args: Args<'_>,
     ) -> Flow {
+        if self.section.is_some() {
+            self.part(row, session);
+        }
         let mark = reply.mark();
         let room = if self.limit == 0 { usize::MAX } else { reply.out.buf.capacity() };
         session.before_reply();
@@ -114,7 +120,7 @@ impl Turn<'_> {
 
     /// Nothing stands between a command that was admitted and its handler.
     #[inline]
-    fn is_plain(&self, session: &Session) -> bool {
+    pub(super) fn is_plain(&self, session: &Session) -> bool {
         !self.world.attention.is_wanted() && self.limit == 0 && session.woken.is_none() && session.multi.is_none()
     }
 
@@ -399,6 +405,7 @@ mod tests {
                 effects: &mut self.effects,
                 long: None,
                 cue: None,
+                section: None,
                 is_alone: false,
                 limit: 0,
                 is_short: false,

@@ -55,11 +55,13 @@ pub fn replay(world: &World, local: &Local, seat: &Participant, home: LoopId, fi
             effects: &mut effects,
             long: None,
             cue: None,
+            section: None,
             is_alone: true,
             limit: 0,
             is_short: false,
         };
         turn.rerun(row, &parts, offset, &mut session, &mut reply);
+        drop(turn);
         reply.take();
         count += 1;
         if count % STRIDE == 0 {

@@ -6,6 +6,10 @@
 //!           └─yes▶ hold the keys ─▶ run the commands, one after the other ─▶ commit ─▶ tell listeners, serve who waits
 //! ```
 //! How keys are held, and why nobody sees half of it, is the table's business (`table::staged::section`): handlers run as ever.
+//!
+//! *Scripts that follow one another on the same keys* share one section, as long as they have nothing to tell: the next one of the
+//! window finds its keys held. Two loops that want one key all the time so take turns of some dozens of scripts, not of one:
+//! to hand over costs about as much as a script. Whatever else comes next in the window ends the section before it runs.
 //! What is left to do here is to keep them from telling others too early. Whoever hears of a change must find it, so events are
 //! kept until the whole is there, in their order.
 //!
@@ -24,23 +28,33 @@ use super::order::{Touched, touched};
 use super::script::Way;
 use crate::base::hash::Key;
 use crate::cmd::alone::Alone;
-use crate::cmd::command::Flow;
+use crate::cmd::command::{Command, Flow, flag};
 use crate::cmd::queue::Queue;
 use crate::cmd::session::Session;
 use crate::keyspace::{FEW_KEYS, Keys};
 use crate::resp::args::{Args, Parts};
 use crate::resp::reply::Reply;
+use crate::table::Section;
 use smallvec::SmallVec;
 
 /// With more keys a transaction stops everybody: holding so many takes about as long as a stop.
 const KEYS_MAX: usize = 128;
+/// Scripts that follow the first one in a section: who wants the same keys on another loop waits for all of them.
+const SCRIPTS_MAX: usize = 31;
 /// The argument of EVAL and its kin that is the first key.
 pub(super) const FIRST_KEY: usize = 3;
 
 /// The keys of a transaction or script, those that are named twice twice.
 type Named<'q> = SmallVec<[Key<'q>; FEW_KEYS]>;
 
-impl Turn<'_> {
+/// Keys that stay held for the next scripts.
+pub struct OpenSection<'t> {
+    section: Section<'t>,
+    /// So many scripts may follow.
+    left: usize,
+}
+
+impl<'t> Turn<'t> {
     /// Runs the job if it is a transaction or a script that can hold its keys. None: everything has to stand still for it, and
     /// nothing has happened yet.
     pub(super) fn play_held(&mut self, job: &Alone, session: &mut Session, reply: &mut Reply) -> Option<Flow> {
@@ -50,23 +64,56 @@ impl Turn<'_> {
         let keys = self.keys(session);
         let flow = match job {
             Alone::Exec(queue) => {
-                let named = named_by_all(queue, keys)?;
-                let flow = keys.in_section(&named, || self.exec(queue, session, reply, &mut NoOthers))?;
+                self.hold(&named_by_all(queue, keys)?, keys)?;
+                let flow = self.exec(queue, session, reply, &mut NoOthers);
+                self.section = None;
                 self.stats.holding_transactions.add(1);
                 flow
             }
             Alone::Script(script) => {
                 let parts = script.args.parts();
-                let named = certain((FIRST_KEY..FIRST_KEY + script.key_count).map(|at| key_of(keys, &parts, at)))?;
-                let flow =
-                    keys.in_section(&named, || self.run_script(script, session, reply, &mut NoOthers, Way::Held))?;
+                let named = (FIRST_KEY..FIRST_KEY + script.key_count).map(|at| key_of(keys, &parts, at));
+                self.hold(&certain(named)?, keys)?;
+                let flow = self.run_script(script, session, reply, &mut NoOthers, Way::Held);
                 self.stats.holding_scripts.add(1);
+                if self.has_news() {
+                    self.section = None;
+                }
                 flow
             }
             Alone::Function(_) | Alone::Reload => return None,
         };
         self.tell(session);
         Some(flow)
+    }
+
+    /// Holds these keys, unless they are held already.
+    fn hold(&mut self, named: &Named<'_>, keys: Keys<'t>) -> Option<()> {
+        if let Some(open) = &mut self.section
+            && open.left > 0
+            && keys.are_held(&open.section, named)
+        {
+            open.left -= 1;
+            return Some(());
+        }
+        self.section = None; // Before others are wanted: who holds some waits for none.
+        self.section = Some(OpenSection { section: keys.begin_section(named)?, left: SCRIPTS_MAX });
+        Some(())
+    }
+
+    /// Has somebody to hear of what was done?
+    fn has_news(&self) -> bool {
+        let events = &self.local.events;
+        !events.is_empty() || events.has_ended() || !self.effects.fills.is_empty()
+    }
+
+    /// Keys are held, and this command comes next. Only a script may run before they are let go, and only if all that it does
+    /// is in its own hands: to make room, say, would touch other keys.
+    #[cold]
+    pub(super) fn part(&mut self, row: Option<&'static Command>, session: &Session) {
+        if !row.is_some_and(|row| row.has(flag::ALONE)) || !self.is_plain(session) {
+            self.section = None;
+        }
     }
 
     /// Does the job run to its end within its window? A plain script does, where nobody has to stand still for it; who has

@@ -121,12 +121,14 @@ impl<'w> Seat<'w> {
             effects: &mut self.effects,
             long: None,
             cue: None,
+            section: None,
             is_alone: false,
             limit: 0,
             is_short: false,
         };
         let mut reply = Reply::default();
         let flow = turn.run(Some(row), session, &mut reply, Args::of(&parts));
+        drop(turn);
         drop(guard);
         self.world.safepoint.enter_kernel(self.home);
         (String::from_utf8_lossy(&reply.take().buf).into_owned(), flow)

@@ -35,7 +35,7 @@ use crate::base::ids::DbIndex;
 use crate::base::prng::Prng;
 use crate::base::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::table::roots::{OldTable, Roots};
-use crate::table::{Change, Entry, Guard, Table, Txn, Walk, Walked, section, snapshot, transact};
+use crate::table::{Change, Entry, Guard, Section, Table, Txn, Walk, Walked, snapshot, transact};
 use compact::Compactor;
 use events::{Events, Listeners};
 use evict::Evictor;
@@ -417,12 +417,16 @@ impl<'t> Keys<'t> {
         }
         result
     }
-    /// Holds keys of this database while `work` runs any commands that touch no others: what they do happens at one instant.
-    /// What they have to tell others is told afterwards. None: the keys were not to be had, and nothing has happened.
-    pub fn in_section<R>(&self, keys: &[Key<'_>], work: impl FnOnce() -> R) -> Option<R> {
+    /// Holds keys of this database: what any commands that touch no others do until the section is dropped happens at that
+    /// instant. What they have to tell others is told afterwards. None: the keys were not to be had, and nothing has happened.
+    pub fn begin_section(&self, keys: &[Key<'_>]) -> Option<Section<'t>> {
         let table = self.space.roots.get_or_create(self.db.0 as usize, self.guard);
         let keys: SmallVec<[_; FEW_KEYS]> = keys.iter().map(|&key| (table, key)).collect();
-        section(&keys, self.guard, work)
+        Section::begin(&keys, self.guard)
+    }
+    /// Are all of these keys of this database held?
+    pub fn are_held(&self, section: &Section<'_>, keys: &[Key<'_>]) -> bool {
+        self.table().is_some_and(|table| keys.iter().all(|&key| section.holds(table, key)))
     }
     /// `entry` unless it is past its deadline: for entries that `transact` and `snapshot` show.
     #[inline]

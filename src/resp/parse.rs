@@ -174,6 +174,7 @@ impl Parser {
     pub fn take_large(&mut self, into: &mut Vec<Bytes>) {
         if let Some(saved) = self.saved.as_mut().filter(|saved| saved.done) {
             into.append(&mut saved.own);
+            saved.items = Vec::new();
             if saved.room.capacity() == 0 {
                 self.saved = None;
             }
@@ -575,7 +576,7 @@ mod tests {
             assert!(matches!(parser.next(&input, &limits, &mut items), Ok(Step::Command { item_count: 2, .. })));
             let mut bytes = Vec::new();
             parser.take_large(&mut bytes);
-            assert_eq!((bytes.len(), bytes[0].len(), parser.room()), (1, len, room));
+            assert_eq!((bytes.len(), bytes[0].len(), parser.room(), parser.held_len()), (1, len, room, 0));
         };
         large(&mut parser, 40_000, 40_000);
         large(&mut parser, 40_000, 40_000);

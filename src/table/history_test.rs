@@ -223,21 +223,20 @@ impl Arena {
     fn rotate(&self, which: [bool; KEYS], guard: &Guard<'_>) -> Option<[Option<i64>; KEYS]> {
         let (keys, chosen) = (self.keys(), chosen(which));
         let held: Vec<_> = chosen.iter().rev().map(|&key| (&self.table, keys[key])).collect();
-        section(&held, guard, || {
-            let mut seen = [None; KEYS];
-            chosen.iter().for_each(|&key| seen[key] = self.get(key, Manner::Usual(Delays::Short), guard));
-            for (i, &key) in chosen.iter().enumerate() {
-                self.set(key, -1, i % 2 == 0, guard); // Nobody ever sees it.
-                let next = seen[chosen[(i + 1) % chosen.len()]];
-                let change = || match next {
-                    None => Change::Remove,
-                    Some(to) if to % 2 == 0 => text(keys[key], to),
-                    Some(to) => counter(keys[key], to),
-                };
-                self.update(key, guard, |_| (change(), ()));
-            }
-            seen
-        })
+        let _section = Section::begin(&held, guard)?;
+        let mut seen = [None; KEYS];
+        chosen.iter().for_each(|&key| seen[key] = self.get(key, Manner::Usual(Delays::Short), guard));
+        for (i, &key) in chosen.iter().enumerate() {
+            self.set(key, -1, i % 2 == 0, guard); // Nobody ever sees it.
+            let next = seen[chosen[(i + 1) % chosen.len()]];
+            let change = || match next {
+                None => Change::Remove,
+                Some(to) if to % 2 == 0 => text(keys[key], to),
+                Some(to) => counter(keys[key], to),
+            };
+            self.update(key, guard, |_| (change(), ()));
+        }
+        Some(seen)
     }
 
     /// `count` operations of one thread, with their times.

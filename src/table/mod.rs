@@ -48,7 +48,7 @@ pub use held::{Held, Lost, Wanted, hold};
 pub use reclaim::{Guard, Participant};
 pub use recycle::{keep_at_most, kept_len};
 pub use scan::{Walk, Walked};
-pub use staged::{Txn, section, snapshot, transact};
+pub use staged::{Section, Txn, snapshot, transact};
 
 use crate::base::hash::{Key, KeyHasher};
 use crate::base::mutation::{Mutation, mutated};

@@ -27,8 +27,8 @@
 
 mod section;
 
+pub use section::Section;
 pub(super) use section::may_touch;
-pub use section::section;
 
 use super::entry::{Entry, NewEntry};
 use super::probe::{Insert, Place, insert};

@@ -1,6 +1,6 @@
 //! Scripts: what they are called with, what they may call, what their errors say, the cache, and scripts that run too long.
 
-use crate::harness::{Client, Server, check, check_with, engines, request, words};
+use crate::harness::{Client, Server, Value, check, check_with, engines, request, words};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -233,6 +233,75 @@ fn a_plain_script_stops_nobody() {
         LRANGE queue 0 -1             => ['y']
     ",
     );
+}
+
+/// Scripts on the same keys that follow one another share a section: they see each other, whatever comes between them sees what
+/// came before, and who waits is served before the next one.
+#[test]
+fn scripts_on_one_key_follow_one_another() {
+    const COUNT: usize = 100;
+    const ADD: &str = "EVAL \"redis.call('incrby', KEYS[1], ARGV[1]) return redis.call('get', KEYS[1])\" 1";
+    const PUSH: &str = "EVAL \"redis.call('rpush', KEYS[1], ARGV[1]) return redis.call('llen', KEYS[1])\" 1";
+    for &engine in engines() {
+        let server = Server::start_on(engine, &["--threads", "2", "--notify-keyspace-events", "KEA"]);
+        let (mut client, mut waiting, mut listener) = (server.client(), server.client(), server.client());
+        let say = |client: &mut Client, lines: &[String]| {
+            let bytes: Vec<u8> = lines.iter().flat_map(|line| request(&words(line))).collect();
+            client.send(&bytes);
+            let said: Vec<String> = client.replies(lines.len()).iter().map(ToString::to_string).collect();
+            said
+        };
+        // Each sees the ones before, and so do commands of the same and of another key in between.
+        let lines: Vec<String> = (0..COUNT)
+            .map(|n| match n % 10 {
+                3 => "INCR n".into(),
+                5 => "GET n".into(),
+                7 => format!("{ADD} other 1"),
+                8 => "EVAL \"return redis.call('nosuch', KEYS[1])\" 1 n".into(),
+                _ => format!("{ADD} n 1"),
+            })
+            .collect();
+        let (mut sum, mut other) = (0, 0);
+        for (n, said) in say(&mut client, &lines).into_iter().enumerate() {
+            match n % 10 {
+                7 => other += 1,
+                5 | 8 => {}
+                _ => sum += 1,
+            }
+            match n % 10 {
+                3 => assert_eq!(said, sum.to_string()),
+                7 => assert_eq!(said, format!("'{other}'")),
+                8 => assert!(said.starts_with("ERR Unknown"), "{said}"),
+                _ => assert_eq!(said, format!("'{sum}'")),
+            }
+        }
+        // Who waits is served between two scripts.
+        waiting.send(&request(&words("BLPOP list 0")));
+        assert!(waiting.is_silent());
+        let lines: Vec<String> = ["a", "b", "c"].iter().map(|item| format!("{PUSH} list {item}")).collect();
+        assert_eq!(say(&mut client, &lines), ["1", "1", "2"]);
+        assert_eq!(waiting.reply().to_string(), "['list', 'a']");
+        // Events come in the order of the scripts.
+        listener.run("SUBSCRIBE __keyspace@0__:n");
+        let lines = [format!("{ADD} n 1"), "EXPIRE n 100".into(), format!("{ADD} n 1"), "DEL n".into()];
+        say(&mut client, &lines);
+        for event in ["incrby", "expire", "incrby", "del"] {
+            assert_eq!(listener.reply().to_string(), format!("['message', '__keyspace@0__:n', '{event}']"));
+        }
+        // Another loop's commands on the key come between sections, and none is lost.
+        let mut clients: Vec<Client> = (0..4).map(|_| server.client()).collect();
+        let lines: Vec<String> =
+            (0..500).map(|n| if n % 7 == 0 { "INCR n".into() } else { format!("{ADD} n 1") }).collect();
+        let bytes: Vec<u8> = lines.iter().flat_map(|line| request(&words(line))).collect();
+        clients.iter_mut().for_each(|client| client.send(&bytes));
+        for client in &mut clients {
+            let said = client.replies(lines.len());
+            let number = |said: &Value| said.to_string().trim_matches('\'').parse().expect("a number");
+            let said: Vec<usize> = said.iter().map(number).collect();
+            assert!(said.windows(2).all(|pair| pair[0] < pair[1]));
+        }
+        assert_eq!(client.run("GET n").to_string(), "'2000'");
+    }
 }
 
 #[test]

@@ -212,6 +212,10 @@ fn a_flush_breaks_a_background_snapshot_off() {
     client.run("SET k v");
     assert_eq!(client.run("BGSAVE").to_string(), "Background saving started");
     wait_for_save(&mut client);
+    // Two were begun since the start, none since the counters were reset.
+    assert!(plain(&client.run("INFO stats")).contains("total_forks:2\r"));
+    client.run("CONFIG RESETSTAT");
+    assert!(plain(&client.run("INFO stats")).contains("total_forks:0\r"));
     let (_second, mut second) = begun_with(server.dir.path());
     assert_eq!(second.run("DBSIZE").to_string(), "1");
 }

@@ -36,33 +36,61 @@ use smallvec::SmallVec;
 /// waited for a collection that somebody is at work on.
 const ATTEMPTS: usize = 16;
 
-/// Runs `work` while nobody else changes `keys` (each with its table; duplicates share one lock): what it does to them, with
-/// this guard, happens at one instant, and nobody sees half of it. It may touch no other keys.
-/// None: others were faster again and again; nothing has happened.
-///
-/// Cost: as `transact`; a collection gets a new entry.
-pub fn section<R>(keys: &[(&Table, Key<'_>)], guard: &Guard<'_>, work: impl FnOnce() -> R) -> Option<R> {
-    debug_assert!(!guard.is_in_section(), "a section has none inside");
-    let mut txn = Txn::new(keys);
-    for attempt in 0..ATTEMPTS {
-        let block = Block::new(keys, &txn.held);
-        if lock_all(keys, &mut txn.held, &block, guard) && pin(&block, &mut txn.held) {
-            move_collections(&block, &mut txn.held);
-            guard.enter_section((&raw const *block).cast());
-            let result = work();
-            guard.leave_section();
-            // Release: publishes what was done. **The linearization point of it all.** Nobody else changes a pinned status.
-            block.status.store(COMMITTED, weakened(Mutation::StatusRelaxed, Ordering::Release));
-            txn.held.iter_mut().filter_map(|held| held.lock.take()).for_each(Exclusive::bury);
+/// Keys that are held, from `begin` until this is dropped: that is the instant at which everything that was done to them
+/// meanwhile, with the same guard, happens. Only these keys may be touched.
+pub struct Section<'g> {
+    guard: &'g Guard<'g>,
+    txn: Txn<'g>,
+    /// The tables of the distinct keys; the keys themselves are in the block.
+    tables: SmallVec<[&'g Table; super::FEW_KEYS]>,
+    /// None: it has ended.
+    block: Option<Box<Block>>,
+}
+
+impl<'g> Section<'g> {
+    /// Holds `keys` (each with its table; duplicates share one lock). None: others were faster again and again; nothing has
+    /// happened.
+    ///
+    /// Cost: as `transact`; a collection gets a new entry.
+    pub fn begin(keys: &[(&'g Table, Key<'_>)], guard: &'g Guard<'g>) -> Option<Section<'g>> {
+        debug_assert!(!guard.is_in_section(), "a section has none inside");
+        let mut txn = Txn::new(keys);
+        for attempt in 0..ATTEMPTS {
+            let block = Block::new(keys, &txn.held);
+            if lock_all(keys, &mut txn.held, &block, guard) && pin(&block, &mut txn.held) {
+                move_collections(&block, &mut txn.held);
+                guard.enter_section((&raw const *block).cast());
+                let tables = txn.held.iter().map(|held| keys[held.index as usize].0).collect();
+                (0..).zip(&mut txn.held).for_each(|(n, held)| held.index = n); // The order of locking is all that is left of them.
+                return Some(Section { guard, txn, tables, block: Some(block) });
+            }
+            // AcqRel: as in `transact`.
+            let _ = block.status.compare_exchange(ACTIVE, ABORTED, Ordering::AcqRel, Ordering::Acquire);
             put_away(keys, &mut txn, block, guard);
-            return Some(result);
+            (0..1 << attempt.min(6)).for_each(|_| spin());
         }
-        // AcqRel: as in `transact`.
-        let _ = block.status.compare_exchange(ACTIVE, ABORTED, Ordering::AcqRel, Ordering::Acquire);
-        put_away(keys, &mut txn, block, guard);
-        (0..1 << attempt.min(6)).for_each(|_| spin());
+        None
     }
-    None
+    /// Is this key held?
+    pub fn holds(&self, table: &Table, key: Key<'_>) -> bool {
+        let records = self.block.iter().flat_map(|block| &block.records);
+        records
+            .zip(&self.tables)
+            .any(|(record, &held)| std::ptr::eq(held, table) && record.hash == key.hash && record.key() == key.bytes)
+    }
+}
+
+impl Drop for Section<'_> {
+    fn drop(&mut self) {
+        let Some(block) = self.block.take() else { return };
+        self.guard.leave_section();
+        // Release: publishes what was done. **The linearization point of it all.** Nobody else changes a pinned status.
+        block.status.store(COMMITTED, weakened(Mutation::StatusRelaxed, Ordering::Release));
+        self.txn.held.iter_mut().filter_map(|held| held.lock.take()).for_each(Exclusive::bury);
+        let keys = block.records.iter().map(|record| Key { bytes: record.key(), hash: record.hash });
+        let keys: SmallVec<[_; super::FEW_KEYS]> = self.tables.iter().copied().zip(keys).collect();
+        put_away(&keys, &mut self.txn, block, self.guard);
+    }
 }
 
 /// Takes the locks of the old objects, and lets nobody abort us from then on. False: somebody has.
