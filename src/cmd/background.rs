@@ -286,6 +286,7 @@ fn begin_for(world: &World, keys: &Keys<'_>, purpose: Purpose) -> io::Result<()>
     }
     world.keyspace.handover.set(Some(snapshot.clone()));
     world.keyspace.listeners.heed(Listener::Snapshot);
+    keys.heed(); // This loop's next command may be one of the same window.
     world.background.lock().walking = Some(snapshot);
     world.attention.set_snapshot(true);
     Ok(())

@@ -50,7 +50,9 @@ impl<'a> Cx<'a> {
         world.safepoint.run(home, || {
             self.effects.heed(world);
             self.keys.heed();
-            work(self)
+            let result = work(self);
+            self.keys.heed(); // The others see what has changed at their next window; this loop is in the midst of one.
+            result
         })
     }
     /// Argument `index` as a key, with the hash that the look stage left.

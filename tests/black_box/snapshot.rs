@@ -1,6 +1,6 @@
 //! Data that leaves and comes back: payloads and files, between this server, itself and the reference.
 
-use crate::harness::{Client, Random, Server, Value};
+use crate::harness::{Client, Random, Server, Value, engines, request, words};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -199,6 +199,29 @@ fn a_background_snapshot_is_of_one_instant() {
     let (_second, mut second) = begun_with(server.dir.path());
     assert_eq!(digest(&mut second), before);
     assert_eq!(plain(&second.run("GET counter")), "1");
+}
+
+/// What arrives with BGSAVE and behind it comes after the snapshot: of what it changes the old value is kept.
+#[test]
+fn commands_that_arrive_with_the_one_that_begins_a_snapshot_come_behind_it() {
+    for &engine in engines() {
+        let server = Server::start_on(engine, &[]);
+        let mut client = server.client();
+        for n in 0..60 {
+            client.run(&format!("SET text:{n} old"));
+            client.run(&format!("RPUSH list:{n} a"));
+        }
+        let before = digest(&mut client);
+        let changes = ["SET text:{n} new", "DEL text:{n}", "RPUSH list:{n} b", "APPEND text:{n} x", "SET fresh:{n} x"];
+        let lines = (0..60).map(|n| changes[n % changes.len()].replace("{n}", &n.to_string()));
+        let lines: Vec<String> = std::iter::once("BGSAVE".to_string()).chain(lines).collect();
+        let bytes: Vec<u8> = lines.iter().flat_map(|line| request(&words(line))).collect();
+        client.send(&bytes);
+        client.replies(lines.len());
+        wait_for_save(&mut client);
+        let (_second, mut second) = begun_with(server.dir.path());
+        assert_eq!(digest(&mut second), before);
+    }
 }
 
 #[test]
