@@ -12,7 +12,7 @@
 use super::queue::Queue;
 use super::scripts::Compiled;
 use crate::resp::args::OwnedArgs;
-use crate::script::Chunk;
+use crate::script::{Chunk, plain};
 use std::rc::Rc;
 
 /// What a handler that returns `Flow::Alone` wants to be run.
@@ -37,6 +37,13 @@ pub struct ScriptJob {
     pub is_read_only: bool,
     /// It says of itself that it may run while memory is short; None: it says nothing of itself, and its commands are judged.
     pub allows_oom: Option<bool>,
+}
+
+impl ScriptJob {
+    /// It touches only the keys that it is given, and ends soon: `script::plain`.
+    pub fn is_plain(&self) -> bool {
+        self.script.is_plain && self.args.parts().items.len() <= plain::ROUNDS_MAX
+    }
 }
 
 /// A function and what it is called with.

@@ -29,7 +29,7 @@ use crate::resp::args::Args;
 use crate::resp::error::ReplyError;
 use crate::resp::reply::Reply;
 use crate::script::host::{LogLevel, Verdict};
-use crate::script::{Call, Host};
+use crate::script::{Call, Host, plain};
 use std::time::Duration;
 
 const UNKNOWN: ReplyError = ReplyError::text("ERR Unknown Redis command called from script");
@@ -85,7 +85,7 @@ impl Turn<'_> {
         }
         let is_short = self.is_short && job.allows_oom.is_none();
         let parts = job.args.parts();
-        let is_watched = !job.script.is_plain && patience_ms(self.world).is_some();
+        let is_watched = !job.is_plain() && patience_ms(self.world).is_some();
         let (args, key_count, first) = (Args::of(&parts), job.key_count, FIRST_KEY);
         let call = Call {
             chunk: job.script.chunk,
@@ -209,8 +209,9 @@ impl Stage<'_, '_> {
 
     /// Is the command about one of the keys that are held? The script's text says so: this is for the mistakes of its reader.
     fn holds_key(&self, row: &Command, args: &Args<'_>) -> bool {
+        let is_keyless = plain::KEYLESS.contains(&row.name);
         let mut held = (0..self.call.key_count).map(|index| self.call.args.get(self.call.first + index));
-        row.is_about_its_first_argument() && held.any(|key| key == args.get(1))
+        is_keyless || row.is_about_its_first_argument() && held.any(|key| key == args.get(1))
     }
 
     fn reject(&self, row: &Command, error: ReplyError) -> ReplyError {

@@ -120,7 +120,7 @@ impl<'t> Turn<'t> {
     /// stopped the others stays inside over windows (`event_loop::window::end_stay`).
     pub fn is_brief(&self, job: &Alone, session: &Session) -> bool {
         match job {
-            Alone::Script(job) if job.script.is_plain => self.may_hold(session) || !self.world.safepoint.has_others(),
+            Alone::Script(job) if job.is_plain() => self.may_hold(session) || !self.world.safepoint.has_others(),
             _ => !job.may_yield(),
         }
     }
@@ -139,7 +139,7 @@ impl<'t> Turn<'t> {
 fn keeps_to_its_keys(job: &Alone) -> bool {
     match job {
         Alone::Exec(queue) => queue.keeps_to_its_keys(),
-        Alone::Script(job) => job.script.is_plain,
+        Alone::Script(job) => job.is_plain(),
         Alone::Function(_) | Alone::Reload => false,
     }
 }

@@ -23,7 +23,7 @@ impl Host for Fake {
         let words: Vec<_> = args.iter_from(0).map(String::from_utf8_lossy).collect();
         self.seen.push(words.join(" "));
         match words[0].to_lowercase().as_str() {
-            "echo" => reply.bulk(args.get(1)),
+            "echo" if args.count() > 1 => reply.bulk(args.get(1)),
             "raw" => reply.raw(args.get(1)),
             "shared" => reply.bulk_shared(bytes::Bytes::from_static(b"shared")),
             _ => reply.error(&ReplyError::text("ERR no such thing")),
@@ -437,7 +437,7 @@ fn functions_called_without_arguments_answer_with_errors() {
 }
 
 /// Pieces of plain scripts.
-const PLAIN: [&str; 12] = [
+const PLAIN: [&str; 16] = [
     "local key = KEYS[1]",
     "local b = ARGV[1]",
     "b = key",
@@ -448,12 +448,16 @@ const PLAIN: [&str; 12] = [
     "for i, key in ipairs(KEYS) do redis.call('echo', key) end",
     "for i = 1, #KEYS do redis.call('echo', KEYS[i]) end",
     "for i, b in ipairs(KEYS) do",
+    "for i = 1, #ARGV do redis.call('echo', key, ARGV[i]) end",
+    "for i, b in ipairs(ARGV) do redis.call('echo', KEYS[1], b) end",
+    "for i = 1, 3 do redis.call('echo', KEYS[1]) end",
+    "b = unpack(ARGV)",
     "end",
     "-- ]] key = 'other'\n",
 ];
 
 /// What could lead a script to other keys.
-const STRAY: [&str; 32] = [
+const STRAY: [&str; 34] = [
     "local key = KEYS[1] .. 'x'",
     "local key = KEYS[1] or 'x'",
     "local key, b = KEYS[1], 'other'",
@@ -481,6 +485,8 @@ const STRAY: [&str; 32] = [
     "redis.call('echo', b)",
     "redis.call('echo', KEYS[1]:upper())",
     "for i, b in ipairs(ARGV) do",
+    "for i, key in ipairs(ARGV) do redis.call('echo', key) end",
+    "ARGV[1] = 'other'",
     "return redis.call('echo', ARGV[1])",
     "local function key() return 'other' end",
     "string.key = 'other'",

@@ -6,15 +6,15 @@
 //! plain, whether it would keep to its keys or not.
 //!
 //! ```text
-//! calls    redis.call('name', key, …) and redis.pcall, of commands whose only key is their first argument
+//! calls    redis.call('name', key, …) and redis.pcall, of commands whose only key is their first argument;  redis.call('TIME')
 //! key      KEYS[number] or KEYS[name], or a name that is only ever one of these:  local name = KEYS[…]
-//! loops    at most one:  for i, name in ipairs(KEYS) do     for i = 1, #KEYS do
+//! loops    at most one:  for i, name in ipairs(KEYS) do     for i = 1, #KEYS do     the same of ARGV     for i = 1, 9 do
 //! names    those that the script declares with `local`, and the ones in `GLOBALS`
 //! ```
 //! *Why that is enough.* KEYS and `redis` occur in these forms alone, so neither they nor a function of theirs ever gets
 //! another name, is passed on, or is assigned to; no other way leads to them, because what gives access to globals by name, to
-//! environments or to other code is no name that may occur. Without functions and with one loop over the keys a script does not
-//! run longer than its text and its keys are long.
+//! environments or to other code is no name that may occur. Without functions and with one loop a script does not run longer than
+//! its text and its arguments are long; who loops over ARGV leaves it as it is.
 //!
 //! Whoever runs it so looks at each key once more (`exec::script`): a mistake here must not become somebody else's.
 
@@ -36,6 +36,10 @@ const GLOBALS: [&str; 16] = [
     "ARGV", "tonumber", "tostring", "type", "math", "string", "table", "cjson", "cmsgpack", "bit", "struct", "unpack",
     "select", "error", "assert", "os",
 ];
+/// Commands that touch no key, and so may be called without one.
+pub const KEYLESS: [&str; 1] = ["time"];
+/// Rounds of a loop that counts to a number, and arguments of a script that is run as a plain one.
+pub const ROUNDS_MAX: usize = 256;
 /// Functions of `redis` that touch nothing.
 const HARMLESS: [&str; 4] = ["error_reply", "status_reply", "sha1hex", "log"];
 
@@ -52,6 +56,7 @@ enum Token<'s> {
 use Token::{Number, Sign, Text, Word};
 
 const KEYS: Token<'_> = Word(b"KEYS");
+const ARGV: Token<'_> = Word(b"ARGV");
 
 /// Is this script plain? `is_single`: is this the name of a command whose only key is its first argument, whatever the others
 /// are?
@@ -120,11 +125,14 @@ struct Script<'t, 's> {
     locals: SmallVec<[&'s [u8]; 8]>,
     /// Those of them that stand for keys, and where they are declared.
     aliases: SmallVec<[(&'s [u8], usize); 4]>,
+    /// A loop is as long as ARGV.
+    loops_over_arguments: bool,
 }
 
 impl<'t, 's> Script<'t, 's> {
     fn of(tokens: &'t [Token<'s>]) -> Self {
-        let mut script = Script { tokens, locals: SmallVec::new(), aliases: SmallVec::new() };
+        let mut script =
+            Script { tokens, locals: SmallVec::new(), aliases: SmallVec::new(), loops_over_arguments: false };
         for at in 0..tokens.len() {
             script.note_declared(at);
         }
@@ -139,10 +147,16 @@ impl<'t, 's> Script<'t, 's> {
     /// The names that are declared at `at`, if any are.
     fn note_declared(&mut self, at: usize) {
         match self.loop_at(at) {
-            Some(Loop::Counting(name)) => self.locals.push(name),
-            Some(Loop::Walking(index, name)) => {
+            Some(Loop::Counting(name, list)) => {
+                self.locals.push(name);
+                self.loops_over_arguments |= list == Some(ARGV);
+            }
+            Some(Loop::Walking(index, name, list)) => {
                 self.locals.extend([index, name]);
-                self.aliases.push((name, at + 3));
+                self.loops_over_arguments |= list == ARGV;
+                if list == KEYS {
+                    self.aliases.push((name, at + 3));
+                }
             }
             None if self.get(at) == Some(Word(b"local")) => {
                 let mut next = at + 1;
@@ -164,7 +178,7 @@ impl<'t, 's> Script<'t, 's> {
             None => {}
         }
     }
-    /// One of the loops over keys that begins at `at`.
+    /// One of the loops that begins at `at`.
     fn loop_at(&self, at: usize) -> Option<Loop<'s>> {
         match self.tokens.get(at..)? {
             [
@@ -175,13 +189,23 @@ impl<'t, 's> Script<'t, 's> {
                 Word(b"in"),
                 Word(b"ipairs"),
                 Sign(b"("),
-                KEYS,
+                list @ (KEYS | ARGV),
                 Sign(b")"),
                 Word(b"do"),
                 ..,
-            ] => Some(Loop::Walking(index, name)),
-            [Word(b"for"), Word(name), Sign(b"="), Number(b"1"), Sign(b","), Sign(b"#"), KEYS, Word(b"do"), ..] => {
-                Some(Loop::Counting(name))
+            ] => Some(Loop::Walking(index, name, *list)),
+            [Word(b"for"), Word(name), Sign(b"="), Number(first), Sign(b","), rest @ ..] => {
+                number(first)?;
+                let (list, behind) = match rest {
+                    [Sign(b"#"), list @ (KEYS | ARGV), behind @ ..] => (Some(*list), behind),
+                    [Number(last), behind @ ..] if number(last)? <= ROUNDS_MAX => (None, behind),
+                    _ => return None,
+                };
+                let is_head = match behind {
+                    [Sign(b","), Number(step), Word(b"do"), ..] => number(step)? > 0,
+                    _ => behind.first() == Some(&Word(b"do")),
+                };
+                is_head.then_some(Loop::Counting(name, list))
             }
             _ => None,
         }
@@ -246,6 +270,7 @@ impl<'t, 's> Script<'t, 's> {
             b"function" | b"while" | b"repeat" | b"until" => false,
             _ if is_field => true, // Of whatever stands before, which was looked at; `redis` sees to its own.
             b"KEYS" => self.may_name_keys(at, depth),
+            b"ARGV" if self.loops_over_arguments => self.may_name_arguments(at, depth),
             b"redis" | b"server" => self.may_name_redis(at, is_single),
             b"for" => {
                 *loops += 1;
@@ -262,8 +287,28 @@ impl<'t, 's> Script<'t, 's> {
         if self.is_index(at) {
             return self.is_only_read(at + 4, depth);
         }
-        let is_length = at > 0 && self.is_sign(at - 1, "#") && !self.is_sign(at + 1, "[");
-        is_length || at >= 7 && matches!(self.loop_at(at - 7), Some(Loop::Walking(..)))
+        self.is_length(at) || self.is_walked(at)
+    }
+    /// ARGV, where a loop is as long as it is: it must stay so. As KEYS; what `unpack` makes of it is something else.
+    fn may_name_arguments(&self, at: usize, depth: usize) -> bool {
+        match self.tokens.get(at + 1..) {
+            Some([Sign(b"["), Number(_) | Word(_), Sign(b"]"), ..]) => self.is_only_read(at + 4, depth),
+            Some([Sign(b"["), Word(_), Sign(b"+" | b"-"), Number(_), Sign(b"]"), ..]) => {
+                self.is_only_read(at + 6, depth)
+            }
+            _ => self.is_length(at) || self.is_walked(at) || self.is_unpacked(at),
+        }
+    }
+    fn is_length(&self, at: usize) -> bool {
+        at > 0 && self.is_sign(at - 1, "#") && !self.is_sign(at + 1, "[")
+    }
+    /// Does a loop go through the list at `at`?
+    fn is_walked(&self, at: usize) -> bool {
+        at >= 7 && matches!(self.loop_at(at - 7), Some(Loop::Walking(..)))
+    }
+    fn is_unpacked(&self, at: usize) -> bool {
+        let is_call = at >= 2 && self.is_sign(at - 1, "(") && self.tokens[at - 2] == Word(b"unpack");
+        is_call && !self.locals.contains(&&b"unpack"[..]) && (self.is_sign(at + 1, ")") || self.is_sign(at + 1, ","))
     }
     /// Is what stands before `at` not assigned to? (It may be asked for one of a text's methods, which makes another text.)
     fn is_only_read(&self, at: usize, depth: usize) -> bool {
@@ -281,6 +326,9 @@ impl<'t, 's> Script<'t, 's> {
         };
         match (*function, arguments) {
             (b"call" | b"pcall", [Text(name), Sign(b","), ..]) => is_single(name) && self.is_key_argument(at + 6),
+            (b"call" | b"pcall", [Text(name), Sign(b")"), ..]) => {
+                KEYLESS.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+            }
             (function, _) => HARMLESS.iter().any(|known| known.as_bytes() == function),
         }
     }
@@ -299,10 +347,15 @@ impl<'t, 's> Script<'t, 's> {
 }
 
 enum Loop<'s> {
-    /// `for i = 1, #KEYS do`
-    Counting(&'s [u8]),
+    /// `for i = 1, #KEYS do`; the list whose length it is, if it is one's.
+    Counting(&'s [u8], Option<Token<'s>>),
     /// `for i, name in ipairs(KEYS) do`
-    Walking(&'s [u8], &'s [u8]),
+    Walking(&'s [u8], &'s [u8], Token<'s>),
+}
+
+/// A whole number in digits.
+fn number(digits: &[u8]) -> Option<usize> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -332,6 +385,12 @@ mod tests {
             "return string.format('%s', redis.call('get', KEYS[1])):upper()",
             "local l = ARGV for i, key in ipairs(KEYS) do local a = key:sub(1, 1) == 'l' if a then redis.call('get', key) end end",
             "return redis.error_reply('ERR \\'no\\' ' .. ARGV[1])",
+            "for i = 1, #ARGV do redis.call('rpush', KEYS[1], ARGV[i]) end return #ARGV",
+            "for i = 2, #ARGV, 2 do redis.call('set', KEYS[1], ARGV[i], ARGV[i + 1]) end return {unpack(ARGV, 1)}",
+            "for i, value in ipairs(ARGV) do redis.call('rpush', KEYS[1], value) end return redis.call('lrange', KEYS[1], 0, -1)",
+            "for i = 1, 3 do redis.call('INCR', KEYS[1]) end return redis.call('GET', KEYS[1])",
+            "local now = redis.call('TIME')[1] redis.call('set', KEYS[1], now)",
+            "ARGV[1] = 'x' return ARGV",
         ] {
             assert!(plain(source), "{source}");
         }
@@ -391,7 +450,8 @@ mod tests {
             "return redis.call('get' .. '', KEYS[1])",
             "return redis.call('keys', KEYS[1])",
             "return redis.call('mget', KEYS[1], 'x')",
-            "return redis.call('time')",
+            "return redis.call('dbsize')",
+            "return redis.call('time', 'x')",
             "return redis.call(unpack(ARGV))",
             "redis.set_repl(1)",
             "redis.setresp(3)",
@@ -406,7 +466,20 @@ mod tests {
             "while true do end",
             "repeat until true",
             "for i = 1, 1e9 do end",
-            "for i = 1, 9 do redis.call('get', KEYS[1]) end",
+            "for i = 1, 257 do end",
+            "for i = 1, 0x7fffffff do end",
+            "for i = 9, 1, 0 do end",
+            "for i = 1, 9, 0 do end",
+            "for i = 1, 9, x do end",
+            "for i = 1, 9 do for j = 1, 9 do end end",
+            "for i = 1, #ARGV do ARGV[i + 1] = 'x' end",
+            "for i, x in ipairs(ARGV) do ARGV[i + 1] = x end",
+            "for i, x in ipairs(ARGV) do table.insert(ARGV, x) end",
+            "local a = ARGV for i, x in ipairs(ARGV) do a[i + 1] = x end",
+            "local unpack = table.insert for i, x in ipairs(ARGV) do unpack(ARGV, x) end",
+            "ARGV[1], ARGV[2] = 1, 2 for i, x in ipairs(ARGV) do end",
+            "local ARGV = KEYS for i, x in ipairs(ARGV) do end",
+            "for i, key in ipairs(ARGV) do redis.call('get', key) end",
             "for i = 1, #KEYS do for j = 1, #KEYS do redis.call('get', KEYS[j]) end end",
             "for k, v in pairs(KEYS) do end",
             "for i, k in ipairs(ARGV) do redis.call('get', k) end",
