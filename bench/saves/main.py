@@ -183,9 +183,11 @@ def large(options, name, folder):
 def loading(options, name, folder):
     server = Server(options, name, folder)
     client = server.client()
-    while client.call("DBSIZE") != b":%d" % options.keys:
+    while client.info("persistence", "loading") != "0":
         time.sleep(0.02)
-    print(f"  {name:8} {time.monotonic() - server.started:6.2f} s   processor {server.cpu_s():5.2f} s")
+    took, cpu, keys = time.monotonic() - server.started, server.cpu_s(), int(client.call("DBSIZE")[1:])
+    lost = f"   {options.keys - keys} keys are missing" if keys != options.keys else ""
+    print(f"  {name:8} {took:6.2f} s   processor {cpu:5.2f} s{lost}")
     server.stop()
 
 
