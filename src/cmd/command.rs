@@ -520,6 +520,11 @@ impl Command {
     pub fn is_about_its_first_argument(&self) -> bool {
         self.keeps_to_its_keys && self.only_place == Some(1) && self.subs.is_empty()
     }
+    /// May it change parameters, which a loop looks up once for all commands that it runs at a time?
+    #[inline]
+    pub fn may_change_parameters(&self) -> bool {
+        !self.subs.is_empty() && self.name == "config"
+    }
     #[inline]
     pub fn has(&self, flags: u32) -> bool {
         self.flags & flags != 0

@@ -1,9 +1,10 @@
 //! Windows: up to 64 commands of any clients, cut and looked at together, then run one after the other.
 //!
 //! A window is filled client by client, so each client's commands stand in it in their order, and a client whose visit
-//! spans windows is continued by the next one. Two things end a window early: a client that has not logged in (its limits
-//! may change with the command at hand), and experience: when the last windows took long, the next ones are short, so
-//! that a stream of slow commands is interrupted often enough for the others.
+//! spans windows is continued by the next one. Three things end a window early: a client that has not logged in (its limits
+//! may change with the command at hand); CONFIG (what is looked up once a window may be something else behind it); and
+//! experience: when the last windows took long, the next ones are short, so that a stream of slow commands is interrupted
+//! often enough for the others.
 //!
 //! When a command parks its client or goes on in later turns, what was cut behind it is kept (`held`). A client with a long
 //! command under way is visited like all others; its visit is a slice of that command.
@@ -126,6 +127,7 @@ impl Window {
         let (args_at, args_count) = (args_at as u32, item_count as u32);
         let (large_at, large_count) = (large_at as u32, (self.large.len() - large_at) as u32);
         self.items.push(Item { place, args_at, args_count, large_at, large_count, row });
+        self.is_closed |= row.is_some_and(Command::may_change_parameters);
     }
     /// Gives back the room that a command with very many arguments needed.
     #[inline]

@@ -1,6 +1,6 @@
 //! Memory: limits that hold, who pays when it is short, and what refusals say.
 
-use crate::harness::{Client, Server, Value, engines};
+use crate::harness::{Client, Server, Value, engines, request, words};
 use std::time::{Duration, Instant};
 
 const MIB: i64 = 1 << 20;
@@ -111,6 +111,20 @@ fn what_needs_memory_is_refused_when_nothing_can_be_evicted() {
         let lpush = counted.lines().find(|line| line.starts_with("cmdstat_lpush:")).expect("it was refused");
         assert!(lpush.contains("calls=0,") && lpush.contains(",failed_calls=0"), "{lpush}");
         assert!(!lpush.contains("rejected_calls=0"), "{lpush}");
+    }
+}
+
+/// Also one that arrives in the same packet.
+#[test]
+fn a_limit_holds_from_the_next_command_on() {
+    const OOM: &str = "OOM command not allowed when used memory > 'maxmemory'.";
+    for &engine in engines() {
+        let server = Server::start_on(engine, &[]);
+        let mut client = server.client();
+        let lines = ["CONFIG SET maxmemory 1", "SET a b", "GET a", "CONFIG SET maxmemory 0", "SET a b", "GET a"];
+        client.send(&lines.iter().flat_map(|line| request(&words(line))).collect::<Vec<u8>>());
+        let said: Vec<String> = client.replies(lines.len()).iter().map(ToString::to_string).collect();
+        assert_eq!(said, ["OK", OOM, "(nil)", "OK", "OK", "'b'"]);
     }
 }
 
