@@ -85,6 +85,7 @@ impl Turn<'_> {
     /// Lets everybody else go on, before a command that may take long.
     #[inline]
     pub fn step_out(&mut self, home: LoopId) {
+        self.section = None; // It may touch any keys.
         if self.is_alone {
             self.world.safepoint.leave(home);
             self.is_alone = false;

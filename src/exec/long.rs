@@ -79,6 +79,7 @@ pub(super) fn run_whole(row: &Command, cx: &mut Cx<'_>, args: Args<'_>) -> Resul
 impl Turn<'_> {
     /// Does a slice of `long` for its client. `Flow::Resume`: there is more to do.
     pub fn go_on(&mut self, long: &mut Long, session: &mut Session, reply: &mut Reply) -> Flow {
+        debug_assert!(!self.guard.is_in_section(), "a slice may touch any keys");
         let (mark, started, waiting_len) = (reply.mark(), MonoNs::now(), reply.pending_len());
         let mut cx = self.cx(session, reply);
         let slice = Slice::begin(&cx.world.config);

@@ -6,12 +6,12 @@
 //!           └─yes▶ hold the keys ─▶ run the commands, one after the other ─▶ commit ─▶ tell listeners, serve who waits
 //! ```
 //! How keys are held, and why nobody sees half of it, is the table's business (`table::staged::section`): handlers run as ever.
+//! What is left to do here is to keep them from telling others too early. Whoever hears of a change must find it, so events are
+//! kept until the whole is there, in their order.
 //!
 //! *Scripts that follow one another on the same keys* share one section, as long as they have nothing to tell: the next one of the
 //! window finds its keys held. Two loops that want one key all the time so take turns of some dozens of scripts, not of one:
 //! to hand over costs about as much as a script. Whatever else comes next in the window ends the section before it runs.
-//! What is left to do here is to keep them from telling others too early. Whoever hears of a change must find it, so events are
-//! kept until the whole is there, in their order.
 //!
 //! *What is in the way.*
 //! - A journal or a snapshot: changes are made in one order, and a transaction is one group of it.
