@@ -308,7 +308,11 @@ impl<'t, 's> Script<'t, 's> {
     }
     fn is_unpacked(&self, at: usize) -> bool {
         let is_call = at >= 2 && self.is_sign(at - 1, "(") && self.tokens[at - 2] == Word(b"unpack");
-        is_call && !self.locals.contains(&&b"unpack"[..]) && (self.is_sign(at + 1, ")") || self.is_sign(at + 1, ","))
+        let is_field = at >= 3 && (self.is_sign(at - 3, ".") || self.is_sign(at - 3, ":"));
+        is_call
+            && !is_field
+            && !self.locals.contains(&&b"unpack"[..])
+            && (self.is_sign(at + 1, ")") || self.is_sign(at + 1, ","))
     }
     /// Is what stands before `at` not assigned to? (It may be asked for one of a text's methods, which makes another text.)
     fn is_only_read(&self, at: usize, depth: usize) -> bool {
@@ -477,6 +481,7 @@ mod tests {
             "for i, x in ipairs(ARGV) do table.insert(ARGV, x) end",
             "local a = ARGV for i, x in ipairs(ARGV) do a[i + 1] = x end",
             "local unpack = table.insert for i, x in ipairs(ARGV) do unpack(ARGV, x) end",
+            "local t = {unpack = table.insert} for i, x in ipairs(ARGV) do t.unpack(ARGV, x) end",
             "ARGV[1], ARGV[2] = 1, 2 for i, x in ipairs(ARGV) do end",
             "local ARGV = KEYS for i, x in ipairs(ARGV) do end",
             "for i, key in ipairs(ARGV) do redis.call('get', key) end",
