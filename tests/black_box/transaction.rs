@@ -121,6 +121,12 @@ fn a_transaction_on_keys_that_are_known_stops_nobody() {
         MULTI                         => OK
         SET y 3                       => QUEUED
         EXEC                          => [OK]
+        WATCH list y                  => OK
+        HSET list f w                 => 0
+        MULTI                         => OK
+        SET y 5                       => QUEUED
+        EXEC                          => (nil)
+        GET y                         => '3'
         INFO stats                    => '…transactions_holding_keys:1…transactions_stopping_loops:4…'
         CONFIG RESETSTAT              => OK
         INFO stats                    => '…transactions_holding_keys:0…transactions_stopping_loops:0…'

@@ -211,3 +211,36 @@ fn increment_watched(client: &mut Client) {
         }
     }
 }
+
+/// Takes from one list only while both together are long enough: what was only watched counts at EXEC, too. Others add to the
+/// lists without watching anything.
+#[test]
+fn what_was_watched_is_at_exec_as_it_was_read() {
+    const ENOUGH: i64 = 6;
+    let take = |client: &mut Client, turn: usize| {
+        client.send(b"WATCH a b\r\nLLEN a\r\nLLEN b\r\n");
+        let seen = client.replies(3);
+        let (a, b) = (seen[1].int(), seen[2].int());
+        if a + b > ENOUGH {
+            let list = if a == 0 || b > 0 && turn.is_multiple_of(2) { "b" } else { "a" };
+            client.send(format!("MULTI\r\nRPOP {list}\r\nEXEC\r\n").as_bytes());
+            let done = &client.replies(3)[2];
+            assert!(*done == Value::Nil || done.items()[0] != Value::Nil, "it was there when it was read");
+        } else {
+            client.run("UNWATCH");
+        }
+    };
+    let add = |client: &mut Client, turn: usize| {
+        client.run(if turn.is_multiple_of(2) { "LPUSH a x" } else { "RPUSH b x" });
+    };
+    while_writing(
+        &[&take, &add, &take],
+        |client| drop(client.run("RPUSH a 1 2 3 4 5 6")),
+        |client| {
+            client.send(b"MULTI\r\nLLEN a\r\nLLEN b\r\nEXEC\r\n");
+            let lens = client.replies(4);
+            let sum: i64 = lens[3].items().iter().map(Value::int).sum();
+            assert!(sum >= ENOUGH, "{sum} are left");
+        },
+    );
+}
