@@ -165,8 +165,9 @@ impl Turn<'_> {
             self.world.keyspace.excess.note(false);
             return Room::Made;
         }
-        if self.world.keyspace.is_freeing() {
-            self.local.quota.put_up(self.limit, self.guard); // What was flushed comes back in a moment.
+        if self.world.keyspace.is_freeing() && self.limit > self.world.startup_memory {
+            // What was flushed comes back in a moment. It does not help where the program alone takes more than the limit.
+            self.local.quota.put_up(self.limit, self.guard);
             return Room::Made;
         }
         self.world.keyspace.excess.note(true);

@@ -101,7 +101,8 @@ pub fn serve(settings: Settings) -> Result<(), StartError> {
         let _ = fs::remove_file(path); // Somebody else may have removed it.
     }
     outcome?;
-    log::warning(format_args!("ringdb is now ready to exit, bye bye..."));
+    // Harnesses look for "Redis is now ready to exit".
+    log::warning(format_args!("ringdb in place of Redis is now ready to exit, bye bye..."));
     Ok(())
 }
 
