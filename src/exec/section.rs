@@ -57,10 +57,11 @@ pub struct OpenSection<'t> {
 }
 
 impl<'t> Turn<'t> {
-    /// Runs the job if it is a transaction or a script that can hold its keys, or that does nothing. None: everything has to stand still for it, and
-    /// nothing has happened yet.
+    /// Runs the job if it is a transaction or a script that can hold its keys, or a transaction that does nothing. None:
+    /// everything has to stand still for it, and nothing has happened yet.
     pub(super) fn play_held(&mut self, job: &Alone, session: &mut Session, reply: &mut Reply) -> Option<Flow> {
         if let Alone::Exec(queue) = job
+            && session.watching.is_some()
             && session.info.has(client_flag::DIRTY)
         {
             return Some(self.exec(queue, session, reply, &mut NoOthers));
