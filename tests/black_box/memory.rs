@@ -1,6 +1,6 @@
 //! Memory: limits that hold, who pays when it is short, and what refusals say.
 
-use crate::harness::{Client, Server, Value, engines, request, words};
+use crate::harness::{Client, Server, Value, engines};
 use std::time::{Duration, Instant};
 
 const MIB: i64 = 1 << 20;
@@ -131,8 +131,7 @@ fn a_limit_holds_from_the_next_command_on() {
             "SET a b",
             "GET a",
         ];
-        client.send(&lines.iter().flat_map(|line| request(&words(line))).collect::<Vec<u8>>());
-        let said: Vec<String> = client.replies(lines.len()).iter().map(ToString::to_string).collect();
+        let said: Vec<String> = client.pipeline(&lines).iter().map(ToString::to_string).collect();
         assert_eq!(said, ["OK", "OK", "OK", OOM, "(nil)", "OK", "OK", "'b'"]);
     }
 }

@@ -217,7 +217,7 @@ fn what_one_publishes_to_itself_stands_between_its_replies() {
             let mut client = server.client();
             client.speak(3);
             let lines = ["SUBSCRIBE me", "PUBLISH me 1", "PING", "PUBLISH me 2", "UNSUBSCRIBE me", "PUBLISH me 3"];
-            client.send(&lines.iter().flat_map(|line| request(&words(line))).collect::<Vec<u8>>());
+            client.send_lines(&lines);
             let replies: Vec<_> = client.replies(8).iter().map(Value::to_string).collect();
             let expected = [
                 ">['subscribe', 'me', 1]",

@@ -246,9 +246,7 @@ fn scripts_on_one_key_follow_one_another() {
         let server = Server::start_on(engine, &["--threads", "2", "--notify-keyspace-events", "KEA"]);
         let (mut client, mut waiting, mut listener) = (server.client(), server.client(), server.client());
         let say = |client: &mut Client, lines: &[String]| {
-            let bytes: Vec<u8> = lines.iter().flat_map(|line| request(&words(line))).collect();
-            client.send(&bytes);
-            let said: Vec<String> = client.replies(lines.len()).iter().map(ToString::to_string).collect();
+            let said: Vec<String> = client.pipeline(lines).iter().map(ToString::to_string).collect();
             said
         };
         // Each sees the ones before, and so do commands of the same and of another key in between.
@@ -292,8 +290,7 @@ fn scripts_on_one_key_follow_one_another() {
         let mut clients: Vec<Client> = (0..4).map(|_| server.client()).collect();
         let lines: Vec<String> =
             (0..500).map(|n| if n % 7 == 0 { "INCR n".into() } else { format!("{ADD} n 1") }).collect();
-        let bytes: Vec<u8> = lines.iter().flat_map(|line| request(&words(line))).collect();
-        clients.iter_mut().for_each(|client| client.send(&bytes));
+        clients.iter_mut().for_each(|client| client.send_lines(&lines));
         for client in &mut clients {
             let said = client.replies(lines.len());
             let number = |said: &Value| said.to_string().trim_matches('\'').parse().expect("a number");
@@ -301,6 +298,28 @@ fn scripts_on_one_key_follow_one_another() {
             assert!(said.windows(2).all(|pair| pair[0] < pair[1]));
         }
         assert_eq!(client.run("GET n").to_string(), "'2000'");
+    }
+}
+
+/// A listing that goes on over many turns comes between scripts that share their held key.
+#[test]
+fn scripts_that_follow_one_another_let_a_slice_of_a_listing_come_between() {
+    let add: Vec<String> = vec!["EVAL \"return redis.call('incr', KEYS[1])\" 1 n".into(); 60];
+    for &engine in engines() {
+        let server = Server::start_on(engine, &["--threads", "2"]);
+        let mut client = server.client();
+        client.run("DEBUG POPULATE 30000");
+        let mut listing: Vec<Client> = (0..4).map(|_| server.client()).collect();
+        let mut adding: Vec<Client> = (0..4).map(|_| server.client()).collect();
+        for round in 1..=5 {
+            listing.iter_mut().for_each(|client| client.send_lines(&["KEYS key:*"]));
+            adding.iter_mut().for_each(|client| client.send_lines(&add));
+            adding.iter_mut().for_each(|client| drop(client.replies(add.len())));
+            assert!(listing.iter_mut().all(|client| client.reply().items().len() == 30_000));
+            assert_eq!(client.run("GET n").text(), (round * 4 * add.len()).to_string());
+        }
+        let stats = client.run("INFO stats").text();
+        assert!(!stats.contains("scripts_holding_keys:0\r\n"), "{stats}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! Data that leaves and comes back: payloads and files, between this server, itself and the reference.
 
-use crate::harness::{Client, Random, Server, Value, engines, request, words};
+use crate::harness::{Client, Random, Server, Value, engines};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -215,9 +215,7 @@ fn commands_that_arrive_with_the_one_that_begins_a_snapshot_come_behind_it() {
         let changes = ["SET text:{n} new", "DEL text:{n}", "RPUSH list:{n} b", "APPEND text:{n} x", "SET fresh:{n} x"];
         let lines = (0..60).map(|n| changes[n % changes.len()].replace("{n}", &n.to_string()));
         let lines: Vec<String> = std::iter::once("BGSAVE".to_string()).chain(lines).collect();
-        let bytes: Vec<u8> = lines.iter().flat_map(|line| request(&words(line))).collect();
-        client.send(&bytes);
-        client.replies(lines.len());
+        client.pipeline(&lines);
         wait_for_save(&mut client);
         let (_second, mut second) = begun_with(server.dir.path());
         assert_eq!(digest(&mut second), before);

@@ -39,6 +39,15 @@ impl Client {
     pub fn run(&mut self, line: &str) -> Value {
         self.call(&words(line))
     }
+    /// Sends command lines in one packet.
+    pub fn send_lines<L: AsRef<str>>(&mut self, lines: &[L]) {
+        self.send(&lines.iter().flat_map(|line| request(&words(line.as_ref()))).collect::<Vec<u8>>());
+    }
+    /// The same, and returns their replies.
+    pub fn pipeline<L: AsRef<str>>(&mut self, lines: &[L]) -> Vec<Value> {
+        self.send_lines(lines);
+        self.replies(lines.len())
+    }
     /// Runs a command and returns the reply.
     pub fn call<A: AsRef<[u8]>>(&mut self, args: &[A]) -> Value {
         self.send(&request(args));
