@@ -16,8 +16,8 @@
 //! *What is in the way.*
 //! - A journal or a snapshot: changes are made in one order, and a transaction is one group of it.
 //! - Keys that the client watches: a writer changes a key first and marks its watchers then. Only while everything stands
-//!   still nobody is between the two. (To hold the watched keys and to wait for the others costs more: kernel-notes/46.) Who is
-//!   marked already has nothing to wait for: its transaction does nothing.
+//!   still nobody is between the two. (To hold the watched keys and to wait for the others costs more on two cores, see
+//!   kernel-notes/46.) Who is marked already has nothing to wait for: its transaction does nothing.
 //! - A client that tracks what it reads: to be told of its own changes behind the end would make forget what it has read since.
 //! - Too many keys: a stop costs less. A script without keys: there is nothing to be held.
 //! - This loop is inside a safepoint already: then everything else is done there, too.

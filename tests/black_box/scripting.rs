@@ -245,9 +245,8 @@ fn scripts_on_one_key_follow_one_another() {
     for &engine in engines() {
         let server = Server::start_on(engine, &["--threads", "2", "--notify-keyspace-events", "KEA"]);
         let (mut client, mut waiting, mut listener) = (server.client(), server.client(), server.client());
-        let say = |client: &mut Client, lines: &[String]| {
-            let said: Vec<String> = client.pipeline(lines).iter().map(ToString::to_string).collect();
-            said
+        let say = |client: &mut Client, lines: &[String]| -> Vec<String> {
+            client.pipeline(lines).iter().map(ToString::to_string).collect()
         };
         // Each sees the ones before, and so do commands of the same and of another key in between.
         let lines: Vec<String> = (0..COUNT)
