@@ -6,9 +6,11 @@ KEYS in a loop, on the same loop and on another one.
 The machine needs two cores: loop 0 stays on core 0, loop 1 on core 1. The greedy clients are placed on loop 0. The
 generator of the 50 runs on core 1 at a fixed rate, those of the greedy clients run there only when nobody else wants to
 (SCHED_IDLE). Whatever else the machine has to do moves to core 1 when core 0 is busy; so the yardstick is not only the
-quiet server but also "core 0 busy": the quiet server beside a program that spins on core 0. A client is placed by holding idle connections on the loop that
-it must not get: new connections go to the loop with the fewest. Where a connection lives is seen by the thread whose
-processor time grows when it talks.
+quiet server but also "core 0 busy": the quiet server beside a program that spins on core 0. The tail of a shared machine
+changes from one minute to the next, so all rows are measured in rounds, and what is compared at the end are medians.
+
+A client is placed by holding idle connections on the loop that it must not get: new connections go to the loop with the
+fewest. Where a connection lives is seen by the thread whose processor time grows when it talks.
 """
 
 import argparse
@@ -16,6 +18,7 @@ import json
 import os
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -95,7 +98,7 @@ GREEDY = {
 }
 
 
-def scenarios(options, pid, loops):
+def scenarios(options, pid, loops, show):
     show("quiet", gets(options))
     if loops == 2:
         spinner = subprocess.Popen(["taskset", "-c", "0", sys.executable, "-c", "while True: pass"])
@@ -118,8 +121,24 @@ def scenarios(options, pid, loops):
         time.sleep(0.5)
 
 
-def show(name, latency):
-    print(f"  {name:28}" + "".join(f"{key} {value:9.0f}   " for key, value in latency.items()), flush=True)
+class Rounds:
+    """What each row showed in each round: row -> name of the figure -> one value a round."""
+
+    def __init__(self):
+        self.rows = {}
+
+    def show(self, name, latency):
+        row = self.rows.setdefault(name, {key: [] for key in latency})
+        for key, value in latency.items():
+            row[key].append(value)
+        print(f"  {name:28}" + "".join(f"{key} {value:9.0f}   " for key, value in latency.items()), flush=True)
+
+    def medians(self):
+        middle = {name: {key: statistics.median(values) for key, values in row.items()} for name, row in self.rows.items()}
+        print("medians, and p99 against quiet and against core 0 busy")
+        for name, row in middle.items():
+            against = [row["p99"] / middle[other]["p99"] for other in ("quiet", "quiet, core 0 busy") if other in middle]
+            print(f"  {name:28}" + "".join(f"{key} {value:9.0f}   " for key, value in row.items()) + "  ".join(f"{ratio:.2f}" for ratio in against))
 
 
 def main():
@@ -131,6 +150,7 @@ def main():
     parser.add_argument("--keys", type=int, default=5_000_000)
     parser.add_argument("--rate", type=int, default=5000)
     parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--loops", type=int, choices=[1, 2], default=2)
     options = parser.parse_args()
     server = start_server(options, options.loops)
@@ -138,7 +158,10 @@ def main():
         load(options, "-k", options.keys, "--fill-only", core=1).wait()
         where = "greedy clients on loop 0, the others on loop 1" if options.loops == 2 else "all on one loop"
         print(f"{options.keys} keys, {options.rate} GET/s of 50 clients, {where}; microseconds")
-        scenarios(options, server.pid, options.loops)
+        rounds = Rounds()
+        for _ in range(options.rounds):
+            scenarios(options, server.pid, options.loops, rounds.show)
+        rounds.medians()
     finally:
         server.terminate()
         server.wait()

@@ -97,19 +97,15 @@ pub fn rewrite(cx: &mut Cx<'_>, which: Which) -> Result<Flow, ReplyError> {
     Ok(Flow::Done)
 }
 
-/// What must not change while the data are loaded.
-const FIXED_WHILE_LOADING: [Id; 2] = [Id::DIR, Id::APPENDONLY];
-
 /// Changes parameters: all pairs or, after an error, none.
 /// Shape:  `(parameter value)+`
-/// Errors: pairs; names and values; one that is fixed while data are loaded, which is told before all else.
+/// Errors: pairs; names and values; `dir` while data are loaded from there, which is told before all else.
 fn config_set(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
     if !args.count().is_multiple_of(2) {
         return Err(ReplyError::Syntax);
     }
     let pairs: Vec<(&[u8], &[u8])> = (2..args.count()).step_by(2).map(|at| (args.get(at), args.get(at + 1))).collect();
-    let is_fixed = |name: &[u8]| Id::find(name).is_some_and(|id| FIXED_WHILE_LOADING.contains(&id));
-    if cx.world.attention.is_loading() && pairs.iter().any(|(name, _)| is_fixed(name)) {
+    if cx.world.attention.is_loading() && pairs.iter().any(|(name, _)| Id::find(name) == Some(Id::DIR)) {
         return Err(LOADING);
     }
     let apply = |ids: &[Id]| cx.world.apply.get().map_or(Ok(()), |apply| apply(ids));
@@ -204,7 +200,7 @@ mod tests {
     fn while_data_are_loaded_their_place_is_fixed() {
         let mut client = Client::new();
         client.world.attention.set_loading(true);
-        for pairs in ["dir /tmp", "loglevel debug appendonly yes", "nosuch 1 DIR /tmp"] {
+        for pairs in ["dir /tmp", "loglevel debug dir /tmp", "nosuch 1 DIR /tmp"] {
             let refusal = client.run_line(&format!("CONFIG SET {pairs}"));
             assert!(refusal.starts_with("LOADING"), "{pairs}: {refusal}");
         }

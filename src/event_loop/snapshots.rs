@@ -65,11 +65,12 @@ impl<E: Engine> EventLoop<E> {
     pub(super) fn has_to_load(&self) -> bool {
         self.world.attention.is_loading() && self.world.intake.has_some(self.id)
     }
-    /// The journal's files are loaded: it goes on behind them, and clients are served.
+    /// The journal's files are loaded: it goes on behind them, unless it was switched off meanwhile, and clients are served.
     #[cold]
     pub(super) fn go_live(&mut self, good_len: Option<u64>) {
         let world = self.world;
         world.safepoint.run(self.id, || {
+            world.journal.set_due(false); // Wanted again before its files were loaded: it goes on.
             if world.config.number(Id::APPENDONLY) != 0 {
                 let at = world.keyspace.order.next();
                 world.journal.set_on(true);

@@ -626,6 +626,62 @@ fn while_the_log_is_loaded_the_server_says_so() {
 }
 
 #[test]
+fn the_log_is_switched_while_data_are_loaded() {
+    let dir = folder();
+    let server = start(dir.path(), &[]);
+    let mut client = server.client();
+    let lines: Vec<String> = (0..2000).map(|number| format!("SET key{number} {number}\r\n")).collect();
+    client.send(lines.concat().as_bytes());
+    (0..lines.len()).for_each(|_| assert_eq!(client.reply_within(PATIENCE).expect("a reply").to_string(), "OK"));
+    assert_eq!(client.run("SAVE").to_string(), "OK");
+    stop(server);
+    // A quarter of a second at least for the files; what was said last counts.
+    let slow = ["--key-load-delay", "125"];
+    let switch = |server: &Server, words: &[&str]| {
+        let mut client = server.client();
+        for word in words {
+            assert_eq!(client.run(&format!("CONFIG SET appendonly {word}")).to_string(), "OK");
+        }
+        assert!(client.run("INFO persistence").text().contains("loading:1"), "it was too fast");
+        client.run("CONFIG SET key-load-delay 0");
+        let started = Instant::now();
+        while client.run("PING").to_string() != "PONG" {
+            assert!(started.elapsed() < PATIENCE, "it does not load its files");
+        }
+        assert_eq!(client.run("DBSIZE").int(), 2000);
+        client
+    };
+    let is_enabled = |client: &mut Client| client.run("INFO persistence").text().contains("aof_enabled:1");
+    let server = launch(dir.path(), &slow);
+    let mut client = switch(&server, &["no", "yes", "no"]);
+    assert!(!is_enabled(&mut client));
+    assert_eq!(client.run("SET not_recorded 1").to_string(), "OK");
+    client.send(b"SHUTDOWN NOSAVE\r\n");
+    drop(server);
+    let server = launch(dir.path(), &slow);
+    let mut client = switch(&server, &["no", "yes"]);
+    assert!(is_enabled(&mut client));
+    assert_eq!(client.run("SET recorded 1").to_string(), "OK");
+    assert_eq!(client.run("DEL key0").int(), 1);
+    stop(server);
+    assert_eq!(start(dir.path(), &[]).client().run("EXISTS recorded key0 not_recorded").int(), 1);
+    // From the snapshot, which knows nothing of these three.
+    fs::remove_dir_all(dir.path().join("appendonlydir")).expect("removed");
+    let words = ["--dir", dir.path().to_str().expect("a path"), slow[0], slow[1]];
+    let server = Server::start(&words);
+    let mut client = switch(&server, &["yes"]);
+    assert_eq!(client.run("SET recorded 1").to_string(), "OK");
+    let started = Instant::now();
+    let has_base =
+        |text: &str| text.lines().any(|line| line.starts_with("aof_base_size:") && line != "aof_base_size:0");
+    while !has_base(&client.run("INFO persistence").text()) {
+        assert!(started.elapsed() < PATIENCE, "the log does not begin");
+    }
+    stop(server);
+    assert_eq!(start(dir.path(), &[]).client().run("DBSIZE").int(), 2001);
+}
+
+#[test]
 fn the_single_file_of_an_older_redis_is_taken_over() {
     let dir = folder();
     let old = dir.path().join("appendonly.aof");
