@@ -131,7 +131,7 @@ pub struct Effects {
     pub deliveries: Vec<Delivery>,
     /// What the command that has just returned `Flow::Alone` wants to be run.
     pub alone: Option<Alone>,
-    /// What TIME has told inside the transaction or script at hand: time stands still there.
+    /// What TIME has told inside the transaction or script at hand: time stands still there, until a script is said to be busy.
     pub told_micros: Option<u64>,
     /// Queues for the next transactions.
     pub spares: Spares,

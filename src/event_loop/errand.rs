@@ -8,9 +8,10 @@ use crate::cmd::command::{Errand, Woken};
 use std::sync::Arc;
 use std::thread;
 
-/// Sends off the errand of a client that has just been parked. If there is no thread for it, its time is up at once.
-pub fn send_off(fleet: &'static Fleet, info: &Arc<ClientInfo>, errand: Errand) {
-    let Some(ticket) = info.wait.present() else { return };
+/// Sends off the errand of a client that has just been parked, if it has one. If there is no thread for it, its time is up at
+/// once.
+pub fn send_off(fleet: &'static Fleet, info: &Arc<ClientInfo>, errand: Option<Errand>) {
+    let (Some(errand), Some(ticket)) = (errand, info.wait.present()) else { return };
     let own = info.clone();
     let job = move || {
         crash::prepare_thread();

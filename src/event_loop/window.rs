@@ -614,12 +614,9 @@ impl<E: Engine> EventLoop<E> {
                         self.undurable.wait(conn.token, number);
                     }
                     window.hold_rest(place.stretch - 1, index, &mut conn.input, &self.arrivals, &self.engine);
-                    let errand = turn.effects.errand.take();
                     post_lines(&mut turn.effects.monitor_lines, self.world, self.fleet); // Its wait can be seen.
                     self.parked.park(conn, wait, self.world);
-                    if let Some(errand) = errand {
-                        send_off(self.fleet, &conn.session.info, errand);
-                    }
+                    send_off(self.fleet, &conn.session.info, turn.effects.errand.take());
                     break;
                 }
                 if flow != Flow::Done {

@@ -286,6 +286,7 @@ impl Host for Stage<'_, '_> {
             }
             self.become_busy();
         }
+        self.turn.effects.told_micros = None; // TIME goes on, as in Redis 8, so who waits for it comes to an end.
         self.others.turn();
         match () {
             _ if self.others.is_stopping() => Verdict::End(STOPPING),

@@ -179,6 +179,17 @@ fn a_script_that_runs_too_long_lets_others_in_and_can_be_killed_from_every_loop(
     }
 }
 
+/// Time stands still for a script, but not for ever: who waits for TIME to pass is answered once the script counts as slow.
+#[test]
+fn time_goes_on_for_a_script_that_is_busy() {
+    let server = Server::start(&["--busy-reply-threshold", "20"]);
+    let now = "local function now() local t = redis.call('TIME') return t[1] + t[2] / 1000000 end";
+    let script = format!(
+        "EVAL \"{now} local begun, same = now(), now() while now() < begun + 0.01 do end return begun == same\" 0"
+    );
+    assert_eq!(server.client().run(&script).int(), 1);
+}
+
 #[test]
 fn a_script_that_has_written_cannot_be_killed_but_the_server_can() {
     for &engine in engines() {
