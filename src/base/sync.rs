@@ -45,20 +45,27 @@ pub fn spin() {
     std::hint::spin_loop();
 }
 
-/// How long a thread has waited for another one that holds a lock and runs: it spins first, then gives its core away.
+/// How long a thread has waited for another one that holds a lock and runs: it looks, more and more seldom, and then gives its
+/// core away.
 #[derive(Default)]
 pub struct Patience {
-    waits: u32,
+    looks: u32,
 }
 
 impl Patience {
-    /// Spins before the first yield: some microseconds, most critical sections are shorter.
-    const SPINS: u32 = 64;
+    /// Looks before the first yield: some 10 µs, most critical sections are shorter.
+    const LOOKS: u32 = 12;
+    /// Pauses between two looks at most, 2 µs. A thread that goes from command to command on one object gets some of them done
+    /// meanwhile, with what they need in its cache: ZPOPMIN from two loops 0.92 -> 1.01 of one loop's rate (kernel-notes/42).
+    const PAUSES: u32 = if cfg!(loom) { 1 } else { 64 };
 
     /// Waits a little.
     #[inline]
     pub fn wait(&mut self) {
-        self.waits = self.waits.saturating_add(1);
-        if self.waits <= Self::SPINS { spin() } else { thread::yield_now() }
+        self.looks = self.looks.saturating_add(1);
+        if self.looks > Self::LOOKS {
+            return thread::yield_now();
+        }
+        (0..Self::PAUSES.min(1 << self.looks)).for_each(|_| spin());
     }
 }
