@@ -10,7 +10,8 @@
 //! what the other side has. Until then both have it, and writes go to this one. In a transaction or a script the trip is made at
 //! once, and everybody waits for it.
 //!
-//! Each trip has a connection of its own: what a cache of connections saves is small beside a thread that nobody waits for.
+//! Couriers keep connections for a while, as Redis does: whoever moves many keys connects once. AUTH and SELECT are said on each
+//! trip, and a connection serves only who says the same AUTH.
 
 use super::command::{Begin, Command, Cx, Find, Flow, KeySpec, Wait, Woken, acl, cmd, flag};
 use super::keyspec::KeyAt;
@@ -142,6 +143,8 @@ struct Parcel {
 pub struct Order {
     pub host: Vec<u8>,
     pub port: Vec<u8>,
+    /// What AUTH says there: a connection is kept for those who say the same.
+    pub login: Vec<Vec<u8>>,
     /// For connecting, and for each read and write.
     pub timeout: Duration,
     pub request: Vec<u8>,
@@ -165,8 +168,15 @@ pub enum Failure {
     Read,
 }
 
-/// Whoever makes trips: it returns when one is over.
-pub type Courier = Arc<dyn Fn(&Order) -> Outcome + Send + Sync>;
+/// Whoever makes trips.
+pub trait Courier: Send + Sync {
+    /// Makes a trip, and returns when it is over.
+    fn travel(&self, order: &Order) -> Outcome;
+    /// Connections that wait for the next trip.
+    fn kept_count(&self) -> usize;
+    /// Closes those that nobody has used for long.
+    fn tidy(&self);
+}
 
 /// Keys on their way.
 struct Trip {
@@ -182,9 +192,9 @@ impl Trip {
     fn take_outcome(&self) -> Option<Outcome> {
         self.outcome.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
-    fn make(&self, courier: Option<&Courier>) {
+    fn make(&self, courier: Option<&dyn Courier>) {
         let lost = || Outcome { failure: Some(Failure::Connect), ..Outcome::default() };
-        let outcome = courier.map_or_else(lost, |courier| courier(&self.order));
+        let outcome = courier.map_or_else(lost, |courier| courier.travel(&self.order));
         *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
     }
 }
@@ -212,12 +222,12 @@ fn migrate(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Flow, ReplyError> {
                 return Err(NOT_READ); // CLIENT UNBLOCK, or there was no thread.
             }
             if !cx.may_wait() {
-                trip.make(cx.world.courier.get());
+                trip.make(cx.world.courier.get().map(Arc::as_ref));
                 continue;
             }
             if !is_on_its_way {
                 let (courier, own) = (cx.world.courier.get().cloned(), trip.clone());
-                cx.effects.errand = Some(Box::new(move || own.make(courier.as_ref())));
+                cx.effects.errand = Some(Box::new(move || own.make(courier.as_deref())));
             }
             cx.session.kept = Some(Box::new(trip));
             return Ok(Flow::Park(Wait::Event { until: None }));
@@ -271,7 +281,8 @@ fn trip(cx: &Cx<'_>, args: &Args<'_>, plan: &Plan, parcels: Vec<Parcel>, rounds:
         append_command(&mut request, words.into_iter());
     }
     let (host, port) = (args.get(1).to_vec(), args.get(2).to_vec());
-    let order = Order { host, port, timeout: plan.timeout, request, reply_count: preface + parcels.len() };
+    let (login, timeout, reply_count) = (plan.login.clone(), plan.timeout, preface + parcels.len());
+    let order = Order { host, port, login, timeout, request, reply_count };
     Trip { order, parcels, preface, rounds, outcome: Mutex::default() }
 }
 
@@ -386,15 +397,25 @@ mod tests {
         );
     }
 
-    /// A client whose key `k` holds `v`, and a courier that replies this and runs `meanwhile` on its way.
-    fn with_courier(lines: &'static [&'static str]) -> Client {
-        let mut client = Client::new();
-        let courier: Courier = Arc::new(move |order| {
-            let replies = lines.iter().map(|line| line.as_bytes().to_vec()).collect::<Vec<_>>();
+    /// A courier that always brings these replies.
+    struct Parrot(&'static [&'static str]);
+
+    impl Courier for Parrot {
+        fn travel(&self, order: &Order) -> Outcome {
+            let replies = self.0.iter().map(|line| line.as_bytes().to_vec()).collect::<Vec<_>>();
             let failure = (replies.len() < order.reply_count).then_some(Failure::Read);
             Outcome { replies, failure }
-        });
-        assert!(client.world.courier.set(courier).is_ok());
+        }
+        fn kept_count(&self) -> usize {
+            0
+        }
+        fn tidy(&self) {}
+    }
+
+    /// A client whose key `k` holds `v`, and whose courier brings these replies.
+    fn with_courier(lines: &'static [&'static str]) -> Client {
+        let mut client = Client::new();
+        assert!(client.world.courier.set(Arc::new(Parrot(lines))).is_ok());
         client.run(&Line::new("SET k v"));
         client
     }

@@ -33,7 +33,7 @@ use crate::pubsub::registry::Registry;
 use crate::tracking::Tracking;
 use std::fmt::Write;
 use std::path::PathBuf;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// The version whose behaviour clients may expect.
 pub const REDIS_VERSION: &str = "7.2.4";
@@ -79,7 +79,7 @@ pub struct World {
     /// CONFIG SET calls it; set once the server listens.
     pub apply: OnceLock<Apply>,
     /// Makes the trips of MIGRATE; set once the server listens.
-    pub courier: OnceLock<Courier>,
+    pub courier: OnceLock<Arc<dyn Courier>>,
     /// When the server started.
     pub started: WallMs,
     pub started_mono: MonoNs,

@@ -104,6 +104,9 @@ impl<E: Engine> EventLoop<E> {
                 self.look_at_journal();
                 self.let_watching_rest();
                 self.look_after_snapshots(now);
+                if let Some(courier) = self.world.courier.get() {
+                    courier.tidy();
+                }
             }
             self.terminate(now); // What was asked for while it was held.
             let journal = &self.world.journal;

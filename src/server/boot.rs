@@ -1,12 +1,13 @@
 //! The start, step by step, and the end.
 
 use super::apply::{self, Open, OpenAddress};
+use super::courier::Van;
 use super::error::StartError;
 use super::listen::Listeners;
 use super::oom::OomScore;
 use super::options::Settings;
 use super::threads::Homes;
-use super::{cores, courier, crash, journal, limits, recover, screen, signals, threads, users, watchdog};
+use super::{cores, crash, journal, limits, recover, screen, signals, threads, users, watchdog};
 use crate::admin::config::Config;
 use crate::admin::log;
 use crate::admin::params::Id;
@@ -87,7 +88,7 @@ pub fn serve(settings: Settings) -> Result<(), StartError> {
     let mut score = OomScore::default();
     let _ = score.apply(&world.config); // Logged; the server runs without it.
     let _ = world.apply.set(apply::applier(world, fleet, open, score)); // Nobody else sets it.
-    let _ = world.courier.set(courier::courier()); // Nor that.
+    let _ = world.courier.set(Arc::new(Van::default())); // Nor that.
     let pidfile = write_pidfile(&world.config);
     let keeper = disk::start(world, fleet)
         .map_err(|error| StartError(format!("A thread for the journal cannot be made: {error}. Raise `ulimit -u`.")))?;

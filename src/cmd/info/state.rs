@@ -119,8 +119,8 @@ pub fn stats(text: &mut Text, cx: &Cx<'_>) {
     text.field("pubsubshard_channels", names(Space::Shard));
     text.field("latest_fork_usec", 0);
     text.field("total_forks", cx.world.background.begun()); // What Redis forks for.
+    text.field("migrate_cached_sockets", cx.world.courier.get().map_or(0, |courier| courier.kept_count()));
     text.zeros(&[
-        "migrate_cached_sockets",
         "slave_expires_tracked_keys",
         "active_defrag_hits",
         "active_defrag_misses",
