@@ -138,7 +138,8 @@ class Rounds:
         print("medians, and p99 against quiet and against core 0 busy")
         for name, row in middle.items():
             against = [row["p99"] / middle[other]["p99"] for other in ("quiet", "quiet, core 0 busy") if other in middle]
-            print(f"  {name:28}" + "".join(f"{key} {value:9.0f}   " for key, value in row.items()) + "  ".join(f"{ratio:.2f}" for ratio in against))
+            figures = "".join(f"{key} {value:9.0f}   " for key, value in row.items())
+            print(f"  {name:28}{figures}" + "  ".join(f"{ratio:.2f}" for ratio in against))
 
 
 def main():

@@ -630,13 +630,12 @@ fn the_log_is_switched_while_data_are_loaded() {
     let dir = folder();
     let server = start(dir.path(), &[]);
     let mut client = server.client();
-    let lines: Vec<String> = (0..2000).map(|number| format!("SET key{number} {number}\r\n")).collect();
-    client.send(lines.concat().as_bytes());
-    (0..lines.len()).for_each(|_| assert_eq!(client.reply_within(PATIENCE).expect("a reply").to_string(), "OK"));
+    let lines: Vec<String> = (0..2000).map(|number| format!("SET key{number} {number}")).collect();
+    client.pipeline(&lines).iter().for_each(|reply| assert_eq!(reply.to_string(), "OK"));
     assert_eq!(client.run("SAVE").to_string(), "OK");
     stop(server);
-    // A quarter of a second at least for the files; what was said last counts.
-    let slow = ["--key-load-delay", "125"];
+    // Time enough while the files are read; what was said last counts.
+    let slow = ["--key-load-delay", "1000"];
     let switch = |server: &Server, words: &[&str]| {
         let mut client = server.client();
         for word in words {
