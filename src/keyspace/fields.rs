@@ -15,6 +15,7 @@ use crate::base::clock::WallMs;
 use crate::base::hash::Key;
 use crate::table::{Guard, Table};
 use crate::value::hash::Hash;
+use crate::value::object::{Collection, Object};
 
 /// Fields that are removed under one lock: tens of microseconds.
 const PORTION: usize = 128;
@@ -33,7 +34,7 @@ impl Keys<'_> {
     /// finds the same when it is run again from the record.
     pub fn settle_fields(&self, key: Key<'_>) {
         let Some(table) = self.table() else { return };
-        while look(table, key, self.guard, |hash| hash.has_overdue(self.now)) == Some(true) {
+        while look(table, key, self.guard, |hash, _| hash.has_overdue(self.now)) == Some(true) {
             purge(self.as_run(), table, key, Origin::Command, &|hash, gone| hash.purge(self.now, PORTION, gone));
         }
     }
@@ -55,7 +56,7 @@ impl Keys<'_> {
     /// Removes fields of the hash at `key` that are past their deadline, a portion of them.
     #[inline]
     pub fn expire_fields(&self, key: Key<'_>) {
-        let overdue = |table| look(table, key, self.guard, |hash| hash.has_overdue(self.now));
+        let overdue = |table| look(table, key, self.guard, |hash, _| hash.has_overdue(self.now));
         if self.table().and_then(overdue) == Some(true) {
             self.reap(key, &|hash, gone| hash.purge(self.now, PORTION, gone));
         }
@@ -84,18 +85,21 @@ impl Keys<'_> {
     #[cold]
     pub(super) fn watch_moved_fields(&self, key: Key<'_>) {
         let Some(table) = self.table() else { return };
-        let earliest = look(table, key, self.guard, |hash| hash.earliest());
+        let earliest = look(table, key, self.guard, |hash, object| {
+            table.count_timed(key.hash, object, hash.is_timed());
+            hash.earliest()
+        });
         self.watch_fields(key, None, earliest.flatten());
     }
 }
 
 /// Reads the hash at `key`, if there is one.
-fn look<R>(table: &Table, key: Key<'_>, guard: &Guard<'_>, read: impl Fn(&Hash) -> R) -> Option<R> {
+fn look<R>(table: &Table, key: Key<'_>, guard: &Guard<'_>, read: impl Fn(&Hash, &Object) -> R) -> Option<R> {
     loop {
         let object = table.get(key, guard)?.object()?;
         // None: the entry has just been replaced; look at its heir.
         if let Some(lock) = object.read() {
-            return lock.get::<Hash>().map(read);
+            return lock.get::<Hash>().map(|hash| read(hash, object));
         }
     }
 }
@@ -103,7 +107,7 @@ fn look<R>(table: &Table, key: Key<'_>, guard: &Guard<'_>, read: impl Fn(&Hash) 
 /// Removes fields of the hash at `key` that are due, in order with all other changes. Returns the next deadline, which may be
 /// due as well.
 pub(super) fn settle(run: Run<'_>, table: &Table, key: Key<'_>) -> Option<WallMs> {
-    let earliest = look(table, key, run.guard, |hash| hash.earliest())??;
+    let earliest = look(table, key, run.guard, |hash, _| hash.earliest())??;
     if earliest > run.now {
         return Some(earliest);
     }
@@ -125,13 +129,15 @@ type Take<'f> = &'f dyn Fn(&mut Hash, &mut dyn FnMut(&[u8])) -> usize;
 fn purge(run: Run<'_>, table: &Table, key: Key<'_>, origin: Origin, take: Take<'_>) -> Option<WallMs> {
     loop {
         let entry = table.get(key, run.guard)?;
-        let Some(mut lock) = entry.object()?.write() else { continue };
+        let object = entry.object()?;
+        let Some(mut lock) = object.write() else { continue };
         let hash = lock.get_mut::<Hash>()?;
         let mut names: Vec<Vec<u8>> = Vec::new();
         let is_journaled = run.events.is_journaled();
         let purged = take(hash, &mut |name| names.extend(is_journaled.then(|| name.to_vec())));
         run.stats.expired_fields.add(purged as u64);
         let (next, is_gone) = (hash.earliest(), lock.is_empty());
+        table.count_timed(key.hash, object, next.is_some());
         if is_gone {
             table.detach(key, entry, lock, run.guard);
         }
@@ -157,7 +163,7 @@ mod tests {
     use crate::admin::stats::LoopStats;
     use crate::base::hash::KeyHasher;
     use crate::base::ids::DbIndex;
-    use crate::keyspace::types::{copy_as, with_deadline};
+    use crate::keyspace::types::{copy_as, new_string, with_deadline};
     use crate::keyspace::{Keyspace, Local};
     use crate::table::{Change, Participant};
     use crate::value::hash::{Deadline, Limits};
@@ -266,5 +272,40 @@ mod tests {
         assert_eq!((world.count(b"from"), world.count(b"to")), (None, Some(2)));
         world.pass(150);
         assert_eq!(world.count(b"to"), Some(1));
+    }
+
+    #[test]
+    fn hashes_with_deadlines_are_counted_wherever_they_come_and_go() {
+        for entries in [512, 0] {
+            let mut world = World::new(entries);
+            let counted = |world: &World| world.with(|keys| keys.timed_count());
+            world.set(b"plain", 0, None);
+            for key in [&b"a"[..], b"b", b"c", b"d"] {
+                (0..2).for_each(|number| world.set(key, number, (number == 0).then_some(100)));
+            }
+            assert_eq!(counted(&world), 4);
+            world.with(|keys| {
+                let key = |name| keys.key(name, 0);
+                // Its last deadline goes with its field, a hash is overwritten, another one gets a new entry under its key.
+                keys.open::<Hash>(key(b"a")).unwrap().unwrap().remove(b"0", keys.now);
+                keys.update(key(b"b"), |_| (Change::Put(new_string(b"b", b"text", None, 0)), ()));
+                let later = Some(WallMs(keys.now.0 + 9000));
+                keys.update(key(b"c"), |old| (Change::Put(with_deadline(old.unwrap(), later)), ()));
+            });
+            assert_eq!(counted(&world), 2, "c and d");
+            world.with(|keys| {
+                let (c, d) = (keys.key(b"c", 0), keys.key(b"d", 0));
+                let section = keys.begin_section(&[c, d]).unwrap();
+                keys.transact(&[(DbIndex(0), c), (DbIndex(0), d)], |txn| {
+                    txn.bequeath(0, 1, copy_as(txn.old(0).unwrap(), b"d", None, 0));
+                    txn.decide(0, Change::Remove);
+                });
+                assert_eq!(keys.look::<Hash>(d).unwrap().map(|hash| hash.len(keys.now)), Some(2));
+                drop(section);
+            });
+            assert_eq!(counted(&world), 1, "c in the place of d");
+            world.pass(150);
+            assert_eq!((counted(&world), world.count(b"d")), (0, Some(1)));
+        }
     }
 }

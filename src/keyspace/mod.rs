@@ -459,6 +459,10 @@ impl<'t> Keys<'t> {
     pub fn volatile_count(&self) -> usize {
         self.table().map_or(0, |table| table.volatile_count())
     }
+    /// Number of hashes with fields that have deadlines, those past them included.
+    pub fn timed_count(&self) -> usize {
+        self.table().map_or(0, |table| table.timed_count())
+    }
     /// One SCAN step over live keys; returns the next cursor (0 = done). Of the expired ones that it meets, those that are
     /// `wanted` are removed.
     pub fn scan(

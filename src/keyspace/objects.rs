@@ -15,7 +15,7 @@ use super::Keys;
 use super::types::{WrongType, new_vacant};
 use crate::base::hash::Key;
 use crate::table::{self, Entry, Guard, Lost, Table, Wanted};
-use crate::value::object::{Collection, Exclusive, Object, Shared, Value};
+use crate::value::object::{Collection, Exclusive, Object, ObjectType, Shared, Value};
 use smallvec::SmallVec;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
@@ -44,7 +44,7 @@ impl<T: Collection> Deref for Reading<'_, T> {
 }
 
 /// A collection that is being changed. Dropping it removes the key if the collection is empty by then.
-pub struct Writing<'t, T> {
+pub struct Writing<'t, T: Collection> {
     guard: &'t Guard<'t>,
     table: &'t Table,
     entry: Entry<'t>,
@@ -82,9 +82,14 @@ impl<T: Collection> DerefMut for Writing<'_, T> {
     }
 }
 
-impl<T> Drop for Writing<'_, T> {
+impl<T: Collection> Drop for Writing<'_, T> {
     #[inline]
     fn drop(&mut self) {
+        if T::TYPE == ObjectType::Hash
+            && let (Some(lock), Some(object)) = (&self.lock, self.entry.object())
+        {
+            self.table.count_timed(self.hash, object, lock.get::<T>().is_some_and(T::is_timed));
+        }
         if let Some(lock) = self.lock.take_if(|lock| lock.is_empty()) {
             let key = Key { bytes: self.entry.key(), hash: self.hash };
             self.table.detach(key, self.entry, lock, self.guard);
@@ -210,7 +215,13 @@ impl<'t> Keys<'t> {
         }
     }
     #[inline(always)]
-    fn writing<T>(&self, table: &'t Table, entry: Entry<'t>, hash: u64, lock: Exclusive<'t>) -> Writing<'t, T> {
+    fn writing<T: Collection>(
+        &self,
+        table: &'t Table,
+        entry: Entry<'t>,
+        hash: u64,
+        lock: Exclusive<'t>,
+    ) -> Writing<'t, T> {
         Writing { guard: self.guard, table, entry, hash, lock: Some(lock), of: PhantomData }
     }
     /// The collection of `key`, to be changed; an absent key gets an empty one. Check all arguments before: something must be

@@ -99,7 +99,7 @@ impl Table {
             if place.word.is_record() {
                 // SAFETY: found under `guard`.
                 if let Some(record) = unsafe { Record::of_section(place.word, guard) } {
-                    return record.supplant(next, guard);
+                    return record.supplant(self, next, guard);
                 }
                 self.settle(key, place.word, guard);
                 continue;
@@ -114,6 +114,7 @@ impl Table {
                 break;
             }
         }
+        self.count_unlinked(key.hash, entry);
         // SAFETY: our exchange unlinked it: rule 1.
         unsafe { guard.retire(entry) };
         // A new object has no deadline.

@@ -119,15 +119,6 @@ fn was_decided_on(last: Cells, seen: Cells, old: Entry<'_>) -> bool {
     mutated(Mutation::DecideBeforeFreeze) || last == seen && (!old.is_counter() || mutated(Mutation::CounterComesBack))
 }
 
-/// Moves the collection of the entry whose lock this is to `heir`, which was born locked by this thread, and lets others at it.
-fn inherit(lock: Option<&mut Exclusive<'_>>, heir: Entry<'_>) {
-    let (Some(lock), Some(object)) = (lock, heir.object()) else {
-        unreachable!("an heir takes the place of an object")
-    };
-    // SAFETY: born locked by this thread, asked for once: here.
-    lock.hand_over(&mut unsafe { object.born_held() });
-}
-
 impl Table {
     /// Shards of a table: a walk may be divided there.
     pub const SHARD_COUNT: usize = SHARDS;
@@ -170,6 +161,26 @@ impl Table {
     /// Number of keys with a deadline.
     pub fn volatile_count(&self) -> usize {
         self.counts.iter().map(|counts| counts.volatile.load(Ordering::Relaxed)).sum::<i64>().max(0) as usize
+    }
+    /// Number of objects with elements that have deadlines.
+    pub fn timed_count(&self) -> usize {
+        self.counts.iter().map(|counts| counts.timed.load(Ordering::Relaxed)).sum::<i64>().max(0) as usize
+    }
+    /// Counts an object as one with elements that have deadlines, or not any more. Who holds its lock says so when it changes,
+    /// and of a new one when its key is there; an unlinked one is not counted.
+    #[inline]
+    pub fn count_timed(&self, hash: u64, object: &Object, is_timed: bool) {
+        let change = object.count_as_timed(is_timed);
+        if change != 0 {
+            self.counts[Self::shard_index(hash)].timed.fetch_add(change, Ordering::Relaxed);
+        }
+    }
+    /// An entry of this table has been unlinked.
+    #[inline]
+    fn count_unlinked(&self, hash: u64, entry: Entry<'_>) {
+        if let Some(object) = entry.object() {
+            self.count_timed(hash, object, false);
+        }
     }
     /// Bytes of the index: groups and arenas, both generations of shards that are being resized.
     pub fn index_bytes(&self, _guard: &Guard<'_>) -> usize {
@@ -246,6 +257,17 @@ impl Table {
             let group = generation.group_of(hash);
             resize::help_move(&self.shard(hash), generation, next, group, &self.hasher, guard);
         }
+    }
+    /// Moves the collection of the entry whose lock this is to `heir`, which was born locked by this thread and belongs to this
+    /// table, and lets others at it.
+    fn inherit(&self, hash: u64, lock: Option<&mut Exclusive<'_>>, heir: Entry<'_>) {
+        let (Some(lock), Some(object)) = (lock, heir.object()) else {
+            unreachable!("an heir takes the place of an object")
+        };
+        // SAFETY: born locked by this thread, asked for once: here.
+        let mut heirs = unsafe { object.born_held() };
+        lock.hand_over(&mut heirs);
+        self.count_timed(hash, object, heirs.is_timed());
     }
     /// Accounts for a change of the number of keys, and resizes the shard when it is due.
     fn counted(&self, hash: u64, keys: i64, volatile: i64, guard: &Guard<'_>) {
@@ -371,7 +393,7 @@ impl Table {
             let (change, result) = f(found); // In one place, so that it is inlined there.
             if let Some(place) = place.filter(|place| place.word.is_record()) {
                 // SAFETY: found under `guard`.
-                unsafe { Record::of(place.word) }.change(change, found, guard);
+                unsafe { Record::of(place.word) }.change(self, change, found, guard);
                 return result;
             }
             let (Some(place), Some(old)) = (place, found) else {
@@ -411,9 +433,12 @@ impl Table {
                     let block = entry.into_raw(); // The slot owns it now.
                     if is_heir {
                         // SAFETY: published a moment ago, and locked since its birth: nobody can have unlinked it.
-                        inherit(lock.as_mut(), unsafe { Entry::from_raw(NonNull::new_unchecked(block)) });
+                        self.inherit(key.hash, lock.as_mut(), unsafe {
+                            Entry::from_raw(NonNull::new_unchecked(block))
+                        });
                     }
                 }
+                self.count_unlinked(key.hash, old);
                 lock.into_iter().for_each(Exclusive::bury);
                 // SAFETY: our exchange unlinked it: rule 1.
                 unsafe { guard.retire(old) };

@@ -18,6 +18,8 @@ pub(super) struct Counts {
     pub keys: AtomicI64,
     /// Keys with a deadline.
     pub volatile: AtomicI64,
+    /// Objects with elements that have deadlines.
+    pub timed: AtomicI64,
     /// Above this many keys the shard grows, below `shrink_at` it shrinks.
     pub grow_at: AtomicI64,
     pub shrink_at: AtomicI64,
@@ -34,6 +36,7 @@ impl Counts {
         let counts = Counts {
             keys: AtomicI64::new(0),
             volatile: AtomicI64::new(0),
+            timed: AtomicI64::new(0),
             grow_at: AtomicI64::new(0),
             shrink_at: AtomicI64::new(0),
             resizing: AtomicBool::new(false),

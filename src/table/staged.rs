@@ -211,8 +211,11 @@ impl Table {
         let keys = new.is_live() as i64 - old.is_live() as i64;
         self.counted(hash, keys, volatile(new) as i64 - volatile(old) as i64, guard);
         if old.is_live() {
+            // SAFETY: it lives under this guard.
+            let old = unsafe { old.as_entry() };
+            self.count_unlinked(hash, old);
             // SAFETY: the winner unlinked it: rule 1.
-            unsafe { guard.retire(old.as_entry()) };
+            unsafe { guard.retire(old) };
         }
     }
 }
@@ -344,7 +347,7 @@ pub fn transact<'g, R>(keys: &[(&Table, Key<'_>)], guard: &'g Guard<'_>, mut f: 
             && let Some(status) = lock_objects(&block, &mut txn.held)
         {
             result = Some(f(&mut txn));
-            if !commit(&block, status, &mut txn.held) {
+            if !commit(keys, &block, status, &mut txn.held) {
                 result = None;
             }
         }
@@ -542,12 +545,13 @@ fn lock_objects<'g>(block: &Block, held: &mut [Held<'g>]) -> Option<u64> {
 }
 
 /// After the commit: collections go to their heirs, and what was unlinked is dead.
-fn settle_objects(block: &Block, held: &mut [Held<'_>]) {
+fn settle_objects(keys: &[(&Table, Key<'_>)], block: &Block, held: &mut [Held<'_>]) {
     for to in 0..held.len() {
         let Some(from) = held[to].heir_of.take() else { continue };
         let heir = Word(block.records[to].new.load(Ordering::Relaxed));
+        let (table, key) = keys[held[to].index as usize];
         // SAFETY: our own new entry; it was born locked, so nobody can have unlinked it.
-        super::inherit(held[from as usize].lock.as_mut(), unsafe { heir.as_entry() });
+        table.inherit(key.hash, held[from as usize].lock.as_mut(), unsafe { heir.as_entry() });
     }
     for (record, held) in block.records.iter().zip(held) {
         if record.old.load(Ordering::Relaxed) != record.new.load(Ordering::Relaxed) {
@@ -557,7 +561,7 @@ fn settle_objects(block: &Block, held: &mut [Held<'_>]) {
 }
 
 /// Writes the decisions and commits. On failure (somebody aborted us) the new entries are freed: nobody could see them.
-fn commit(block: &Block, status: u64, held: &mut [Held<'_>]) -> bool {
+fn commit(keys: &[(&Table, Key<'_>)], block: &Block, status: u64, held: &mut [Held<'_>]) -> bool {
     for (record, held) in block.records.iter().zip(held.iter_mut()) {
         let old = Word(record.old.load(Ordering::Relaxed));
         let new = match std::mem::replace(&mut held.change, Change::Keep) {
@@ -571,7 +575,7 @@ fn commit(block: &Block, status: u64, held: &mut [Held<'_>]) -> bool {
     // Release: publishes the decisions. **The linearization point of the whole command.**
     let order = weakened(Mutation::StatusRelaxed, Ordering::AcqRel);
     if block.status.compare_exchange(status, COMMITTED, order, Ordering::Acquire).is_ok() {
-        settle_objects(block, held);
+        settle_objects(keys, block, held);
         return true;
     }
     for record in &block.records {

@@ -25,6 +25,7 @@ use crate::base::prefetch::prefetch_lines;
 use crate::base::sync::{AtomicU32, Ordering, Patience};
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
+use std::sync::atomic::AtomicBool;
 
 /// The types of collections. The numbers are those of the entries' kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +52,10 @@ pub trait Collection: Default + Send + 'static {
     fn memory(&self, samples: usize) -> usize;
     /// Allocations that are freed with it, about. Cost: constant.
     fn pieces(&self) -> usize;
+    /// Has any of its elements a deadline? Cost: constant.
+    fn is_timed(&self) -> bool {
+        false
+    }
     /// A copy that shares nothing with it.
     fn duplicate(&self) -> Self;
     /// Prefetches what a command on the element with this hash (`element_hash`; 0: on no certain one) will touch: in step 0
@@ -78,6 +83,7 @@ struct Methods {
     encoding: unsafe fn(*const Body) -> &'static str,
     memory: unsafe fn(*const Body, usize) -> usize,
     pieces: unsafe fn(*const Body) -> usize,
+    is_timed: unsafe fn(*const Body) -> bool,
     duplicate: unsafe fn(*const Body) -> Value,
     look_ahead: unsafe fn(*const Body, u64, usize) -> bool,
 }
@@ -104,6 +110,8 @@ const fn methods<T: Collection>() -> Methods {
         memory: |body, samples| unsafe { seen::<T>(body) }.memory(samples),
         // SAFETY: as above.
         pieces: |body| unsafe { seen::<T>(body) }.pieces(),
+        // SAFETY: as above.
+        is_timed: |body| unsafe { seen::<T>(body) }.is_timed(),
         // SAFETY: as above.
         duplicate: |body| Value::new(unsafe { seen::<T>(body) }.duplicate()),
         // SAFETY: as above.
@@ -180,6 +188,8 @@ pub struct Object {
     /// Changed with the body.
     kind: UnsafeCell<Option<ObjectType>>,
     is_heir: bool,
+    /// Does its table count it as one with deadlines inside? std's atomic in the models, too: a statistic.
+    is_counted: AtomicBool,
     body: UnsafeCell<Body>,
     /// The body, for the models. No bytes in the server.
     plain: Plain,
@@ -211,6 +221,7 @@ impl Object {
             lock: AtomicU32::new(lock),
             kind: UnsafeCell::new(kind),
             is_heir: false,
+            is_counted: AtomicBool::new(false),
             body: UnsafeCell::new(body),
             plain: Plain::new(),
         }
@@ -318,6 +329,16 @@ impl Object {
     pub fn is_heir(&self) -> bool {
         self.is_heir
     }
+    /// Notes whether its table counts it from now on as one with deadlines inside. Returns what that adds to the count.
+    /// True only by who holds the lock; false also by who has unlinked it, and once more by who helped with that.
+    #[inline]
+    pub fn count_as_timed(&self, is_timed: bool) -> i64 {
+        // Relaxed, both: whoever swaps accounts for it, and nothing is published by that.
+        if self.is_counted.load(std::sync::atomic::Ordering::Relaxed) == is_timed {
+            return 0;
+        }
+        is_timed as i64 - self.is_counted.swap(is_timed, std::sync::atomic::Ordering::Relaxed) as i64
+    }
     /// May only be called with the lock held.
     fn kind(&self) -> Option<ObjectType> {
         self.plain.read();
@@ -367,6 +388,11 @@ impl<'o> Shared<'o> {
     pub fn pieces(&self) -> usize {
         // SAFETY: as above.
         unsafe { (self.0.methods().pieces)(self.0.body.get()) }
+    }
+    /// Has any of its elements a deadline?
+    pub fn is_timed(&self) -> bool {
+        // SAFETY: as above.
+        unsafe { (self.0.methods().is_timed)(self.0.body.get()) }
     }
     pub fn duplicate(&self) -> Value {
         // SAFETY: as above.
@@ -428,6 +454,11 @@ impl Exclusive<'_> {
     pub fn duplicate(&self) -> Value {
         // SAFETY: as above.
         unsafe { (self.0.methods().duplicate)(self.0.body.get()) }
+    }
+    /// Has any of its elements a deadline?
+    pub fn is_timed(&self) -> bool {
+        // SAFETY: as above.
+        unsafe { (self.0.methods().is_timed)(self.0.body.get()) }
     }
     /// Gives a vacant object its body.
     pub fn fill(&mut self, value: Value) {

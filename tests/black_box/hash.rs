@@ -53,6 +53,42 @@ fn fields_have_deadlines_of_their_own() {
 }
 
 #[test]
+fn info_tells_how_many_hashes_have_fields_with_deadlines() {
+    check(
+        r"
+        HSET a x 1 y 2                       => 2
+        HSET b x 1 y 2                       => 2
+        INFO keyspace                        => '…avg_ttl=0,subexpiry=0\r\n'
+        HEXPIRE a 100 FIELDS 2 x y           => [1, 1]
+        HEXPIRE b 100 FIELDS 1 x             => [1]
+        INFO keyspace                        => '…subexpiry=2\r\n'
+        HDEL b x                             => 1
+        HPERSIST a FIELDS 1 x                => [1]
+        INFO keyspace                        => '…subexpiry=1\r\n'
+        COPY a c                             => 1
+        RENAME a b                           => OK
+        INFO keyspace                        => '…subexpiry=2\r\n'
+        MULTI                                => OK
+        HSETEX b EX 50 FIELDS 1 x 3          => QUEUED
+        RENAME b d                           => QUEUED
+        EXPIRE d 1000                        => QUEUED
+        COPY c e                             => QUEUED
+        SET c text                           => QUEUED
+        EXEC                                 => [1, OK, 1, 1, OK]
+        INFO keyspace                        => '…keys=3,expires=1,…subexpiry=2\r\n'
+        MOVE d 1                             => 1
+        INFO keyspace                        => '…db0:…subexpiry=1\r\ndb1:…subexpiry=1\r\n'
+        SWAPDB 0 1                           => OK
+        FLUSHDB                              => OK
+        INFO keyspace                        => '…db1:keys=2,…subexpiry=1\r\n'
+        FLUSHALL                             => OK
+        HSET a x 1                           => 1
+        INFO keyspace                        => '…subexpiry=0\r\n'
+    ",
+    );
+}
+
+#[test]
 fn a_hash_goes_with_its_last_field_though_nobody_asks() {
     for &engine in engines() {
         Server::lease(engine, |server| {

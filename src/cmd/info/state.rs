@@ -184,10 +184,11 @@ pub fn replication(text: &mut Text, cx: &Cx<'_>) {
 pub fn keyspace(text: &mut Text, cx: &Cx<'_>) {
     for db in 0..cx.world.keyspace.db_count() {
         let keys = cx.keys.on(DbIndex(db as u16));
-        let (count, volatile) = (keys.count(), keys.volatile_count());
+        let (count, volatile, timed) = (keys.count(), keys.volatile_count(), keys.timed_count());
         if count > 0 {
             let ttl_ms = if volatile > 0 { average_ttl_ms(&keys) } else { 0 };
-            text.field(&format!("db{db}"), format_args!("keys={count},expires={volatile},avg_ttl={ttl_ms}"));
+            let facts = format_args!("keys={count},expires={volatile},avg_ttl={ttl_ms},subexpiry={timed}");
+            text.field(&format!("db{db}"), facts);
         }
     }
 }

@@ -28,7 +28,7 @@ use crate::table::entry::{Entry, NewEntry, Source};
 use crate::table::probe::Place;
 use crate::table::reclaim::Guard;
 use crate::table::word::Word;
-use crate::table::{Change, Table, inherit};
+use crate::table::{Change, Table};
 use crate::value::object::{Exclusive, Object};
 use smallvec::SmallVec;
 
@@ -58,7 +58,7 @@ impl<'g> Section<'g> {
         for attempt in 0..ATTEMPTS {
             let block = Block::new(keys, &txn.held);
             if lock_all(keys, &mut txn.held, &block, guard) && pin(&block, &mut txn.held) {
-                move_collections(&block, &mut txn.held);
+                move_collections(keys, &block, &mut txn.held);
                 guard.enter_section((&raw const *block).cast());
                 let tables = txn.held.iter().map(|held| keys[held.index as usize].0).collect();
                 (0..).zip(&mut txn.held).for_each(|(n, held)| held.index = n); // The order of locking is all that is left of them.
@@ -105,7 +105,7 @@ fn pin(block: &Block, held: &mut [Held<'_>]) -> bool {
 }
 
 /// What stands under the keys at the begin: what stood there before, collections in entries of their own.
-fn move_collections(block: &Block, held: &mut [Held<'_>]) {
+fn move_collections(keys: &[(&Table, Key<'_>)], block: &Block, held: &mut [Held<'_>]) {
     for (record, held) in block.records.iter().zip(held) {
         if mutated(Mutation::SectionInPlace) {
             held.lock = None;
@@ -116,7 +116,7 @@ fn move_collections(block: &Block, held: &mut [Held<'_>]) {
             continue;
         };
         let heir = NewEntry::new(old.kind(), old.key(), old.expires_at(), old.recency(), Source::Heir);
-        inherit(Some(lock), heir.view());
+        keys[held.index as usize].0.inherit(record.hash, Some(lock), heir.view());
         record.new.store(Word::entry(heir.into_raw(), record.hash).0, Ordering::Relaxed);
     }
 }
@@ -143,34 +143,36 @@ impl Record {
         // retired when it is displaced.
         word.is_live().then(|| unsafe { word.as_entry() })
     }
-    /// Puts `next` in the place of what stands under the key. `lock`: of that one's object.
-    fn displace(&self, next: Word, lock: Option<Exclusive<'_>>, guard: &Guard<'_>) {
+    /// Puts `next` in the place of what stands under the key, which is one of `table`. `lock`: of that one's object.
+    fn displace(&self, table: &Table, next: Word, lock: Option<Exclusive<'_>>, guard: &Guard<'_>) {
         let last = Word(self.new.load(Ordering::Relaxed));
         self.new.store(next.0, Ordering::Relaxed);
         lock.into_iter().for_each(Exclusive::bury);
         if last.is_live() && last.0 != self.old.load(Ordering::Relaxed) {
-            // SAFETY: an entry that only this thread could find, and does not any more: rule 1. The old one is retired by who
-            // finishes the record.
-            unsafe { guard.retire(last.as_entry()) };
+            // SAFETY: an entry that only this thread could find: it lives.
+            let last = unsafe { last.as_entry() };
+            table.count_unlinked(self.hash, last);
+            // SAFETY: nobody finds it any more: rule 1. The old one is retired by who finishes the record.
+            unsafe { guard.retire(last) };
         }
     }
     /// As `Table::supplant`, for a key of the section.
-    pub(in crate::table) fn supplant(&self, next: Word, guard: &Guard<'_>) {
-        self.displace(next, None, guard);
+    pub(in crate::table) fn supplant(&self, table: &Table, next: Word, guard: &Guard<'_>) {
+        self.displace(table, next, None, guard);
     }
     /// Changes what stands under the key: `old`. The last step of `Table::update`.
     #[cold]
-    pub(in crate::table) fn change(&self, change: Change, old: Option<Entry<'_>>, guard: &Guard<'_>) {
+    pub(in crate::table) fn change(&self, table: &Table, change: Change, old: Option<Entry<'_>>, guard: &Guard<'_>) {
         let lock = || old.and_then(Entry::object).and_then(Object::write);
         match change {
             Change::Keep => {}
-            Change::Remove => self.displace(Word::EMPTY, lock(), guard),
+            Change::Remove => self.displace(table, Word::EMPTY, lock(), guard),
             Change::Put(entry) => {
                 let mut lock = lock();
                 if entry.is_heir() {
-                    inherit(lock.as_mut(), entry.view());
+                    table.inherit(self.hash, lock.as_mut(), entry.view());
                 }
-                self.displace(Word::entry(entry.into_raw(), self.hash), lock, guard);
+                self.displace(table, Word::entry(entry.into_raw(), self.hash), lock, guard);
             }
         }
     }
@@ -209,7 +211,8 @@ pub(super) fn transact_inside<'g, R>(
         let Some(from) = txn.held[to].heir_of.take() else { continue };
         let change = std::mem::replace(&mut txn.held[to].change, Change::Keep);
         if let Change::Put(heir) = &change {
-            inherit(txn.held[from as usize].lock.as_mut(), heir.view());
+            let (table, key) = keys[txn.held[to].index as usize];
+            table.inherit(key.hash, txn.held[from as usize].lock.as_mut(), heir.view());
         }
         txn.held[to].change = change;
     }
@@ -219,7 +222,7 @@ pub(super) fn transact_inside<'g, R>(
             Change::Remove => Word::EMPTY,
             Change::Put(entry) => Word::entry(entry.into_raw(), record.hash),
         };
-        record.displace(next, held.lock.take(), guard);
+        record.displace(keys[held.index as usize].0, next, held.lock.take(), guard);
     }
     result
 }

@@ -336,6 +336,10 @@ impl Collection for Hash {
             Hash::Table(table) => table.count(),
         }
     }
+    #[inline]
+    fn is_timed(&self) -> bool {
+        self.earliest().is_some()
+    }
     fn duplicate(&self) -> Self {
         match self {
             Hash::Plain(pack) => Hash::Plain(pack.clone()),
