@@ -10,66 +10,136 @@
 
 #![forbid(unsafe_code)]
 
-/// Bits of the hash of three bytes: a table of 32 KiB, on the stack.
-const HASH_BITS: u32 = 13;
-/// The same for inputs of up to 256 bytes: clearing a large table would cost more than compressing them.
-const SHORT: usize = 256;
-const SHORT_HASH_BITS: u32 = 8;
 /// How far back a copy may reach.
 const OFFSET_MAX: usize = 1 << 13;
 /// Longest copy.
 const COPY_LEN_MAX: usize = 264;
 /// Most bytes as they are behind one tag.
 const LITERAL_LEN_MAX: usize = 32;
+/// Bytes that are looked for together, and the part of four bytes that they are.
+const GROUP_LEN: usize = 3;
+const GROUP: u32 = 0xff_ffff;
+/// Looks that find nothing before they are a byte further apart.
+const LOOKS: usize = 32;
+/// A copy begins up to so many bytes before it was found.
+const BACK_MAX: usize = 32;
 
 /// Compresses `input` to at most `max` bytes; None if that does not suffice.
-/// Cost: some 2 ns per byte, and clearing the table.
+/// Cost: 2 to 3 ns per byte of what repeats; what does not is passed faster the longer it is (100 bytes 0.13 µs, 4 KB 1 µs),
+/// and allocates nothing. Clearing a table of 1 KiB (up to 256 bytes), 4 KiB (up to 2 KiB), 16 KiB, or 32 KiB (beyond 64 KiB).
 pub fn compress(input: &[u8], max: usize) -> Option<Vec<u8>> {
-    if input.len() <= SHORT {
-        return compress_with::<SHORT_HASH_BITS>(&mut [0; 1 << SHORT_HASH_BITS], input, max);
+    // As many slots as keep most groups apart, of as many bytes as hold a position.
+    match input.len() {
+        0..=0x100 => compress_with(&mut [0_u8; 1 << 10], input, max),
+        ..=0x800 => compress_with(&mut [0_u16; 1 << 11], input, max),
+        ..=0x1_0000 => compress_with(&mut [0_u16; 1 << 13], input, max),
+        _ => compress_with(&mut [0_u32; 1 << 13], input, max),
     }
-    compress_with::<HASH_BITS>(&mut [0; 1 << HASH_BITS], input, max)
 }
 
-/// `seen`: the position, plus one, of the last group of three bytes with each hash of so many bits.
-fn compress_with<const BITS: u32>(seen: &mut [u32], input: &[u8], max: usize) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(max);
-    let (mut at, mut literals_from) = (0, 0);
-    while at + 2 < input.len() {
-        let slot = &mut seen[hash::<BITS>(&input[at..])];
-        let before = std::mem::replace(slot, at as u32 + 1) as usize;
-        let len = if before > 0 && at + 1 - before <= OFFSET_MAX { common_len(input, before - 1, at) } else { 0 };
-        if len < 3 {
-            at += 1;
-            continue;
+/// A slot of the table: a position in the input.
+trait Slot: Copy {
+    fn of(at: usize) -> Self;
+    fn at(self) -> usize;
+}
+
+macro_rules! slots {
+    ($($kind:ty)*) => {$(
+        impl Slot for $kind {
+            #[inline]
+            fn of(at: usize) -> Self {
+                at as $kind // Positions fit: `compress` chooses by the length.
+            }
+            #[inline]
+            fn at(self) -> usize {
+                self as usize
+            }
         }
+    )*};
+}
+slots!(u8 u16 u32);
+
+/// `seen`: where the last group of three bytes with each hash was met. A slot that nobody has written says position 0, where
+/// the group that it stands for may be as well: what counts are the bytes.
+fn compress_with<T: Slot, const SLOTS: usize>(seen: &mut [T; SLOTS], input: &[u8], max: usize) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    let (mut from, mut literals_from) = (1, 0);
+    while let Some((at, before)) = find(seen, input, from) {
+        if out.is_empty() {
+            out.reserve_exact(max);
+        }
+        let back = common_back(&input[..before], &input[literals_from..at]);
+        let (at, before) = (at - back, before - back);
+        let known = back + GROUP_LEN;
+        let len = known + common_len(&input[before + known..], &input[at + known..], COPY_LEN_MAX - known);
         write_literals(&mut out, &input[literals_from..at]);
-        write_copy(&mut out, at - before, len);
+        write_copy(&mut out, at - before - 1, len);
         if out.len() > max {
             return None;
         }
         // The last two positions of the copy are remembered, too: what repeats often repeats from there.
-        let end = at + len;
-        for near in end - 2..end.min(input.len().saturating_sub(2)) {
-            seen[hash::<BITS>(&input[near..])] = near as u32 + 1;
+        (from, literals_from) = (at + len, at + len);
+        for near in from - 2..from {
+            if let Some(group) = group_at(input, near) {
+                seen[hash::<SLOTS>(group)] = T::of(near);
+            }
         }
-        at = end;
-        literals_from = end;
     }
-    write_literals(&mut out, &input[literals_from..]);
-    (out.len() <= max).then_some(out)
+    let rest = &input[literals_from..];
+    if out.len() + rest.len() + rest.len().div_ceil(LITERAL_LEN_MAX) > max {
+        return None;
+    }
+    write_literals(&mut out, rest);
+    Some(out)
+}
+
+/// The next position from `from` on whose three bytes are found some way before as well, and where; remembers those that it
+/// looks at. It looks more and more seldom the longer it finds nothing: what repeats nothing is soon passed.
+#[inline]
+fn find<T: Slot, const SLOTS: usize>(seen: &mut [T; SLOTS], input: &[u8], from: usize) -> Option<(usize, usize)> {
+    let (mut at, mut looks) = (from, 0);
+    while let Some(group) = group_at(input, at) {
+        let before = std::mem::replace(&mut seen[hash::<SLOTS>(group)], T::of(at)).at();
+        if group_at(input, before) == Some(group) && at - before <= OFFSET_MAX {
+            return Some((at, before));
+        }
+        at += 1 + looks / LOOKS;
+        looks += 1;
+    }
+    None
+}
+
+/// The three bytes at `at`, if there is one more behind them: they are read in fours.
+#[inline]
+fn group_at(input: &[u8], at: usize) -> Option<u32> {
+    let bytes = input.get(at..)?.first_chunk::<4>()?;
+    Some(u32::from_le_bytes(*bytes) & GROUP)
 }
 
 #[inline]
-fn hash<const BITS: u32>(bytes: &[u8]) -> usize {
-    let group = (bytes[0] as u32) << 16 | (bytes[1] as u32) << 8 | bytes[2] as u32;
-    (group.wrapping_mul(0x9e37_79b1) >> (32 - BITS)) as usize
+fn hash<const SLOTS: usize>(group: u32) -> usize {
+    (group.wrapping_mul(0x9e37_79b1) >> (32 - SLOTS.ilog2())) as usize
 }
 
-/// How many bytes from `a` and from `b > a` on are equal.
-fn common_len(input: &[u8], a: usize, b: usize) -> usize {
-    let (from_a, from_b) = (&input[a..], &input[b..]);
-    from_a.iter().zip(from_b).take(COPY_LEN_MAX).take_while(|(a, b)| a == b).count()
+/// How many bytes at the end are equal, up to `BACK_MAX`.
+#[inline]
+fn common_back(a: &[u8], b: &[u8]) -> usize {
+    a.iter().rev().zip(b.iter().rev()).take(BACK_MAX).take_while(|(x, y)| x == y).count()
+}
+
+/// How many bytes at the beginning are equal, up to `max`.
+#[inline]
+fn common_len(a: &[u8], b: &[u8], max: usize) -> usize {
+    let mut len = 0;
+    while let (Some(x), Some(y)) = (a[len..].first_chunk::<8>(), b[len..].first_chunk::<8>()) {
+        let differing = u64::from_le_bytes(*x) ^ u64::from_le_bytes(*y);
+        if differing != 0 || len >= max {
+            return (len + differing.trailing_zeros() as usize / 8).min(max);
+        }
+        len += 8;
+    }
+    len += a[len..].iter().zip(&b[len..]).take_while(|(x, y)| x == y).count();
+    len.min(max)
 }
 
 fn write_literals(out: &mut Vec<u8>, literals: &[u8]) {
