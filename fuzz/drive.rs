@@ -422,6 +422,7 @@ pub fn snapshot(data: &[u8]) {
         let _ = batch.each(
             Setting { version: 0, limits: &limits, now: WallMs(1000) },
             |_| {},
+            |_| {},
             |record| {
                 written_again(record.value(), &limits);
                 Ok(())

@@ -39,6 +39,8 @@ use std::time::Duration;
 const WRITE_LEN: usize = 1 << 20;
 /// Bytes that are read at once.
 pub const READ_LEN: usize = 256 << 10;
+/// A record has about so many bytes at least: what a file says of the number of its keys is not believed beyond that.
+const RECORD_LEN: u64 = 16;
 /// Keys of a piece of a walk.
 const WALK_COUNT: usize = 1024;
 
@@ -260,7 +262,6 @@ impl std::fmt::Display for LoadError {
 /// What is done with what a file holds.
 pub trait Receiver {
     fn batch(&mut self, batch: Batch) -> Result<(), Fault>;
-    fn resize(&mut self, _keys: u64, _volatile: u64) {}
     fn progress(&mut self, _offset: u64) {}
     /// The snapshot ends at this place of the file.
     fn end(&mut self, _offset: u64) {}
@@ -272,6 +273,8 @@ pub fn read(world: &World, path: &Path, receiver: &mut impl Receiver) -> Result<
     let mut file = File::open(path).map_err(LoadError::File)?;
     let mut frames = Frames::new(world.config.number(Id::RDBCHECKSUM) != 0);
     let (mut sources, mut buffer) = (Vec::new(), vec![0; READ_LEN]);
+    let keys_max = file.metadata().map_err(LoadError::File)?.len() / RECORD_LEN; // Whatever the file says.
+    let (mut expected, mut number) = (0, 0);
     loop {
         let next = frames.part().map_err(|fault| LoadError::Fault(frames.offset(), fault))?;
         match next {
@@ -279,12 +282,14 @@ pub fn read(world: &World, path: &Path, receiver: &mut impl Receiver) -> Result<
                 receiver.end(frames.offset());
                 return Ok(sources);
             }
-            Some(Frame::Keys(batch)) => {
+            Some(Frame::Keys(mut batch)) => {
+                (batch.expected, batch.number) = (expected, number);
+                number += 1;
                 receiver.batch(batch).map_err(|fault| LoadError::Fault(frames.offset(), fault))?;
                 receiver.progress(frames.offset());
             }
             Some(Frame::Function(source)) => sources.push(source),
-            Some(Frame::Resize(keys, volatile)) => receiver.resize(keys, volatile),
+            Some(Frame::Resize(keys, _)) => (expected, number) = (keys.min(keys_max), 0),
             Some(Frame::Aux(name, value)) => note_aux(world, &name, &value),
             None => match file.read(&mut buffer).map_err(LoadError::File)? {
                 0 => frames.finish(),
@@ -319,13 +324,15 @@ pub fn apply(world: &World, keys: &Keys<'_>, batch: &Batch, twin: Twin) -> Resul
         return Err(Fault::Damaged("it has more databases than this server"));
     }
     let keys = keys.on(DbIndex(db as u16));
+    let table = keys.make_room(batch.expected, batch.number);
     let (mut loaded, mut expired) = (0, 0);
     let setting = Setting { version: 0, limits: &limits, now: keys.now };
+    let announce = |name: &[u8]| table.prefetch_group(keys.key(name, 0).hash);
     let pass_over = |name: &[u8]| {
         log::notice(format_args!("Loading: skipping empty key: {}", String::from_utf8_lossy(name)));
         loading.keys_empty.fetch_add(1, Relaxed);
     };
-    let outcome = batch.each(setting, pass_over, |record| {
+    let outcome = batch.each(setting, pass_over, announce, |record| {
         let expires_at = record.about.expires_at;
         if expires_at.is_some_and(|at| at <= keys.now) {
             expired += 1;
@@ -474,6 +481,7 @@ mod tests {
                     let setting = Setting { version: 0, limits: &limits, now: crate::base::clock::WallMs(0) };
                     batch.each(
                         setting,
+                        |_| {},
                         |_| {},
                         |record| {
                             record.value();

@@ -51,6 +51,8 @@ use types::Type;
 
 /// Lists of so many keys stay on the stack.
 pub const FEW_KEYS: usize = 16;
+/// Keys whose room is made at once.
+const ROOM_PART: usize = 100_000;
 
 /// All databases, and what every loop needs to read them.
 pub struct Keyspace {
@@ -450,6 +452,16 @@ impl<'t> Keys<'t> {
     /// Shows what this loop holds in memory to the others, and to the allocator's reckoning.
     pub fn publish_memory(&self) {
         self.local.quota.publish(self.guard.limbo_bytes());
+    }
+    /// The table of this database, for `keys` keys that are being loaded. Each of the first batches makes a part of the room,
+    /// some milliseconds of work.
+    pub fn make_room(&self, keys: u64, batch: usize) -> &'t Table {
+        let table = self.space.roots.get_or_create(self.db.0 as usize, self.guard);
+        let parts = (keys as usize / ROOM_PART).clamp(1, Table::SHARD_COUNT);
+        if keys > 0 && batch < parts {
+            table.make_room(keys as usize, batch, parts, self.guard);
+        }
+        table
     }
     /// Number of keys, as DBSIZE counts them.
     pub fn count(&self) -> usize {

@@ -19,6 +19,7 @@ use super::record::{self, Record};
 use super::wire::{Reader, Sink, put_len, put_string};
 use super::{Fault, Form, VALKEY_VERSION, decode, is_known_version};
 use crate::base::crc64::crc64;
+use std::collections::VecDeque;
 
 const AUX: u8 = 250;
 const SELECT: u8 = 254;
@@ -93,27 +94,51 @@ pub struct Batch {
     pub db: u64,
     pub version: u32,
     pub count: usize,
+    /// Keys that its database is expected to have, 0 if that is not known, and how many batches of it came before: for whoever
+    /// makes room for them.
+    pub expected: u64,
+    pub number: usize,
     bytes: Vec<u8>,
 }
 
+/// Records that are read ahead of the one that is handed over.
+const AHEAD: usize = 16;
+
 impl Batch {
-    /// Hands each record to `visit`; of those whose value is empty the names to `pass_over`.
+    /// Hands each record to `visit`, its name some records before to `announce`; of those whose value is empty the names to
+    /// `pass_over`.
     /// Errors: the first record that is damaged, those before it were handed over; those of `visit`.
     pub fn each(
         &self,
         setting: Setting<'_>,
         mut pass_over: impl FnMut(&[u8]),
+        mut announce: impl FnMut(&[u8]),
         mut visit: impl FnMut(&mut Record<'_, '_>) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         let mut reader = Reader::new(&self.bytes);
         let setting = Setting { version: self.version, ..setting };
+        let mut announced: VecDeque<Record<'_, '_>> = VecDeque::with_capacity(AHEAD + 1);
+        let mut outcome = Ok(());
         while !reader.is_empty() {
-            match record::read(&mut reader, setting)? {
-                Ok(mut record) => visit(&mut record)?,
-                Err(about) => pass_over(&about.name),
+            match record::read(&mut reader, setting) {
+                Ok(Ok(record)) => {
+                    announce(&record.about.name);
+                    announced.push_back(record);
+                }
+                Ok(Err(about)) => pass_over(&about.name),
+                Err(fault) => {
+                    outcome = Err(fault);
+                    break;
+                }
+            }
+            if announced.len() > AHEAD
+                && let Some(mut record) = announced.pop_front()
+            {
+                visit(&mut record)?;
             }
         }
-        Ok(())
+        announced.iter_mut().try_for_each(visit)?;
+        outcome
     }
 }
 
@@ -230,7 +255,7 @@ impl Frames {
         }
         let bytes = self.buffer[self.at..at].to_vec();
         self.pass(bytes.len());
-        Ok(Frame::Keys(Batch { db: self.db, version, count, bytes }))
+        Ok(Frame::Keys(Batch { db: self.db, version, count, expected: 0, number: 0, bytes }))
     }
 
     /// Gives out `len` bytes.

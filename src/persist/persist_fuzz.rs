@@ -50,6 +50,7 @@ pub fn read_file(bytes: &[u8]) {
                 let _ = batch.each(
                     SETTING,
                     |_| {},
+                    |_| {},
                     |record| {
                         again(record.value());
                         Ok(())

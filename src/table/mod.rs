@@ -296,6 +296,24 @@ impl Table {
             self.resize_step(&shard, words, false, guard);
         }
     }
+    /// Grows the shards of the `part`th of so many parts for their share of `keys` keys that are about to come, so that these
+    /// are not moved again and again while the table grows by itself.
+    pub fn make_room(&self, keys: usize, part: usize, parts: usize, guard: &Guard<'_>) {
+        let (share, shards) = ((keys / SHARDS) as i64, SHARDS.div_ceil(parts));
+        for index in (part * shards).min(SHARDS)..((part + 1) * shards).min(SHARDS) {
+            let shard = self.shard_at(index);
+            loop {
+                let generation = shard.generation();
+                if let Some(next) = generation.next() {
+                    resize::finish(&shard, generation, next, &self.hasher, guard);
+                } else if share > shard.counts.limits(generation.log2()).0 {
+                    resize::start(&shard, generation, generation.log2() + 1);
+                } else {
+                    break;
+                }
+            }
+        }
+    }
     /// A group of this shard is full, and no line is left to extend it by: the shard grows, and the group of this hash is moved
     /// at once. False: it would not help. There are as many groups as keys already: their hashes collide.
     #[cold]

@@ -230,6 +230,34 @@ fn groups_are_not_full_for_good_at_any_size() {
 }
 
 #[test]
+fn keys_that_were_expected_find_room() {
+    const KEYS: u64 = 300_000;
+    let hasher = KeyHasher::seeded(9);
+    let seat = Participant::new();
+    let sizes = [0, 1, 7].map(|parts| {
+        let (table, guard) = (Table::new(hasher.clone()), seat.pin());
+        let fill = |numbers: std::ops::Range<u64>| {
+            for name in numbers.map(u64::to_le_bytes) {
+                let key = Key::new(&hasher, &name);
+                table.update(key, &guard, |_| (put(key, b"", None), ()));
+            }
+        };
+        fill(0..1000); // Some were there before.
+        (0..parts).for_each(|part| table.make_room(KEYS as usize, part, parts, &guard));
+        let before = table.index_bytes(&guard);
+        fill(1000..KEYS);
+        assert!((0..KEYS).all(|number| table.get(Key::new(&hasher, &number.to_le_bytes()), &guard).is_some()));
+        assert_eq!(table.count() as u64, KEYS);
+        (before, table.index_bytes(&guard))
+    });
+    let [(_, grown), ready @ ..] = sizes;
+    for (before, after) in ready {
+        assert!(before * 10 > after * 9, "{before} of {after} bytes were there before the keys came");
+        assert!(after * 10 < grown * 11, "{after} bytes, and {grown} if it grows by itself");
+    }
+}
+
+#[test]
 fn groups_are_not_full_for_good_when_a_command_holds_many_absent_keys() {
     let hasher = KeyHasher::seeded(8);
     let table = Table::new(hasher.clone());

@@ -31,8 +31,8 @@ pub fn compress(input: &[u8], max: usize) -> Option<Vec<u8>> {
     // As many slots as keep most groups apart, of as many bytes as hold a position.
     match input.len() {
         0..=0x100 => compress_with(&mut [0_u8; 1 << 10], input, max),
-        ..=0x800 => compress_with(&mut [0_u16; 1 << 11], input, max),
-        ..=0x1_0000 => compress_with(&mut [0_u16; 1 << 13], input, max),
+        0x101..=0x800 => compress_with(&mut [0_u16; 1 << 11], input, max),
+        0x801..=0x1_0000 => compress_with(&mut [0_u16; 1 << 13], input, max),
         _ => compress_with(&mut [0_u32; 1 << 13], input, max),
     }
 }
