@@ -22,10 +22,9 @@ use super::drain;
 use crate::base::mutation::{Mutation, mutated, weakened};
 use crate::base::plain::Plain;
 use crate::base::prefetch::prefetch_lines;
-use crate::base::sync::{AtomicU32, Ordering, Patience};
+use crate::base::sync::{AtomicU32, Ordering, Patience, hint};
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
-use std::sync::atomic::AtomicBool;
 
 /// The types of collections. The numbers are those of the entries' kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,8 +187,8 @@ pub struct Object {
     /// Changed with the body.
     kind: UnsafeCell<Option<ObjectType>>,
     is_heir: bool,
-    /// Does its table count it as one with deadlines inside? std's atomic in the models, too: a statistic.
-    is_counted: AtomicBool,
+    /// Does its table count it as one with deadlines inside?
+    is_counted: hint::AtomicBool,
     body: UnsafeCell<Body>,
     /// The body, for the models. No bytes in the server.
     plain: Plain,
@@ -221,7 +220,7 @@ impl Object {
             lock: AtomicU32::new(lock),
             kind: UnsafeCell::new(kind),
             is_heir: false,
-            is_counted: AtomicBool::new(false),
+            is_counted: hint::AtomicBool::new(false),
             body: UnsafeCell::new(body),
             plain: Plain::new(),
         }
@@ -334,10 +333,10 @@ impl Object {
     #[inline]
     pub fn count_as_timed(&self, is_timed: bool) -> i64 {
         // Relaxed, both: whoever swaps accounts for it, and nothing is published by that.
-        if self.is_counted.load(std::sync::atomic::Ordering::Relaxed) == is_timed {
+        if self.is_counted.load(hint::Ordering::Relaxed) == is_timed {
             return 0;
         }
-        is_timed as i64 - self.is_counted.swap(is_timed, std::sync::atomic::Ordering::Relaxed) as i64
+        is_timed as i64 - self.is_counted.swap(is_timed, hint::Ordering::Relaxed) as i64
     }
     /// May only be called with the lock held.
     fn kind(&self) -> Option<ObjectType> {
